@@ -1,0 +1,54 @@
+"""Everything one does with a checkout: `nox -s tests`, `lint`, `demo`."""
+
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["tests"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.default_venv_backend = "virtualenv"  # pip finds torch's CPU build; uv does not look where it lies
+
+DEMO = Path("build/demo")
+REVIEWS = (
+    "A quiet, generous film. I left the cinema wanting to phone my brother.",
+    "Two hours of explosions and not one line anybody would say aloud.",
+    "I went in expecting nothing, and for once I was not disappointed: nothing is what I got.",
+)
+
+
+def install(session: nox.Session, extras: str) -> None:
+    """Install the checkout with `extras`, at the versions that are tested."""
+    session.install("-c", "constraints.txt", "-e", f".[{extras}]", silent=True)
+
+
+def check_style(session: nox.Session) -> None:
+    """Lint, formatting and types."""
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Style, then the whole test suite; arguments after `--` go to pytest (`-- -m slow`)."""
+    install(session, "train,offline,dev")
+    check_style(session)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style alone."""
+    install(session, "train,dev")
+    check_style(session)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Train on the demo corpus without a hub, export, evaluate, and classify three reviews, all under build/demo/."""
+    install(session, "train,offline")
+    adapter, onnx_model = str(DEMO / "lora_model"), str(DEMO / "onnx_model")
+    session.run("toolkit", "train", "--preset", "demo", "--output", adapter)
+    session.run("toolkit", "export", "--adapter", adapter, "--output", onnx_model)
+    session.run("toolkit", "evaluate", "--split", "test", "--onnx-model", onnx_model)
+    session.run("toolkit", "predict", "--onnx-model", onnx_model, *REVIEWS)
