@@ -1,0 +1,280 @@
+"""The layout on disk of `lora_model/` and `onnx_model/`: one manifest, written, published and verified here."""
+
+import ctypes
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import BundleError
+from toolkit.labels import ID2LABEL
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+LABELS = tuple(ID2LABEL.values())
+MODEL_CARD = "README.md"
+
+
+class Kind(StrEnum):
+    """What a folder holds."""
+
+    ADAPTER = "adapter"
+    ONNX = "onnx"
+
+
+REQUIRED_FILES = {
+    Kind.ADAPTER: ("adapter_config.json", "adapter_model.safetensors", "config.json", "tokenizer.json"),
+    Kind.ONNX: ("model.onnx", "config.json", "tokenizer.json", "report.json"),
+}
+_REMEDY = {
+    Kind.ADAPTER: "train it with: toolkit train",
+    Kind.ONNX: "make it with: toolkit export",
+}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder says of itself.
+
+    Attributes:
+        kind: adapter or ONNX bundle.
+        base_model: what the adapter was trained on: `minilm`, a hub id or a folder.
+        max_length: tokens read of a review, [CLS] and [SEP] included.
+        labels: class names in the order of the logits' columns.
+        temperature: the logits are divided by it before the softmax (Guo et al. 2017, arXiv:1706.04599).
+        base_model_sha256: of the base's `model.safetensors`, None where it is unknown.
+        training: the configuration that trained the adapter.
+        metrics: what was measured, by split or stage.
+        versions: the packages that made it.
+        files: SHA-256 and size in bytes of every other file in the folder.
+        format: of this manifest; a reader refuses one newer than its own.
+    """
+
+    kind: Kind
+    base_model: str
+    max_length: int
+    labels: tuple[str, ...] = LABELS
+    temperature: float = 1.0
+    base_model_sha256: str | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def package_versions(*packages: str) -> dict[str, str]:
+    """Installed versions of `packages` and of Python; those not installed are left out."""
+    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def read_manifest(folder: Path, kind: Kind) -> Manifest:
+    """Read a folder's manifest and verify every file it names, to the last byte.
+
+    An adapter made elsewhere has no manifest; its own files are read instead and nothing can be verified.
+
+    Raises:
+        BundleError: the folder or a file is missing, damaged, newer than this reader or of another kind.
+    """
+    if not folder.is_dir():
+        raise BundleError(f"找不到 {folder} 目录, 请确认模型已正确保存 ({folder} not found; {_REMEDY[kind]})")
+    missing = [name for name in REQUIRED_FILES[kind] if not (folder / name).is_file()]
+    if missing:
+        raise BundleError(f"{folder} is not a complete {kind} folder: {', '.join(missing)} missing; {_REMEDY[kind]}")
+    if not (folder / MANIFEST).is_file():
+        if kind is Kind.ADAPTER:
+            return _describe_foreign_adapter(folder)
+        raise BundleError(f"{folder / MANIFEST} is missing, so nothing says what the model is; {_REMEDY[kind]}")
+    manifest = _parse(folder / MANIFEST, kind)
+    _verify_files(folder, manifest)
+    return manifest
+
+
+def reading_length(folder: Path, manifest: Manifest, asked: int | None) -> int:
+    """The tokens to read of a review: what was asked for, or the manifest's number.
+
+    Raises:
+        BundleError: the model has no positions for so many tokens, or the number leaves no room for a review.
+    """
+    length = manifest.max_length if asked is None else asked
+    positions = int(read_json(folder / "config.json").get("max_position_embeddings", 512))
+    if not 3 <= length <= positions:
+        raise BundleError(f"{folder} reads 3 to {positions} tokens, but --max-length is {length}; choose one within")
+    return length
+
+
+@contextmanager
+def publish(target: Path, manifest: Manifest) -> Iterator[Path]:
+    """Yield an empty folder beside `target`; when the block ends well, complete it and rename it into place.
+
+    The block's exception, or a kill at any moment, leaves what stood at `target` as it was.
+
+    Raises:
+        BundleError: `target` exists and is neither empty nor a bundle, so replacing it would lose somebody's files,
+            or the block left out a required file.
+    """
+    target = target.absolute()
+    refuse_foreign_target(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+    try:
+        yield staging
+        missing = [name for name in REQUIRED_FILES[manifest.kind] if not (staging / name).is_file()]
+        if missing:
+            raise BundleError(f"refusing to publish {target}: {', '.join(missing)} was not written")
+        files = {
+            path.relative_to(staging).as_posix(): {"sha256": sha256(path), "bytes": path.stat().st_size}
+            for path in sorted(staging.rglob("*"))
+            if path.is_file()
+        }
+        write_json(staging / MANIFEST, asdict(replace(manifest, files=files)))
+        _share(staging)
+        _move_into_place(staging, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)  # after an exchange, this is the old bundle
+
+
+def refuse_foreign_target(target: Path) -> None:
+    """Refuse a folder that holds something other than a bundle (a placeholder README.md is not something).
+
+    Raises:
+        BundleError: names the folder, before any work is done on its behalf.
+    """
+    if target.exists() and not target.is_dir():
+        raise BundleError(f"{target} is a file; expected a folder to write, choose another --output")
+    if not target.exists() or (target / MANIFEST).is_file() or (target / "adapter_config.json").is_file():
+        return
+    others = sorted(path.name for path in target.iterdir() if path.name != MODEL_CARD)
+    if others:
+        raise BundleError(
+            f"{target} holds other files ({others[0]}, …) that publishing would replace; choose another --output"
+        )
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - JSON
+    """Write indented UTF-8 JSON with a final newline."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON
+    """Read a JSON file.
+
+    Raises:
+        BundleError: it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path} is not valid JSON ({error}); restore it or make the folder again") from error
+
+
+def _parse(path: Path, kind: Kind) -> Manifest:
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+        raise BundleError(f"{path} is not a manifest: expected an object with a number 'format'; {_REMEDY[kind]}")
+    if content["format"] > FORMAT:
+        raise BundleError(
+            f"{path} has format {content['format']}, newer than the {FORMAT} known here; update the toolkit"
+        )
+    if content.get("kind") != kind:
+        raise BundleError(
+            f"{path.parent} holds a model of kind {content.get('kind')!r}, expected '{kind}'; {_REMEDY[kind]}"
+        )
+    try:
+        manifest = Manifest(**{**content, "kind": kind, "labels": tuple(content["labels"])})
+        max_length, temperature = int(manifest.max_length), float(manifest.temperature)
+    except (TypeError, ValueError, KeyError) as error:
+        raise BundleError(f"{path} lacks or garbles a field ({error}); {_REMEDY[kind]}") from error
+    if manifest.labels != LABELS:
+        raise BundleError(f"{path} orders the labels {list(manifest.labels)}, expected {list(LABELS)}; {_REMEDY[kind]}")
+    if max_length < 3 or not temperature > 0:
+        raise BundleError(f"{path} has max_length {max_length} and temperature {temperature}; {_REMEDY[kind]}")
+    return manifest
+
+
+def _verify_files(folder: Path, manifest: Manifest) -> None:
+    unlisted = [name for name in REQUIRED_FILES[manifest.kind] if name not in manifest.files]
+    if unlisted:
+        raise BundleError(f"{folder / MANIFEST} does not list {', '.join(unlisted)}; {_REMEDY[manifest.kind]}")
+    for name, expected in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise BundleError(f"{path} is missing though the manifest lists it; {_REMEDY[manifest.kind]}")
+        size = path.stat().st_size
+        if size != expected["bytes"]:
+            raise BundleError(
+                f"{path} has {size} bytes, expected {expected['bytes']}: damaged; {_REMEDY[manifest.kind]}"
+            )
+        if sha256(path) != expected["sha256"]:
+            raise BundleError(f"{path} does not match its SHA-256 in the manifest: damaged; {_REMEDY[manifest.kind]}")
+
+
+def _describe_foreign_adapter(folder: Path) -> Manifest:
+    """What can be said of an adapter that PEFT saved without this toolkit."""
+    adapter = read_json(folder / "adapter_config.json")
+    config = read_json(folder / "config.json")
+    names = config.get("id2label")
+    if names and [str(names[key]).lower() for key in sorted(names, key=int)] not in (
+        list(LABELS),
+        ["label_0", "label_1"],
+    ):
+        raise BundleError(f"{folder / 'config.json'} names the labels {names}, expected {dict(ID2LABEL)}")
+    return Manifest(
+        kind=Kind.ADAPTER,
+        base_model=str(adapter.get("base_model_name_or_path")),
+        max_length=int(config.get("max_position_embeddings", 512)),
+    )
+
+
+def _share(folder: Path) -> None:
+    """Give the folder and its files the rights a plain `mkdir` and `open` would have given them.
+
+    Temporary folders and safetensors files come as private ones, which a server under another user could not read.
+    """
+    umask = os.umask(0)
+    os.umask(umask)
+    folder.chmod(0o777 & ~umask)
+    for path in folder.rglob("*"):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
+
+
+def _move_into_place(staging: Path, target: Path) -> None:
+    """Swap the two folders in one system call, so that there is no moment without a bundle at `target`."""
+    if not target.exists():
+        staging.rename(target)
+        return
+    if not _exchange(staging, target):
+        retired = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
+        target.rename(retired / target.name)
+        staging.rename(target)
+        shutil.rmtree(retired, ignore_errors=True)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """renameat2(RENAME_EXCHANGE), which Python does not wrap; False where the system has no such call."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
+    if renameat2 is None:
+        return False
+    current_directory, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE: linux/fcntl.h, linux/fs.h
+    return bool(renameat2(current_directory, os.fsencode(first), current_directory, os.fsencode(second), exchange) == 0)

@@ -1,0 +1,98 @@
+"""From a review to token ids: the only normalisation and the only tokenisation in the project."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from toolkit.errors import BundleError, EmptyReviewError
+
+_LINE_BREAK_TAG = re.compile(r"<\s*br\s*/?\s*>", re.IGNORECASE)
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def normalise(text: str) -> str:
+    """Turn `<br />` into a space, fold white space, and replace lone surrogates, which no encoder accepts."""
+    text = _LINE_BREAK_TAG.sub(" ", text)
+    text = _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+    return " ".join(text.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One review as the model reads it.
+
+    Attributes:
+        input_ids: (T,) int64, with [CLS] and [SEP]; T is at most the tokenizer's `max_length`.
+        tokens: length of the whole review counted the same way; more than T means truncated.
+    """
+
+    input_ids: np.ndarray
+    tokens: int
+
+
+class ReviewTokenizer:
+    """The model's own tokenizer, cutting reviews at `max_length` and counting what it cut.
+
+    Args:
+        tokenizer: a `tokenizers.Tokenizer`; padding and truncation stored in it are switched off on a copy.
+        max_length: tokens the model may see, [CLS] and [SEP] included; 3 to the model's positions.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
+        if max_length < 3:
+            raise ValueError(
+                f"max_length must leave room for one token beside [CLS] and [SEP]: 3 or more, not {max_length}"
+            )
+        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self.max_length = max_length
+
+    @classmethod
+    def from_file(cls, path: Path, max_length: int) -> Self:
+        """Read a `tokenizer.json`.
+
+        Raises:
+            BundleError: the file is missing or not a tokenizer.
+        """
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the Rust side raises bare Exception
+            raise BundleError(
+                f"{path} is not a readable tokenizer ({error}); save or export the model again"
+            ) from error
+        return cls(tokenizer, max_length)
+
+    @classmethod
+    def wrap(cls, tokenizer: Any, max_length: int) -> Self:  # noqa: ANN401 - any of three tokenizer classes
+        """Accept a transformers fast tokenizer, a `tokenizers.Tokenizer` or another `ReviewTokenizer`."""
+        inner = getattr(tokenizer, "backend_tokenizer", None) or getattr(tokenizer, "_tokenizer", None) or tokenizer
+        if not isinstance(inner, Tokenizer):
+            raise TypeError(
+                f"expected a fast tokenizer (AutoTokenizer.from_pretrained gives one), found {type(tokenizer).__name__}"
+            )
+        return cls(inner, max_length)
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """Normalise and tokenise in one batch.
+
+        Raises:
+            EmptyReviewError: a text has no visible character; such a row must never reach a model.
+        """
+        cleaned = [normalise(text) for text in texts]
+        if not all(cleaned):
+            raise EmptyReviewError
+        return [self._cut(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(cleaned)]
+
+    def _cut(self, ids: list[int]) -> Encoding:
+        kept = ids if len(ids) <= self.max_length else [*ids[: self.max_length - 1], ids[-1]]  # keeps [SEP]
+        return Encoding(np.asarray(kept, dtype=np.int64), len(ids))
+
+    def save(self, path: Path) -> None:
+        """Write `tokenizer.json`, without padding or truncation, which belong to the caller."""
+        self._tokenizer.save(str(path))
