@@ -1,0 +1,117 @@
+"""Files from the model hub: found within seconds, or an error that says what else to do."""
+
+import threading
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import HubError, needs_extra
+
+PROBE_SECONDS = 5.0  # for one answer of the hub's API
+DEADLINE_SECONDS = 8.0  # for the probe as a whole: name resolution and every address of the hub's name included
+
+
+def hub_snapshot(repo_id: str, repo_type: str, patterns: Sequence[str], instead: str) -> Path:
+    """Download the files of a hub repository that match `patterns` into the hub's cache.
+
+    Where the hub does not answer, what an earlier download left in the cache serves.
+
+    Args:
+        repo_id: `name` or `owner/name`.
+        repo_type: `model` or `dataset`.
+        patterns: of the files wanted; at least one file must match.
+        instead: the other ways on, for the error's second line.
+
+    Returns:
+        The folder with the files, in the repository's layout.
+
+    Raises:
+        HubError: two lines: what failed, and `instead`.
+    """
+    with needs_extra("train", f"downloading '{repo_id}'"):
+        import huggingface_hub
+        from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+        from requests import RequestException
+
+    def fail(reason: str) -> HubError:
+        return HubError(
+            f"the {repo_type} '{repo_id}' could not be had from {huggingface_hub.constants.ENDPOINT}: {reason}\n{instead}"
+        )
+
+    try:
+        info = _within_deadline(
+            lambda: huggingface_hub.HfApi().repo_info(repo_id, repo_type=repo_type, timeout=PROBE_SECONDS)
+        )
+    except GatedRepoError as error:
+        raise fail("access to it has to be granted to you first") from error
+    except RepositoryNotFoundError as error:
+        raise fail("there is none of that name, or it is private") from error
+    except huggingface_hub.errors.HFValidationError as error:
+        raise fail("that is neither a folder here nor a name a hub could have") from error
+    except (RequestException, OSError) as error:  # timeouts, refused connections, 5xx, offline mode
+        cached = _cached_snapshot(repo_id, repo_type, patterns)
+        if cached is None:
+            raise fail(_reason(error)) from error
+        return cached
+    names = [file.rfilename for file in info.siblings or [] if _matches(file.rfilename, patterns)]
+    if not names:
+        raise fail(f"it has no file {' or '.join(patterns)}")
+    try:
+        for name in names:
+            path = huggingface_hub.hf_hub_download(
+                repo_id, name, repo_type=repo_type, revision=info.sha, etag_timeout=PROBE_SECONDS
+            )
+    except (HfHubHTTPError, RequestException, OSError) as error:
+        raise fail(f"downloading {name} failed ({_reason(error)})") from error
+    return Path(str(path).removesuffix(name))
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def _within_deadline(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever `call` returns
+    """Run `call` in a daemon thread: a hanging resolver or a row of dead addresses ignores per-socket timeouts."""
+    outcome: dict[str, Any] = {}
+
+    def run() -> None:
+        try:
+            outcome["result"] = call()
+        except BaseException as error:  # noqa: BLE001 - handed to the caller
+            outcome["error"] = error
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(DEADLINE_SECONDS)
+    if "error" in outcome:
+        raise outcome["error"]
+    if "result" not in outcome:
+        raise TimeoutError(f"no answer within {DEADLINE_SECONDS:.0f} seconds")
+    return outcome["result"]
+
+
+def _cached_snapshot(repo_id: str, repo_type: str, patterns: Sequence[str]) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(repo_id, repo_type=repo_type, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    found = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    complete = all(any(fnmatch(name, pattern) for name in found) for pattern in patterns)
+    return folder if complete else None
+
+
+def _reason(error: Exception) -> str:
+    """One short line out of exceptions whose own text runs over many."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is not None:
+        return f"it answered with HTTP status {status}"
+    if "timed out" in str(error).lower() or isinstance(error, TimeoutError):
+        return "it does not answer"
+    first_line = (str(error).splitlines() or [""])[0]
+    return (
+        "it cannot be reached" if "Max retries" in first_line or "resolve" in first_line.lower() else first_line[:160]
+    )
