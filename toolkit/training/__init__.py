@@ -1,0 +1,1 @@
+"""LoRA training with the Hugging Face Trainer."""

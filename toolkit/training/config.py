@@ -1,0 +1,210 @@
+"""How to train: one frozen dataclass whose defaults are the documents', overridden by presets, TOML and options."""
+
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import ConfigError, ToolkitError
+
+METRICS = ("accuracy", "f1", "precision", "recall", "loss")
+PRESETS = ("imdb-distilbert", "imdb-minilm-cpu", "demo")
+DEFAULT_PRESET = "imdb-distilbert"
+_ADVICE = "Correct these and run the command again; toolkit train --help lists every setting."
+
+
+def _setting(default: Any, help_text: str) -> Any:  # noqa: ANN401 - a dataclass field of any type
+    return field(default=default, metadata={"help": help_text})
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that decides a training run; each field's help is also the command line's."""
+
+    base_model: str = _setting("distilbert-base-uncased", "a hub id, a local folder, or minilm (needs no network)")
+    dataset: str = _setting("dataset", "folder with train.csv, validation.csv and test.csv")
+    output: str = _setting("lora_model", "folder for the trained adapter")
+    output_dir: str = _setting("", "folder for checkpoints; lora_imdb beside the adapter by default")
+    logging_dir: str = _setting("", "folder for TensorBoard logs; logs beside the adapter by default")
+
+    max_length: int = _setting(512, "tokens read of a review, [CLS] and [SEP] included")
+    train_max_length: int = _setting(0, "tokens read of a review while training; 0 means max_length")
+
+    r: int = _setting(8, "rank of the LoRA matrices")
+    lora_alpha: int = _setting(32, "LoRA's scale is lora_alpha / r")
+    lora_dropout: float = _setting(0.1, "dropout before the LoRA matrices, 0 to 1")
+    target_modules: tuple[str, ...] = _setting(("q_lin", "v_lin"), "linear layers that get LoRA matrices")
+    modules_to_save: tuple[str, ...] = _setting(("pre_classifier", "classifier"), "layers trained whole: the head")
+    bias: str = _setting("none", "biases trained: none, all or lora_only")
+    dropout: float | None = _setting(None, "dropout of the base's layers, 0 to 1; the base's own by default")
+    attention_dropout: float | None = _setting(None, "dropout of attention weights; the base's own by default")
+    seq_classif_dropout: float | None = _setting(None, "dropout before the classifier; the base's own by default")
+
+    num_train_epochs: float = _setting(3.0, "passes over the train split")
+    max_steps: int = _setting(0, "optimiser steps; overrides the epochs where above 0")
+    per_device_train_batch_size: int = _setting(8, "reviews in a step on each device")
+    per_device_eval_batch_size: int = _setting(32, "reviews in an evaluation step on each device")
+    gradient_accumulation_steps: int = _setting(1, "batches summed into one optimiser step")
+    learning_rate: float = _setting(1e-4, "peak learning rate of AdamW")
+    weight_decay: float = _setting(0.01, "AdamW's weight decay")
+    lr_scheduler_type: str = _setting("cosine", "shape of the learning rate's decay")
+    warmup_ratio: float = _setting(0.1, "share of the steps over which the learning rate rises, 0 to 1")
+    max_grad_norm: float = _setting(1.0, "gradients are clipped to this norm")
+    group_by_length: bool = _setting(True, "put reviews of similar length into a batch, which pads less")
+
+    eval_steps: int = _setting(3000, "steps between evaluations; fewer where a run would see less than 5")
+    eval_limit: int = _setting(0, "validation reviews used while training; 0 means all of them")
+    train_probe: int = _setting(500, "train reviews on which train_accuracy is measured, always the same")
+    metric_for_best_model: str = _setting("accuracy", f"picks the checkpoint that is kept: {', '.join(METRICS)}")
+    early_stopping: int = _setting(0, "stop after so many evaluations without improvement; 0 never stops early")
+    seed: int = _setting(42, "of every random choice")
+
+    def __post_init__(self) -> None:
+        """Refuse values and combinations that cannot work, all of them in one error."""
+        problems = [*_type_problems(self)] or [*_value_problems(self)]
+        if problems:
+            raise ConfigError("the training configuration cannot work; found:", problems, _ADVICE)
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Where checkpoints go: `output_dir`, or `lora_imdb` beside the adapter."""
+        return Path(self.output_dir) if self.output_dir else Path(self.output).parent / "lora_imdb"
+
+    @property
+    def log_folder(self) -> Path:
+        """Where TensorBoard logs go: `logging_dir`, or `logs` beside the adapter."""
+        return Path(self.logging_dir) if self.logging_dir else Path(self.output).parent / "logs"
+
+    @property
+    def reading_length(self) -> int:
+        """Tokens of a review seen in training."""
+        return self.train_max_length or self.max_length
+
+    @property
+    def dropouts(self) -> dict[str, float]:
+        """The base's dropout rates that this configuration changes."""
+        names = ("dropout", "attention_dropout", "seq_classif_dropout")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+def load_config(
+    preset: str | None = None, config_file: Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> TrainingConfig:
+    """A preset or a TOML file, with `overrides` on top.
+
+    Raises:
+        ConfigError: lists every unknown key, wrong type and impossible combination.
+        ToolkitError: both a preset and a file are given, or one does not exist or is not TOML.
+    """
+    if preset and config_file:
+        raise ToolkitError("--preset and --config both name a configuration; give one of them")
+    values = _read_toml(config_file) if config_file else read_preset(preset or DEFAULT_PRESET)
+    values |= overrides or {}
+    known = {each.name for each in fields(TrainingConfig)}
+    unknown = [f"unknown setting '{key}'{_nearest(key, known)}" for key in values if key not in known]
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    try:
+        config = TrainingConfig(**{key: value for key, value in values.items() if key in known})
+    except ConfigError as error:
+        raise ConfigError("the training configuration cannot work; found:", unknown + error.problems, _ADVICE) from None
+    if unknown:
+        raise ConfigError("the training configuration cannot work; found:", unknown, _ADVICE)
+    return config
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """The settings of one of `PRESETS`, a TOML file in the package.
+
+    Raises:
+        ToolkitError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ToolkitError(f"there is no preset '{name}'; expected one of {', '.join(PRESETS)}, or --config FILE.toml")
+    return tomllib.loads((resources.files("toolkit.training") / "presets" / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ToolkitError(f"the configuration file {path} does not exist; presets are {', '.join(PRESETS)}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ToolkitError(f"{path} is not valid TOML: {error}") from error
+
+
+def _nearest(key: str, known: set[str]) -> str:
+    import difflib
+
+    match = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean '{match[0]}'?" if match else ""
+
+
+def _type_problems(config: TrainingConfig) -> list[str]:
+    problems = []
+    for name, expected in typing.get_type_hints(TrainingConfig).items():
+        value = getattr(config, name)
+        if not _is_a(value, expected):
+            shown = expected.__name__ if isinstance(expected, type) else str(expected)
+            problems.append(f"{name} = {value!r}: expected {shown}")
+    return problems
+
+
+def _is_a(value: object, expected: Any) -> bool:  # noqa: ANN401 - a type hint
+    if isinstance(expected, types.UnionType):
+        return any(_is_a(value, option) for option in typing.get_args(expected))
+    if typing.get_origin(expected) is tuple:
+        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    if expected is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, expected) and (expected is bool or not isinstance(value, bool))
+
+
+def _value_problems(config: TrainingConfig) -> list[str]:
+    problems = []
+
+    def require(holds: bool, message: str) -> None:
+        if not holds:
+            problems.append(message)
+
+    for name in ("r", "lora_alpha", "per_device_train_batch_size", "per_device_eval_batch_size", "eval_steps",
+                 "gradient_accumulation_steps", "train_probe"):  # fmt: skip
+        require(getattr(config, name) >= 1, f"{name} = {getattr(config, name)}: expected 1 or more")
+    for name in ("max_steps", "eval_limit", "early_stopping", "seed", "weight_decay"):
+        require(getattr(config, name) >= 0, f"{name} = {getattr(config, name)}: expected 0 or more")
+    for name in ("learning_rate", "max_grad_norm", "num_train_epochs"):
+        require(getattr(config, name) > 0, f"{name} = {getattr(config, name)}: expected more than 0")
+    for name in ("lora_dropout", "dropout", "attention_dropout", "seq_classif_dropout"):
+        value = getattr(config, name)
+        require(value is None or 0 <= value < 1, f"{name} = {value}: expected 0 or more and less than 1")
+    require(0 <= config.warmup_ratio <= 1, f"warmup_ratio = {config.warmup_ratio}: expected 0 to 1")
+    require(
+        8 <= config.max_length <= 512, f"max_length = {config.max_length}: expected 8 to 512, DistilBERT's positions"
+    )
+    require(
+        config.train_max_length == 0 or 8 <= config.train_max_length <= config.max_length,
+        f"train_max_length = {config.train_max_length}: expected 0, or 8 to max_length ({config.max_length})",
+    )
+    require(bool(config.target_modules), "target_modules is empty: LoRA needs a layer to stand on")
+    require(
+        "classifier" in config.modules_to_save,
+        f"modules_to_save = {list(config.modules_to_save)}: without 'classifier' the verdict would come from random weights",
+    )
+    both = sorted(set(config.target_modules) & set(config.modules_to_save))
+    require(not both, f"{', '.join(both)} in both target_modules and modules_to_save: a layer is trained one way")
+    require(config.bias in ("none", "all", "lora_only"), f"bias = {config.bias!r}: expected none, all or lora_only")
+    require(
+        config.metric_for_best_model in METRICS,
+        f"metric_for_best_model = {config.metric_for_best_model!r}: expected one of {', '.join(METRICS)}",
+    )
+    require(
+        config.lr_scheduler_type in ("cosine", "linear", "constant", "constant_with_warmup"),
+        f"lr_scheduler_type = {config.lr_scheduler_type!r}: expected cosine, linear, constant or constant_with_warmup",
+    )
+    require(
+        Path(config.output).name not in ("", ".", ".."), f"output = {config.output!r}: expected a folder of its own"
+    )
+    return problems

@@ -1,0 +1,131 @@
+"""The model card: what was trained, on what, how well, and how to do it again."""
+
+import os
+import platform
+from dataclasses import fields
+from pathlib import Path
+
+from toolkit.bundle import MODEL_CARD, package_versions
+from toolkit.training.config import TrainingConfig
+from toolkit.training.run import TrainingResult
+
+_TEMPLATE = """\
+---
+base_model: {base_model}
+library_name: peft
+pipeline_tag: text-classification
+tags: [lora, sentiment, movie-reviews]
+---
+
+# Film reviews, positive or negative
+
+A LoRA adapter and classification head for `{base_model}`, trained on {train} labelled film reviews.
+It reads a review in English, up to {max_length} tokens of it, and says `negative` (0) or `positive` (1).
+
+## Results
+
+| split | reviews | accuracy | precision | recall | F1 | ROC AUC | loss |
+|---|---|---|---|---|---|---|---|
+{rows}
+
+Measured at the end of the training run, on whole splits, reading up to {max_length} tokens.
+
+![Accuracy and loss over the training steps](training_metrics.png)
+
+## Training
+
+{steps} steps in {minutes:.1f} minutes on {hardware}. These settings differ from the toolkit's defaults:
+
+| setting | value |
+|---|---|
+{settings}
+
+The same run again, with these lines in `config.toml` and the same data in `dataset/`:
+
+```toml
+{toml}
+```
+
+```
+toolkit train --config config.toml
+```
+
+Made with {versions}.
+
+## Use
+
+```
+toolkit export --adapter lora_model --output onnx_model
+toolkit predict "A quiet film that stays with you."
+```
+
+## Limits
+
+It knows film reviews in English and two verdicts. It has no notion of a neutral text, of other languages or of other
+subjects, and it learnt the tastes of those who wrote the reviews.
+"""
+
+
+def write_model_card(folder: Path, config: TrainingConfig, counts: dict[str, int], result: TrainingResult) -> None:
+    """Write the model card of a finished run.
+
+    Args:
+        folder: of the adapter.
+        config: of the run.
+        counts: reviews in each split.
+        result: what the run achieved.
+    """
+    changed = {
+        each.name: getattr(config, each.name)
+        for each in fields(config)
+        if each.name not in ("dataset", "output", "output_dir", "logging_dir")
+        and getattr(config, each.name) != each.default
+    }
+    rows = "\n".join(_row(split, counts[split], getattr(result, split)) for split in ("validation", "test"))
+    versions = package_versions("torch", "transformers", "peft")
+    card = _TEMPLATE.format(
+        base_model=config.base_model,
+        train=counts["train"],
+        max_length=config.max_length,
+        rows=rows,
+        steps=result.steps,
+        minutes=result.seconds / 60,
+        hardware=_hardware(),
+        settings="\n".join(f"| `{name}` | `{_toml(value)}` |" for name, value in changed.items()),
+        toml="\n".join(f"{name} = {_toml(value)}" for name, value in changed.items()),
+        versions=", ".join(f"{package} {version}" for package, version in versions.items()),
+    )
+    (folder / MODEL_CARD).write_text(card, encoding="utf-8")
+
+
+def _row(split: str, count: int, metrics: dict[str, float]) -> str:
+    names = ("accuracy", "precision", "recall", "f1", "roc_auc", "loss")
+    cells = [f"{metrics[name]:.4f}" if name in metrics else "-" for name in names]
+    return f"| {split} | {count} | {' | '.join(cells)} |"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _hardware() -> str:
+    """The GPU, or the processor and its cores, as a reader would name it."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} × {torch.cuda.get_device_name()}"
+    return f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores ({_processor()})"
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,55 @@
+"""A training run from settings to a published adapter; what can go wrong early is checked before torch is loaded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.base_models import resolve_base_model
+from toolkit.bundle import refuse_foreign_target
+from toolkit.errors import needs_extra
+from toolkit.splits import read_splits
+from toolkit.training.checkpoints import finish_run, prepare_run
+from toolkit.training.config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run achieved.
+
+    Attributes:
+        adapter: the published folder.
+        validation: accuracy, precision, recall, f1, roc_auc and loss of the kept checkpoint on the whole split.
+        test: the same on the test split.
+        steps: optimiser steps taken, over all resumptions.
+        seconds: wall-clock time of this process's part of the training, final evaluations apart.
+    """
+
+    adapter: Path
+    validation: dict[str, float]
+    test: dict[str, float]
+    steps: int
+    seconds: float
+
+
+def train(config: TrainingConfig, resume: bool = False) -> TrainingResult | None:
+    """Train an adapter and publish it at `config.output`.
+
+    Args:
+        config: see `TrainingConfig`.
+        resume: go on from the last checkpoint of an interrupted run with the same configuration and data.
+
+    Returns:
+        The result, or None in the helper processes of a distributed run.
+
+    Raises:
+        ToolkitError: data, base model, configuration or checkpoints do not allow the run; nothing was trained.
+    """
+    refuse_foreign_target(Path(config.output))
+    splits = read_splits(Path(config.dataset))
+    base = resolve_base_model(config.base_model)
+    checkpoint = prepare_run(config, resume)
+    with needs_extra("train", "training"):
+        from toolkit.training.trainer import fit
+    result = fit(config, base, splits, checkpoint)
+    if result is not None:
+        finish_run(config)
+    return result

@@ -1,0 +1,248 @@
+"""The training itself, on the Hugging Face Trainer."""
+
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig, TaskType
+from tqdm.contrib.logging import logging_redirect_tqdm
+from transformers import (
+    DataCollatorWithPadding,
+    EarlyStoppingCallback,
+    EvalPrediction,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from toolkit.adapter import attach_adapter, load_classifier, load_tokenizer
+from toolkit.base_models import BaseModel
+from toolkit.bundle import Kind, Manifest, package_versions, publish
+from toolkit.data import IMDBDataset
+from toolkit.metrics import classification_metrics
+from toolkit.plots import plot_metrics
+from toolkit.splits import Review
+from toolkit.training.config import TrainingConfig
+from toolkit.training.model_card import write_model_card
+from toolkit.training.run import TrainingResult
+
+MINIMUM_EVALUATIONS = 5
+_logger = logging.getLogger(__name__)
+
+
+def fit(
+    config: TrainingConfig, base: BaseModel, splits: Mapping[str, Sequence[Review]], checkpoint: Path | None
+) -> TrainingResult | None:
+    """Train, keep the best checkpoint, measure it on validation and test, and publish the adapter.
+
+    Args:
+        config: see `TrainingConfig`.
+        base: what to train on.
+        splits: `train`, `validation` and `test`.
+        checkpoint: to go on from; None begins at step 0.
+
+    Returns:
+        The result, or None in the helper processes of a distributed run.
+    """
+    set_seed(config.seed)
+    tokenizer = load_tokenizer(base.folder)
+    tokenizer.model_max_length = config.max_length
+    trainer = _build_trainer(config, base, tokenizer, splits)
+    _logger.info(
+        "training %s on %d reviews, %d steps, evaluating every %d",
+        base.name, len(splits["train"]), trainer.planned_steps, trainer.args.eval_steps,
+    )  # fmt: skip
+    started = time.monotonic()
+    with logging_redirect_tqdm():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    seconds = time.monotonic() - started
+    results = {
+        split: _final_metrics(trainer, IMDBDataset.from_reviews(splits[split], tokenizer, config.max_length), split)
+        for split in ("validation", "test")
+    }
+    if not trainer.is_world_process_zero():
+        return None
+    steps = trainer.state.global_step
+    result = TrainingResult(Path(config.output), results["validation"], results["test"], steps, seconds)
+    _publish(config, base, tokenizer, trainer, splits, result)
+    return result
+
+
+class ProbeTrainer(Trainer):
+    """A Trainer that also measures accuracy on a fixed probe of the train set at every evaluation.
+
+    Evaluating the whole train set each time, as the documents' code did, costs more than the training.
+    """
+
+    probe: IMDBDataset
+    planned_steps: int
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ANN401 - Trainer's own signature
+        """Evaluate as the Trainer does, then log `train_accuracy` of the probe at the same step."""
+        metrics: dict[str, float] = super().evaluate(*args, **kwargs)
+        accuracy = (self.predict(self.probe, metric_key_prefix="train").metrics or {})["train_accuracy"]
+        self.log({"train_accuracy": accuracy})
+        _logger.info(
+            "step %d of %d: validation accuracy %.4f, loss %.4f; train accuracy %.4f",
+            self.state.global_step, self.state.max_steps, metrics["eval_accuracy"], metrics["eval_loss"], accuracy,
+        )  # fmt: skip
+        return metrics
+
+
+class _FinalEvaluation(TrainerCallback):
+    """Evaluate and save at the last step too, which need not be a multiple of `eval_steps`."""
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = control.should_log = control.should_save = True
+
+
+class _Bar(ProgressCallback):
+    """The Trainer's progress bar, without the raw dictionaries it prints to stdout."""
+
+    def on_log(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - ProgressCallback's own signature
+        pass
+
+
+def _build_trainer(
+    config: TrainingConfig, base: BaseModel, tokenizer: PreTrainedTokenizerFast, splits: Mapping[str, Sequence[Review]]
+) -> ProbeTrainer:
+    model = attach_adapter(load_classifier(base, config.dropouts), lora_config(config))
+    model.config.pad_token_id = tokenizer.pad_token_id
+    train_split = IMDBDataset.from_reviews(splits["train"], tokenizer, config.reading_length)
+    validation = splits["validation"][: config.eval_limit or None]  # the splits are shuffled already
+    arguments = _training_arguments(config)
+    steps = _scale_steps(config, arguments, len(train_split))
+    trainer = ProbeTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=train_split,
+        eval_dataset=IMDBDataset.from_reviews(validation, tokenizer, config.reading_length),
+        data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if torch.cuda.is_available() else None),
+        processing_class=tokenizer,
+        compute_metrics=_compute_metrics,
+        callbacks=[_FinalEvaluation()],
+    )
+    trainer.planned_steps = steps
+    trainer.probe = IMDBDataset.from_reviews(splits["train"][: config.train_probe], tokenizer, config.reading_length)
+    trainer.remove_callback(ProgressCallback)
+    trainer.remove_callback(PrinterCallback)
+    if sys.stderr.isatty():
+        trainer.add_callback(_Bar())
+    if config.early_stopping:
+        trainer.add_callback(EarlyStoppingCallback(config.early_stopping))
+    return trainer
+
+
+def lora_config(config: TrainingConfig) -> LoraConfig:
+    """PEFT's configuration; it has no defaults for DistilBERT and changes the lists it is given."""
+    return LoraConfig(
+        task_type=TaskType.SEQ_CLS,
+        r=config.r,
+        lora_alpha=config.lora_alpha,
+        target_modules=list(config.target_modules),
+        lora_dropout=config.lora_dropout,
+        bias=config.bias,
+        modules_to_save=list(config.modules_to_save),
+    )
+
+
+def _training_arguments(config: TrainingConfig) -> TrainingArguments:
+    has_cuda = torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(config.checkpoint_folder),
+        logging_dir=str(config.log_folder),
+        num_train_epochs=config.num_train_epochs,
+        max_steps=config.max_steps or -1,
+        per_device_train_batch_size=config.per_device_train_batch_size,
+        per_device_eval_batch_size=config.per_device_eval_batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        lr_scheduler_type=config.lr_scheduler_type,
+        warmup_ratio=config.warmup_ratio,
+        max_grad_norm=config.max_grad_norm,
+        group_by_length=config.group_by_length,
+        eval_strategy="steps",
+        save_strategy="steps",
+        logging_strategy="steps",
+        eval_steps=config.eval_steps,
+        save_steps=config.eval_steps,
+        logging_steps=config.eval_steps,
+        save_total_limit=2,  # the best and the last
+        load_best_model_at_end=True,
+        metric_for_best_model=config.metric_for_best_model,
+        greater_is_better=config.metric_for_best_model != "loss",
+        seed=config.seed,
+        data_seed=config.seed,
+        bf16=has_cuda and torch.cuda.is_bf16_supported(),
+        dataloader_pin_memory=has_cuda,
+        remove_unused_columns=False,
+        label_names=["labels"],  # PEFT hides the model's signature, from which the Trainer would read it
+        report_to=["tensorboard"],
+    )
+
+
+def _scale_steps(config: TrainingConfig, arguments: TrainingArguments, reviews: int) -> int:
+    """Evaluate often enough for a short run; returns the run's total of optimiser steps."""
+    batch = arguments.train_batch_size * arguments.world_size * config.gradient_accumulation_steps
+    steps_per_epoch = -(-reviews // batch)
+    total = config.max_steps or -(-int(steps_per_epoch * config.num_train_epochs * 1000) // 1000)
+    every = max(1, min(config.eval_steps, total // MINIMUM_EVALUATIONS))
+    arguments.eval_steps = arguments.save_steps = arguments.logging_steps = every
+    return total
+
+
+def _compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    logits = np.asarray(prediction.predictions, dtype=np.float64)  # (N, 2)
+    labels = np.asarray(prediction.label_ids)
+    positive_scores = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))  # softmax of two logits
+    metrics = classification_metrics(labels, positive_scores)
+    return {name: value for name, value in metrics.items() if isinstance(value, float)}
+
+
+def _final_metrics(trainer: ProbeTrainer, dataset: IMDBDataset, split: str) -> dict[str, float]:
+    metrics = trainer.predict(dataset, metric_key_prefix=split).metrics or {}
+    wanted = ("accuracy", "precision", "recall", "f1", "roc_auc", "loss")
+    return {name: float(metrics[f"{split}_{name}"]) for name in wanted if f"{split}_{name}" in metrics}
+
+
+def _publish(
+    config: TrainingConfig,
+    base: BaseModel,
+    tokenizer: PreTrainedTokenizerFast,
+    trainer: ProbeTrainer,
+    splits: Mapping[str, Sequence[Review]],
+    result: TrainingResult,
+) -> None:
+    manifest = Manifest(
+        kind=Kind.ADAPTER,
+        base_model=base.name,
+        base_model_sha256=base.sha256,
+        max_length=config.max_length,
+        training=asdict(config),
+        metrics={"validation": result.validation, "test": result.test},
+        versions=package_versions("torch", "transformers", "peft", "accelerate", "distilbert-review-toolkit"),
+    )
+    with publish(result.adapter, manifest) as folder:
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        model.peft_config["default"].base_model_name_or_path = base.name  # the name, not this machine's path of it
+        model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+        tokenizer.save_pretrained(folder)
+        model.get_base_model().config.save_pretrained(folder)
+        plot_metrics(trainer.state.log_history, folder)
+        counts = {split: len(reviews) for split, reviews in splits.items()}
+        write_model_card(folder, config, counts, result)
