@@ -1,0 +1,34 @@
+"""How right a predictor is, and how fast, on labelled reviews."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from toolkit.labels import Label
+from toolkit.metrics import classification_metrics
+from toolkit.prediction import Predictor
+from toolkit.splits import Review
+
+
+def evaluate(predictor: Predictor, reviews: Sequence[Review]) -> dict[str, Any]:
+    """Predict every review and compare.
+
+    Returns:
+        What `classification_metrics` returns, plus `reviews`, `reviews_per_second` (tokenisation included, loading
+        not), `truncated` (reviews longer than the model read), `backend` and `device`.
+    """
+    started = time.perf_counter()
+    predictions = list(predictor.predict_many(review.text for review in reviews))
+    seconds = time.perf_counter() - started
+    labels = np.array([int(review.label) for review in reviews])
+    scores = np.array([prediction.probabilities[Label.POSITIVE] for prediction in predictions])
+    return {
+        **classification_metrics(labels, scores),
+        "reviews": len(reviews),
+        "reviews_per_second": len(reviews) / seconds,
+        "truncated": sum(prediction.tokens_read < prediction.tokens for prediction in predictions),
+        "backend": predictor.backend,
+        "device": predictor.device,
+    }

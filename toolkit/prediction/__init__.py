@@ -1,0 +1,6 @@
+"""One predictor interface, two backends, chosen at run time."""
+
+from toolkit.prediction.base import Prediction, Predictor
+from toolkit.prediction.selection import load_predictor
+
+__all__ = ["Prediction", "Predictor", "load_predictor"]

@@ -1,0 +1,91 @@
+"""Which backend serves a review on this machine, and why."""
+
+import ctypes
+import importlib.util
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.errors import needs_extra
+from toolkit.prediction.base import Predictor
+
+BACKENDS = ("auto", "onnx", "torch")
+DEFAULT_ONNX_MODEL = Path("onnx_model")
+DEFAULT_ADAPTER = Path("lora_model")
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A backend, the folder it loads and the reason in words."""
+
+    backend: str
+    folder: Path
+    reason: str
+
+
+def load_predictor(
+    backend: str = "auto",
+    *,
+    onnx_model: Path | str | None = None,
+    adapter: Path | str | None = None,
+    max_length: int | None = None,
+) -> Predictor:
+    """Load the predictor that suits this machine.
+
+    Args:
+        backend: `onnx`, `torch`, or `auto`: torch where torch, a GPU and an adapter are there, else ONNX.
+        onnx_model: the ONNX bundle; else `$TOOLKIT_ONNX_MODEL`, else `./onnx_model`.
+        adapter: the adapter folder; else `$TOOLKIT_ADAPTER`, else `./lora_model`.
+        max_length: tokens to read of a review instead of the model's own number.
+
+    Raises:
+        BundleError: the folder is missing or damaged.
+        MissingExtraError: the backend's packages are not installed.
+    """
+    choice = choose_backend(backend, onnx_model=onnx_model, adapter=adapter)
+    _logger.info("backend %s from %s: %s", choice.backend, choice.folder, choice.reason)
+    if choice.backend == "torch":
+        from toolkit.prediction.torch_backend import TorchPredictor
+
+        return TorchPredictor.load(choice.folder, max_length)
+    from toolkit.prediction.onnx_backend import OnnxPredictor
+
+    return OnnxPredictor.load(choice.folder, max_length)
+
+
+def choose_backend(
+    backend: str = "auto", *, onnx_model: Path | str | None = None, adapter: Path | str | None = None
+) -> Choice:
+    """Decide without loading anything; the arguments are those of `load_predictor`."""
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
+    onnx_folder = Path(onnx_model or os.environ.get("TOOLKIT_ONNX_MODEL") or DEFAULT_ONNX_MODEL)
+    adapter_folder = Path(adapter or os.environ.get("TOOLKIT_ADAPTER") or DEFAULT_ADAPTER)
+    if backend == "onnx":
+        return Choice("onnx", onnx_folder, "asked for")
+    if backend == "torch":
+        return Choice("torch", adapter_folder, "asked for")
+    if onnx_model and not adapter:
+        return Choice("onnx", onnx_folder, "an ONNX model was named and no adapter")
+    if not (adapter_folder / "adapter_config.json").is_file():
+        return Choice("onnx", onnx_folder, f"no adapter at {adapter_folder}")
+    if importlib.util.find_spec("torch") is None:
+        return Choice("onnx", onnx_folder, "torch is not installed")
+    if not _sees_gpu():
+        return Choice("onnx", onnx_folder, "torch sees no GPU")
+    return Choice("torch", adapter_folder, "torch sees a GPU and an adapter is there")
+
+
+def _sees_gpu() -> bool:
+    """Ask torch, but only where a CUDA driver is there: importing torch takes seconds, a CPU's answer is known."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return False
+    with needs_extra("train", "the torch backend"):
+        import torch
+
+    return bool(torch.cuda.is_available())

@@ -1,0 +1,82 @@
+"""The torch backend: the adapter itself, on a GPU where there is one, in padded length-sorted batches."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from toolkit.adapter import load_adapter, merge_adapter
+from toolkit.bundle import Manifest, reading_length
+from toolkit.errors import needs_extra
+from toolkit.prediction.base import Predictor
+from toolkit.text import Encoding, ReviewTokenizer
+
+with needs_extra("train", "the torch backend"):
+    import torch
+
+
+class TorchPredictor(Predictor):
+    """Serves a model with PyTorch.
+
+    Args:
+        model: a sequence classifier in evaluation mode, merged or with its adapter beside.
+        tokenizer: of the model.
+        manifest: of the adapter.
+        device: a torch device; the GPU where there is one by default.
+        batch_size: reviews in one forward pass.
+    """
+
+    backend = "torch"
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        tokenizer: ReviewTokenizer,
+        manifest: Manifest,
+        device: str | None = None,
+        batch_size: int = 32,
+    ) -> None:
+        super().__init__(manifest, tokenizer)
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "CPU"
+        self.model = model.to(self._device)
+        self.batch_size = batch_size
+        self.chunk_size = 16 * batch_size  # enough to sort by length, little enough to hold
+
+    @classmethod
+    def load(cls, folder: Path, max_length: int | None = None, base_model: str | None = None) -> Self:
+        """Open `lora_model/`, verified, and merge it into its base, which is faster and what export does.
+
+        Args:
+            folder: an adapter made by `toolkit train` or by PEFT.
+            max_length: tokens to read instead of the adapter's own number.
+            base_model: the base to use instead of the one the adapter names.
+
+        Raises:
+            BundleError: the adapter is missing, damaged or does not fit its base.
+            HubError: the base is the hub's and cannot be had.
+        """
+        adapter, manifest = load_adapter(folder, base_model)
+        tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", reading_length(folder, manifest, max_length))
+        return cls(merge_adapter(adapter), tokenizer, manifest)
+
+    def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
+        """Run padded batches of similar length; see `Predictor.logits`."""
+        logits = np.empty((len(encodings), 2), np.float32)
+        by_length = sorted(range(len(encodings)), key=lambda index: len(encodings[index].input_ids))
+        for start in range(0, len(by_length), self.batch_size):
+            rows = by_length[start : start + self.batch_size]
+            longest = len(encodings[rows[-1]].input_ids)
+            input_ids = torch.zeros((len(rows), longest), dtype=torch.long)  # (B, T); masked, so the id is no matter
+            attention_mask = torch.zeros_like(input_ids)
+            for row, index in enumerate(rows):
+                ids = torch.from_numpy(encodings[index].input_ids)
+                input_ids[row, : len(ids)] = ids
+                attention_mask[row, : len(ids)] = 1
+            with torch.inference_mode():
+                output = self.model(
+                    input_ids=input_ids.to(self._device), attention_mask=attention_mask.to(self._device)
+                )
+            logits[rows] = output.logits.float().cpu().numpy()
+        return logits
