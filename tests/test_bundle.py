@@ -1,0 +1,172 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from toolkit.bundle import Kind, Manifest, publish, read_manifest, reading_length
+from toolkit.errors import BundleError
+
+FILES = {
+    "model.onnx": b"\x08\x01graph",
+    "config.json": b'{"max_position_embeddings": 512}',
+    "tokenizer.json": b"{}",
+    "report.json": b"{}",
+}
+
+
+def write_bundle(target, marker=b""):
+    with publish(target, Manifest(Kind.ONNX, "minilm", 256)) as folder:
+        for name, content in FILES.items():
+            (folder / name).write_bytes(content + (marker if name == "model.onnx" else b""))
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    write_bundle(tmp_path / "onnx_model")
+    return tmp_path / "onnx_model"
+
+
+def edit_manifest(bundle, **changes):
+    content = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps(content | changes))
+
+
+def test_round_trip(bundle):
+    manifest = read_manifest(bundle, Kind.ONNX)
+    assert (manifest.base_model, manifest.max_length, manifest.temperature) == ("minilm", 256, 1.0)
+    assert set(manifest.files) == set(FILES)
+    assert reading_length(bundle, manifest, None) == 256
+    assert reading_length(bundle, manifest, 512) == 512
+
+
+@pytest.mark.parametrize("asked", [2, 513])
+def test_a_length_the_model_cannot_read(bundle, asked):
+    with pytest.raises(BundleError, match="reads 3 to 512 tokens"):
+        reading_length(bundle, read_manifest(bundle, Kind.ONNX), asked)
+
+
+def test_a_missing_folder_says_so_in_the_documents_words(tmp_path):
+    with pytest.raises(BundleError, match=r"找不到 .*nowhere 目录, 请确认模型已正确保存.*toolkit export"):
+        read_manifest(tmp_path / "nowhere", Kind.ONNX)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_is_verified(bundle, name):
+    path = bundle / name
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1  # one bit
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match=f"{name} does not match its SHA-256"):
+        read_manifest(bundle, Kind.ONNX)
+    path.write_bytes(content[:-1])
+    with pytest.raises(BundleError, match=f"{name} has {len(content) - 1} bytes, expected {len(content)}"):
+        read_manifest(bundle, Kind.ONNX)
+    path.unlink()
+    with pytest.raises(BundleError, match=name):
+        read_manifest(bundle, Kind.ONNX)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "newer than the 1 known here"),
+        ({"format": None}, "is not a manifest"),
+        ({"labels": ["positive", "negative"]}, "orders the labels"),
+        ({"kind": "adapter"}, "kind 'adapter', expected 'onnx'"),
+        ({"max_length": "many"}, "garbles a field"),
+        ({"temperature": 0}, "temperature 0"),
+        ({"surprise": 1}, "garbles a field"),
+        ({"files": {}}, "does not list"),
+    ],
+)
+def test_a_manifest_that_cannot_be_right(bundle, changes, message):
+    edit_manifest(bundle, **changes)
+    with pytest.raises(BundleError, match=message):
+        read_manifest(bundle, Kind.ONNX)
+
+
+def test_a_manifest_that_is_no_json(bundle):
+    (bundle / "manifest.json").write_text("{")
+    with pytest.raises(BundleError, match=r"manifest\.json is not valid JSON"):
+        read_manifest(bundle, Kind.ONNX)
+
+
+def test_publishing_replaces_the_old_bundle_whole(bundle):
+    (bundle / "left-over").write_text("from the old bundle")
+    write_bundle(bundle, b"new")
+    assert (bundle / "model.onnx").read_bytes().endswith(b"new")
+    assert not (bundle / "left-over").exists()
+    assert [path.name for path in bundle.parent.iterdir()] == ["onnx_model"]
+    assert bundle.stat().st_mode & 0o777 == 0o777 & ~current_umask()
+
+
+def current_umask():
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+def test_a_failing_block_leaves_the_old_bundle(bundle):
+    with pytest.raises(RuntimeError, match="no"), publish(bundle, Manifest(Kind.ONNX, "minilm", 256)) as folder:
+        (folder / "model.onnx").write_bytes(b"half")
+        raise RuntimeError("no")
+    read_manifest(bundle, Kind.ONNX)
+    assert [path.name for path in bundle.parent.iterdir()] == ["onnx_model"]
+
+
+def test_an_incomplete_block_is_not_published(tmp_path):
+    with (
+        pytest.raises(BundleError, match=r"model\.onnx, .* was not written"),
+        publish(tmp_path / "new", Manifest(Kind.ONNX, "minilm", 256)),
+    ):
+        pass
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_killed_publication_leaves_the_old_bundle(bundle):
+    script = f"""
+        import os, signal
+        from pathlib import Path
+        from toolkit.bundle import Kind, Manifest, publish
+        with publish(Path({str(bundle)!r}), Manifest(Kind.ONNX, "minilm", 256)) as folder:
+            (folder / "model.onnx").write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    process = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
+    assert process.returncode == -signal.SIGKILL
+    read_manifest(bundle, Kind.ONNX)
+
+
+def test_other_peoples_folders_are_not_replaced(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(BundleError, match=r"holds other files \(thesis\.tex"):
+        write_bundle(tmp_path)
+    assert (tmp_path / "thesis.tex").exists()
+    with pytest.raises(BundleError, match="is a file"):
+        write_bundle(tmp_path / "thesis.tex")
+
+
+def test_a_placeholder_is_replaced(tmp_path):
+    (tmp_path / "onnx_model").mkdir()
+    (tmp_path / "onnx_model" / "README.md").write_text("filled by toolkit export")
+    write_bundle(tmp_path / "onnx_model")
+    read_manifest(tmp_path / "onnx_model", Kind.ONNX)
+
+
+def test_an_adapter_made_elsewhere_is_described_from_its_own_files(shared):
+    manifest = read_manifest(shared / "seed_adapter", Kind.ADAPTER)
+    assert manifest.base_model == "distilbert-base-uncased"
+    assert manifest.max_length == 512
+
+
+def test_an_adapter_with_turned_labels_is_refused(tmp_path):
+    for name in ("adapter_model.safetensors", "tokenizer.json"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "x"}')
+    (tmp_path / "config.json").write_text('{"id2label": {"0": "POSITIVE", "1": "NEGATIVE"}}')
+    with pytest.raises(BundleError, match=r"config\.json names the labels"):
+        read_manifest(tmp_path, Kind.ADAPTER)

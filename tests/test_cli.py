@@ -1,0 +1,236 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from toolkit.cli import cli
+from toolkit.splits import read_splits
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "onnxruntime",
+    "tokenizers",
+    "numpy",
+    "pandas",
+    "matplotlib",
+    "sklearn",
+    "optimum",
+    "peft",
+)
+COMMANDS = ((), ("dataset",), ("dataset", "import"), ("dataset", "check"), ("train",), ("export",), ("predict",),
+            ("filter",), ("evaluate",))  # fmt: skip
+
+
+@pytest.fixture
+def with_fake(monkeypatch, fake_predictor):
+    monkeypatch.setattr("toolkit.cli._load", lambda **options: fake_predictor)
+    return fake_predictor
+
+
+def run(*arguments, stdin=b""):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], input=stdin, prog_name="toolkit")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_imports_nothing_heavy(command):
+    script = (
+        "import sys\nfrom toolkit.cli import cli\n"
+        f"try: cli([*{command!r}, '--help'])\nexcept SystemExit as end: assert not end.code\n"
+        f"print('LOADED', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert process.stdout.strip().endswith("LOADED []")
+    assert "Usage: " in process.stdout
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in ((), ("dataset",))])
+def test_every_command_shows_examples(command):
+    assert f"toolkit {' '.join(command)}" in run(*command, "--help").output.partition("Examples:")[2]
+
+
+def test_the_fixed_option_names_are_there():
+    options = {
+        "train": "--preset --config --dataset --output --base-model --epochs --max-steps --batch-size --learning-rate "
+        "--max-length --seed --early-stopping --resume",
+        "export": "--adapter --output --proof --quantize",
+        "predict": "--backend --onnx-model --adapter --max-length --json",
+        "filter": "--backend --onnx-model --adapter --max-length",
+        "evaluate": "--backend --onnx-model --adapter --max-length --dataset --split --file --json",
+    }
+    for command, names in options.items():
+        known = {name for option in cli.commands[command].params for name in option.opts}
+        assert set(names.split()) <= known, command
+
+
+def test_train_help_lists_every_setting_of_a_config_file():
+    from dataclasses import fields
+
+    from toolkit.training.config import TrainingConfig
+
+    text = run("train", "--help").output
+    assert all(f"{each.name} = " in text for each in fields(TrainingConfig))
+
+
+def test_predict_prints_label_score_and_text(with_fake):
+    result = run("predict", "a great\nfilm", "dull")
+    first, second = with_fake.predict_many(["a great film", "dull"])
+    assert result.stdout == (
+        f"{first.label.text}\t{first.score:.4f}\ta great film\n{second.label.text}\t{second.score:.4f}\tdull\n"
+    )
+
+
+def test_predict_json_has_the_documented_fields(with_fake):
+    result = run("predict", "--json", "a great film", "dull")
+    objects = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(objects) == 2
+    for each in objects:
+        assert list(each) == ["label", "score", "probabilities", "tokens", "tokens_read"]
+        assert each["label"] in ("positive", "negative")
+        assert each["probabilities"][each["label"]] == each["score"]
+
+
+def test_predict_says_what_it_did_not_read(with_fake):
+    result = run("predict", "a " * 100)
+    assert "read 64 of 102 tokens" in result.stderr
+
+
+def test_predict_reads_a_review_from_stdin(with_fake):
+    assert run("predict", "-", stdin=b"a great\nfilm\n").stdout.endswith("\ta great film\n")
+
+
+@pytest.mark.parametrize(
+    ("stdin", "code", "lines"),
+    [(b"good\nbad\n", 0, 2), (b"", 1, 0), (b"good\n\nbad\n", 2, 2), (b"tab\there\n", 0, 1)],
+)
+def test_filter_exit_codes(with_fake, stdin, code, lines):
+    result = run("filter", stdin=stdin)
+    assert result.exit_code == code
+    rows = [line.split("\t", 2) for line in result.stdout.splitlines()]
+    assert len(rows) == lines
+    assert all(row[0] in ("positive", "negative") and 0.5 <= float(row[1]) <= 1 for row in rows)
+    if code == 2:
+        assert "line 2: empty review" in result.stderr
+
+
+def test_errors_are_one_message_and_debug_shows_the_rest(tmp_path):
+    result = run("predict", "--onnx-model", tmp_path / "none", "x")
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1 + 1  # the backend's choice and the error
+    assert "找不到" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert run("--debug", "predict", "--onnx-model", tmp_path / "none", "x").exception is not None
+
+
+@pytest.mark.parametrize(
+    "arguments", [("predict",), ("predict", "--backend", "nope", "x"), ("nope",), ("train", "--nope")]
+)
+def test_usage_errors_exit_2(arguments):
+    assert run(*arguments).exit_code == 2
+
+
+def test_dataset_import_and_check(tmp_path):
+    rows = "".join(f"film number {index},{index % 2}\n" for index in range(100))
+    (tmp_path / "a.csv").write_text("text,label\n" + rows)
+    result = run("dataset", "import", tmp_path / "a.csv", "--output", tmp_path / "data")
+    assert result.exit_code == 0, result.output
+    assert "train           70 reviews: 35 negative, 35 positive" in result.stdout
+    assert set(read_splits(tmp_path / "data")) == {"train", "validation", "test"}
+
+
+def test_dataset_check_reports_and_plots(minilm, tmp_path):
+    result = run("dataset", "check", "dataset", "--plot", tmp_path / "lengths.png")
+    assert result.exit_code == 0, result.output
+    assert "train: 308 rows; 154 negative, 154 positive" in result.stdout
+    assert "leaks: none" in result.stdout
+    assert (tmp_path / "lengths.png").is_file()
+    report = json.loads(run("dataset", "check", "dataset", "--max-length", 100, "--json").stdout)
+    assert report["test"]["rows"] == 66
+    assert 0.5 < report["test"]["over_max_length"] < 0.8
+
+
+def test_dataset_check_lists_what_is_broken_and_exits_1(tmp_path):
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.csv").write_text("text,label\nfine,1\n,0\nodd,5\n")
+    result = run("dataset", "check", tmp_path, "--plot", tmp_path / "lengths.png")
+    assert result.exit_code == 1
+    for expected in ("train.csv row 2", "train.csv row 3", "validation.csv row 2", "test.csv: no such file"):
+        assert expected in result.stderr
+    assert not (tmp_path / "lengths.png").exists()
+
+
+def test_train_lists_everything_wrong_with_the_settings(tmp_path):
+    (tmp_path / "c.toml").write_text("rank = 8\n")
+    result = run("train", "--config", tmp_path / "c.toml", "--epochs", -1, "--max-length", 9999)
+    assert result.exit_code == 1
+    for expected in ("unknown setting 'rank'", "num_train_epochs = -1.0", "max_length = 9999"):
+        assert expected in result.stderr
+
+
+def test_the_whole_way_in_processes_of_their_own(toolkit_command, tiny_base, tiny_dataset, tmp_path):
+    """Train, export, evaluate, predict and filter as a shell would run them."""
+    trained = toolkit_command(
+        "train", "--base-model", tiny_base, "--dataset", tiny_dataset, "--epochs", 2, cwd=tmp_path
+    )
+    assert trained.returncode == 0, trained.stderr.decode()
+    lines = trained.stdout.decode().splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["validation", "test"]
+    assert {path.name for path in tmp_path.iterdir()} == {"lora_model", "lora_imdb", "logs"}
+
+    exported = toolkit_command("export", "--proof", tiny_dataset / "validation.csv", cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr.decode()
+    assert b"onnx_model: float" in exported.stdout
+
+    scores = {}
+    for backend in ("onnx", "torch"):
+        result = toolkit_command("evaluate", "--dataset", tiny_dataset, "--json", "--backend", backend, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr.decode()
+        scores[backend] = json.loads(result.stdout)
+    wanted = {"accuracy", "f1", "precision", "recall", "roc_auc", "confusion_matrix", "reviews", "reviews_per_second"}
+    assert wanted <= scores["onnx"].keys()
+    assert scores["onnx"]["confusion_matrix"] == scores["torch"]["confusion_matrix"]
+    assert f"accuracy {scores['onnx']['accuracy']:.4f}" in lines[1]
+
+    predicted = toolkit_command("predict", "--json", "A quiet film.", cwd=tmp_path)
+    filtered = toolkit_command("filter", stdin=b"A quiet film.\n", cwd=tmp_path)
+    prediction = json.loads(predicted.stdout)
+    assert filtered.stdout.decode() == f"{prediction['label']}\t{prediction['score']:.4f}\tA quiet film.\n"
+
+
+def test_a_closed_pipe_ends_quietly(tiny_bundle):
+    command = f"yes 'a film' | head -20000 | {sys.executable} -m toolkit filter --onnx-model {tiny_bundle} | head -1"
+    process = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    assert process.stdout.count("\n") == 1
+    assert "Traceback" not in process.stderr
+    assert "BrokenPipe" not in process.stderr
+
+
+def test_without_the_training_packages_the_install_command_is_named(tiny_bundle, tiny_adapter):
+    script = (
+        "import sys\nfor name in ('torch', 'sklearn'): sys.modules[name] = None\nfrom toolkit.cli import main\nmain()"
+    )
+
+    def bare(*arguments):
+        command = [sys.executable, "-c", script, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert bare("predict", "--onnx-model", tiny_bundle, "a film").returncode == 0
+    for arguments in (
+        ("export", "--adapter", tiny_adapter),
+        ("predict", "--backend", "torch", "--adapter", tiny_adapter, "x"),
+        ("evaluate", "--onnx-model", tiny_bundle),
+    ):
+        process = bare(*arguments)
+        assert process.returncode == 1
+        assert "which is not installed" in process.stderr
+        assert "python -m pip install -c constraints.txt '.[train]'" in process.stderr
+        assert "Traceback" not in process.stderr
+
+
+def test_the_library_never_prints():
+    from tests.conftest import ROOT
+
+    for path in [*ROOT.glob("toolkit/**/*.py"), *ROOT.glob("export/**/*.py")]:
+        assert " print(" not in path.read_text(), path

@@ -1,0 +1,92 @@
+from dataclasses import fields
+
+import pytest
+
+from toolkit.errors import ConfigError, ToolkitError
+from toolkit.training.config import PRESETS, TrainingConfig, load_config
+
+
+def test_the_defaults_are_the_documents():
+    config = TrainingConfig()
+    assert config == load_config("imdb-distilbert")
+    expected = {
+        "base_model": "distilbert-base-uncased", "r": 8, "lora_alpha": 32, "lora_dropout": 0.1, "bias": "none",
+        "target_modules": ("q_lin", "v_lin"), "modules_to_save": ("pre_classifier", "classifier"),
+        "num_train_epochs": 3, "per_device_train_batch_size": 8, "learning_rate": 1e-4, "weight_decay": 0.01,
+        "eval_steps": 3000, "metric_for_best_model": "accuracy", "lr_scheduler_type": "cosine", "warmup_ratio": 0.1,
+        "max_grad_norm": 1.0, "max_length": 512,
+    }  # fmt: skip
+    assert {name: getattr(config, name) for name in expected} == expected
+    assert str(config.checkpoint_folder) == "lora_imdb"
+    assert str(config.log_folder) == "logs"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_valid(preset):
+    load_config(preset)
+
+
+def test_checkpoints_lie_beside_the_adapter():
+    config = TrainingConfig(output="build/run/lora_model")
+    assert str(config.checkpoint_folder) == "build/run/lora_imdb"
+    assert str(TrainingConfig(output_dir="elsewhere").checkpoint_folder) == "elsewhere"
+
+
+def test_a_file_and_overrides(tmp_path):
+    (tmp_path / "c.toml").write_text('base_model = "minilm"\nr = 4\ntarget_modules = ["q_lin"]\nlearning_rate = 1\n')
+    config = load_config(None, tmp_path / "c.toml", {"r": 16})
+    assert (config.base_model, config.r, config.target_modules) == ("minilm", 16, ("q_lin",))
+
+
+def test_everything_wrong_is_listed_in_one_error(tmp_path):
+    (tmp_path / "c.toml").write_text(
+        'learning_rat = 1e-4\nfrobnicate = 1\nr = 0\nlora_dropout = 1.5\nmax_length = 600\nwarmup_ratio = 2\n'
+        'target_modules = ["q_lin", "classifier"]\nmetric_for_best_model = "vibes"\n'
+    )  # fmt: skip
+    with pytest.raises(ConfigError) as error:
+        load_config(None, tmp_path / "c.toml")
+    text = str(error.value)
+    assert "unknown setting 'learning_rat'; did you mean 'learning_rate'?" in text
+    for name in ("frobnicate", "r = 0", "lora_dropout = 1.5", "max_length = 600", "warmup_ratio = 2", "vibes"):
+        assert name in text
+    assert "classifier in both target_modules and modules_to_save" in text
+    assert len(error.value.problems) == 8
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("r", "8"), ("r", 8.5), ("group_by_length", 1), ("target_modules", "q_lin"), ("dropout", "none"), ("seed", True)],
+)
+def test_wrong_types(setting, value):
+    with pytest.raises(ConfigError, match=f"{setting} = .*expected"):
+        TrainingConfig(**{setting: value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"modules_to_save": ("pre_classifier",)}, "random weights"),
+        ({"train_max_length": 256, "max_length": 128}, "train_max_length = 256"),
+        ({"target_modules": ()}, "needs a layer"),
+        ({"output": "."}, "expected a folder of its own"),
+    ],
+)
+def test_impossible_combinations(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        TrainingConfig(**settings)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(ToolkitError, match="does not exist"):
+        load_config(None, tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("r = = 8")
+    with pytest.raises(ToolkitError, match="is not valid TOML"):
+        load_config(None, tmp_path / "bad.toml")
+    with pytest.raises(ToolkitError, match="give one of them"):
+        load_config("demo", tmp_path / "bad.toml")
+    with pytest.raises(ToolkitError, match="there is no preset 'nope'"):
+        load_config("nope")
+
+
+def test_every_setting_explains_itself():
+    assert all(len(each.metadata["help"]) > 10 for each in fields(TrainingConfig))

@@ -1,0 +1,222 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from tests.conftest import ROOT
+from toolkit.bundle import Kind, read_manifest
+from toolkit.errors import BundleError, ToolkitError
+from toolkit.labels import Label
+from toolkit.splits import Review, write_reviews
+from toolkit.training.config import TrainingConfig
+from toolkit.training.run import train
+
+
+@pytest.fixture
+def config(tiny_settings, tmp_path):
+    return TrainingConfig(**tiny_settings, output=str(tmp_path / "lora_model"))
+
+
+def log_history(config):
+    states = sorted(
+        config.checkpoint_folder.glob("checkpoint-*/trainer_state.json"), key=lambda path: int(path.parent.name[11:])
+    )
+    return json.loads(states[-1].read_text())["log_history"]
+
+
+def test_the_adapter_is_saved_as_documented(tiny_adapter, tiny_base):
+    names = {path.name for path in tiny_adapter.iterdir()}
+    assert names == {
+        "README.md", "adapter_config.json", "adapter_model.safetensors", "config.json", "manifest.json",
+        "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "training_metrics.pdf",
+        "training_metrics.png", "vocab.txt",
+    }  # fmt: skip
+    adapter = json.loads((tiny_adapter / "adapter_config.json").read_text())
+    assert (adapter["task_type"], adapter["r"], adapter["lora_alpha"], adapter["bias"]) == ("SEQ_CLS", 8, 32, "none")
+    assert set(adapter["target_modules"]) == {"q_lin", "v_lin"}
+    assert adapter["base_model_name_or_path"] == str(tiny_base)
+    keys = load_file(tiny_adapter / "adapter_model.safetensors").keys()
+    assert {re.sub(r"layer\.\d", "layer.N", key) for key in keys} == {
+        *(f"base_model.model.distilbert.transformer.layer.N.attention.{m}.lora_{ab}.weight" for m in ("q_lin", "v_lin") for ab in "AB"),
+        *(f"base_model.model.{m}.{p}" for m in ("pre_classifier", "classifier") for p in ("weight", "bias")),
+    }  # fmt: skip
+    config = json.loads((tiny_adapter / "config.json").read_text())
+    assert config["id2label"] == {"0": "negative", "1": "positive"}
+    assert config["pad_token_id"] == 0
+
+
+def test_the_manifest_and_the_model_card_have_the_runs_figures(tiny_adapter, tiny_run):
+    manifest = read_manifest(tiny_adapter, Kind.ADAPTER)
+    assert manifest.metrics == {"validation": tiny_run.validation, "test": tiny_run.test}
+    assert manifest.training["learning_rate"] == 1e-2
+    assert manifest.max_length == 512
+    card = (tiny_adapter / "README.md").read_text()
+    assert f"| test | 24 | {tiny_run.test['accuracy']:.4f} |" in card
+    assert "learning_rate = 0.01" in card
+    assert "24 steps" in card
+
+
+def test_it_learns(config, tmp_path):
+    reviews = [
+        Review(f"{'fine' if index % 2 else 'poor'} film number {index}", Label(index % 2)) for index in range(96)
+    ]
+    for split, part in (("train", reviews[:64]), ("validation", reviews[64:80]), ("test", reviews[80:])):
+        write_reviews(tmp_path / f"{split}.csv", part)
+    config = replace(config, dataset=str(tmp_path), num_train_epochs=10)
+    result = train(config)
+    assert result.test["accuracy"] == 1
+    losses = [entry["loss"] for entry in log_history(config) if "loss" in entry]
+    assert losses[-1] < 0.2 < losses[0]
+
+
+def test_a_short_run_evaluates_at_least_five_times(tiny_run):
+    folder = tiny_run.adapter.parent / "lora_imdb"
+    state = json.loads((folder / "checkpoint-24" / "trainer_state.json").read_text())
+    steps = {
+        key: [entry["step"] for entry in state["log_history"] if key in entry]
+        for key in ("eval_accuracy", "train_accuracy", "loss")
+    }
+    assert steps["eval_accuracy"] == steps["train_accuracy"] == [4, 8, 12, 16, 20, 24]
+    assert steps["loss"] == [4, 8, 12, 16, 20, 24]
+    best = max(entry["eval_accuracy"] for entry in state["log_history"] if "eval_accuracy" in entry)
+    assert tiny_run.validation["accuracy"] == pytest.approx(best)  # the best checkpoint is the one that was kept
+
+
+def test_tensorboard_logs_are_written(tiny_run):
+    assert list((tiny_run.adapter.parent / "logs").rglob("events.out.tfevents.*"))
+
+
+def test_the_same_seed_gives_the_same_adapter(config, tiny_run):
+    again = train(config)
+    first = load_file(tiny_run.adapter / "adapter_model.safetensors")
+    second = load_file(again.adapter / "adapter_model.safetensors")
+    assert all((first[name] == second[name]).all() for name in first)
+    assert again.test == tiny_run.test
+
+
+def test_another_seed_gives_another_adapter(config, tiny_run):
+    other = train(replace(config, seed=7, max_steps=5))
+    first = load_file(tiny_run.adapter / "adapter_model.safetensors")
+    second = load_file(other.adapter / "adapter_model.safetensors")
+    assert any((first[name] != second[name]).any() for name in first)
+
+
+def test_early_stopping(config):
+    result = train(
+        replace(config, early_stopping=1, num_train_epochs=40, learning_rate=1e-6, metric_for_best_model="f1")
+    )
+    assert result.steps < 8 * 40
+
+
+@pytest.mark.parametrize("metric", ["f1", "precision", "recall", "loss"])
+def test_the_best_checkpoint_by_another_metric(config, metric):
+    config = replace(config, metric_for_best_model=metric, max_steps=10)
+    result = train(config)
+    logged = [entry[f"eval_{metric}"] for entry in log_history(config) if f"eval_{metric}" in entry]
+    best = min(logged) if metric == "loss" else max(logged)
+    assert result.validation[metric] == pytest.approx(best, abs=1e-5)
+
+
+def test_a_shorter_view_while_training(config):
+    config = replace(config, train_max_length=16, eval_limit=8, max_steps=5)
+    result = train(config)
+    assert read_manifest(result.adapter, Kind.ADAPTER).max_length == 512
+
+
+def test_a_kill_and_resume_ends_at_the_same_step(tmp_path, tiny_settings):
+    settings = {**tiny_settings, "output": str(tmp_path / "lora_model"), "num_train_epochs": 50, "eval_steps": 20}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+    (tmp_path / "config.toml").write_text("\n".join(lines))
+    command = [sys.executable, "-m", "toolkit", "train", "--config", str(tmp_path / "config.toml")]
+    checkpoints = tmp_path / "lora_imdb"
+
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert process.returncode == -signal.SIGKILL, "the run was over before it could be killed"
+    assert not (tmp_path / "lora_model").exists()
+    partial = checkpoints / "checkpoint-390"  # killed while saving: no trainer_state.json
+    partial.mkdir()
+    (partial / "adapter_model.safetensors").write_bytes(b"half")
+
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "interrupted; go on with it by adding --resume" in refused.stderr
+
+    other = subprocess.run([*command, "--resume", "--seed", "5"], capture_output=True, text=True, check=False)
+    assert other.returncode == 1
+    assert "belongs to another run (different: seed)" in other.stderr
+
+    resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    first_step = int(re.search(r"step (\d+) of 400", resumed.stderr)[1])
+    assert first_step > 20, "it began at step 0 again"
+    state = json.loads((checkpoints / "checkpoint-400" / "trainer_state.json").read_text())
+    assert state["global_step"] == state["max_steps"] == 400
+    steps = [entry["step"] for entry in state["log_history"] if "eval_accuracy" in entry]
+    assert steps == list(range(20, 401, 20))
+    assert "after 400 steps" in resumed.stderr
+    read_manifest(tmp_path / "lora_model", Kind.ADAPTER)
+
+
+def test_a_finished_run_may_be_followed_by_another(config):
+    train(replace(config, max_steps=5))
+    for checkpoint in config.checkpoint_folder.glob("checkpoint-*"):
+        (checkpoint / "of-the-first-run").touch()
+    train(replace(config, max_steps=6))
+    assert (config.checkpoint_folder / "checkpoint-6").is_dir()
+    assert not list(config.checkpoint_folder.glob("*/of-the-first-run"))
+
+
+def test_resuming_nothing_begins_at_the_beginning(config, caplog):
+    result = train(replace(config, max_steps=5), resume=True)
+    assert result.steps == 5
+    assert "beginning at step 0" in caplog.text
+
+
+def test_foreign_output_is_refused_before_training(config, tmp_path):
+    (tmp_path / "lora_model").mkdir()
+    (tmp_path / "lora_model" / "novel.txt").write_text("chapter one")
+    with pytest.raises(BundleError, match=r"novel\.txt"):
+        train(config)
+    assert not config.checkpoint_folder.exists()
+
+
+def test_target_modules_the_base_has_not(config):
+    with pytest.raises(ToolkitError, match=r"none of the LoRA target modules \['query'\]"):
+        train(replace(config, target_modules=("query",)))
+
+
+def test_two_processes_train_one_adapter(tmp_path, tiny_settings):
+    """`accelerate launch -m toolkit train`, on two CPU processes."""
+    arguments = ["--base-model", tiny_settings["base_model"], "--dataset", tiny_settings["dataset"], "--max-steps", "6"]
+    process = subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+         "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
+         "-m", "toolkit", "train", *arguments, "--output", str(tmp_path / "lora_model")],
+        capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr[-3000:]
+    assert process.stdout.count("validation: accuracy") == 1
+    assert process.stdout.count("test: accuracy") == 1
+    read_manifest(tmp_path / "lora_model", Kind.ADAPTER)
+    assert not list(Path(tmp_path).glob(".lora_model*"))
+
+
+@pytest.mark.gpu
+def test_bf16_on_a_gpu(config):
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    assert train(config).steps == 24
