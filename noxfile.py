@@ -1,4 +1,4 @@
-"""Everything one does with a checkout: `nox -s tests`, `lint`, `demo`."""
+"""Everything one does with a checkout: `nox -s tests`, `lint`, `demo`, `app`, `bench`."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def check_style(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Style, then the whole test suite; arguments after `--` go to pytest (`-- -m slow`)."""
-    install(session, "train,offline,dev")
+    install(session, "train,offline,app,dev")
     check_style(session)
     session.run("pytest", *session.posargs)
 
@@ -52,3 +52,28 @@ def demo(session: nox.Session) -> None:
     session.run("toolkit", "export", "--adapter", adapter, "--output", onnx_model)
     session.run("toolkit", "evaluate", "--split", "test", "--onnx-model", onnx_model)
     session.run("toolkit", "predict", "--onnx-model", onnx_model, *REVIEWS)
+
+
+def models() -> tuple[Path, Path]:
+    """The shipped adapter and bundle, or the demo's where none is shipped."""
+    folder = Path() if Path("onnx_model/model.onnx").is_file() else DEMO
+    return folder / "lora_model", folder / "onnx_model"
+
+
+@nox.session
+def app(session: nox.Session) -> None:
+    """Open the chat app on localhost, port 8000; its state goes under build/app/."""
+    install(session, "app")
+    state = Path("build/app")
+    state.mkdir(parents=True, exist_ok=True)
+    environment = {"TOOLKIT_ONNX_MODEL": str(models()[1]), "CHAINLIT_APP_ROOT": str(state)}
+    session.run("chainlit", "run", "toolkit/app.py", "--host", "127.0.0.1", *session.posargs, env=environment)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Time the backends against each other; arguments after `--` go to benchmarks/backends.py."""
+    install(session, "train,offline")
+    adapter, onnx_model = models()
+    arguments = ["--adapter", str(adapter), "--onnx-model", str(onnx_model), *session.posargs]
+    session.run("python", "benchmarks/backends.py", *arguments)

@@ -1,8 +1,10 @@
 """Real small things: a tiny random DistilBERT, an adapter trained on it, and the bundle exported from that."""
 
 import os
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models lose more to threads than they gain; before torch
+os.environ.setdefault("CHAINLIT_APP_ROOT", tempfile.mkdtemp())  # chainlit writes into the working folder on import
 
 import subprocess
 import sys

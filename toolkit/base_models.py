@@ -43,7 +43,7 @@ class BaseModel:
     Attributes:
         name: as the user says it: `minilm`, a hub id or a folder.
         folder: with `config.json`, `model.safetensors` and the tokenizer's files.
-        sha256: of `model.safetensors`.
+        sha256: of `model.safetensors` as its authors published it, for `minilm` before the folding.
     """
 
     name: str
@@ -60,8 +60,8 @@ def resolve_base_model(name: str) -> BaseModel:
         MissingExtraError: `minilm` is asked for and its package is not installed.
     """
     if name == MINILM:
-        folder = minilm_folder()
-    elif Path(name).is_dir():
+        return BaseModel(name, minilm_folder(), MINILM_SHA256)
+    if Path(name).is_dir():
         folder = Path(name)
     elif name.startswith((".", "/", "~")):
         raise BundleError(f"the base model folder {name} does not exist; name one that does, a hub id, or minilm")

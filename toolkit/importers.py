@@ -1,16 +1,15 @@
 """From a data set as it is published to `train.csv`, `validation.csv`, `test.csv` and `dataset_info.json`."""
 
 import gzip
-import logging
 import os
 import random
 import re
 import tarfile
 import tempfile
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,7 +25,6 @@ INFO_FILE = "dataset_info.json"
 
 _ACL_MEMBER = re.compile(r"(?:^|/)(train|test)/(neg|pos)/[^/]+\.txt$")
 _ACL_LABELS = {"neg": Label.NEGATIVE, "pos": Label.POSITIVE}
-_logger = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
 
 
@@ -155,8 +153,9 @@ def _names_split(file: Path, split: str) -> bool:
 def _load_files(paths: Sequence[Path], options: ImportOptions) -> list[Review]:
     reviews: list[Review] = []
     problems: list[str] = []
-    for path in _progress(paths, "reading files"):
-        more, wrong = scan_reviews(path, options.text_column, options.label_column)
+    for path in paths:
+        track = partial(_progress, description=path.name)
+        more, wrong = scan_reviews(path, options.text_column, options.label_column, track)
         reviews += more
         problems += wrong
     if problems:
@@ -195,7 +194,7 @@ def _archive_members(path: Path) -> Iterator[tuple[str, bytes]]:
 def _load_acl(members: Iterable[tuple[str, bytes]], source: str) -> dict[str, list[Review]]:
     by_split: dict[str, list[Review]] = {}
     problems = []
-    for name, content in _progress(members, "reading reviews"):
+    for name, content in _progress(members, Path(source).name):
         match = _ACL_MEMBER.search(name)
         assert match is not None  # noqa: S101 - both iterators above filter by it
         try:
@@ -299,7 +298,6 @@ def _write(
         write_json(staging / INFO_FILE, asdict(info))
         for file in [f"{split}.csv" for split in SPLITS] + [INFO_FILE]:
             os.replace(staging / file, output / file)
-    _logger.info("wrote %s: %s", output, Counter({split: len(reviews) for split, reviews in splits.items()}))
     return info
 
 
@@ -307,4 +305,4 @@ def _progress(items: Iterable[_Item], description: str) -> Iterator[_Item]:
     """A bar on stderr where stderr is a terminal, nothing elsewhere."""
     with needs_extra("train", "importing a data set"):
         from tqdm import tqdm
-    yield from tqdm(items, desc=description, unit="", disable=None, leave=False)
+    yield from tqdm(items, desc=description, unit=" reviews", disable=None, leave=False)

@@ -50,7 +50,7 @@ def plot_token_lengths(reports: Mapping[str, "SplitReport"], max_length: int, pa
     upper = max(max_length, min(longest, 2 * max_length)) * 1.02  # a few very long reviews would flatten the rest
     for name, report in reports.items():
         axes.hist(
-            report.token_lengths.clip(max=int(upper)), bins=50, range=(0, upper), histtype="step", linewidth=1.5,
+            report.token_lengths.clip(max=int(upper)), bins=30, range=(0, upper), histtype="step", linewidth=1.5,
             density=True, label=f"{name}: {report.rows} reviews, {report.over_length:.1%} over {max_length}",
         )  # fmt: skip
     axes.axvline(max_length, color="black", linestyle=":", label=f"max_length {max_length}")

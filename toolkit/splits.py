@@ -4,7 +4,7 @@ import csv
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -22,6 +22,7 @@ TEXT_COLUMNS = ("text", "review", "content", "sentence")
 LABEL_COLUMNS = ("label", "sentiment", "labels", "polarity")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
+_Row = tuple[str, Mapping[str, Any] | str]
 _ADVICE = "Nothing was written. Correct these rows, or leave them out, and run the command again."
 
 
@@ -107,9 +108,19 @@ def read_splits(folder: Path, splits: Sequence[str] = SPLITS) -> dict[str, list[
 
 
 def scan_reviews(
-    path: Path, text_column: str | None = None, label_column: str | None = None
+    path: Path,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    track: Callable[[Iterator[_Row]], Iterable[_Row]] = iter,
 ) -> tuple[list[Review], list[str]]:
-    """Read what can be read; the second part lists what cannot, one line a row, starting with file and row."""
+    """Read what can be read; the second part lists what cannot, one line a row, starting with file and row.
+
+    Args:
+        path: as `read_reviews` takes it, like the columns.
+        text_column: see there.
+        label_column: see there.
+        track: passes the rows on, as a progress bar does.
+    """
     if not path.is_file():
         return [], [f"{path}: no such file; make a data set with: toolkit dataset import SOURCE --output {path.parent}"]
     if path.suffix not in _READERS:
@@ -117,7 +128,7 @@ def scan_reviews(
     reviews: list[Review] = []
     problems: list[str] = []
     columns: tuple[str, str] | None = None
-    for place, row in _READERS[path.suffix](path):
+    for place, row in track(_READERS[path.suffix](path)):
         if isinstance(row, str):
             problems.append(f"{path.name} {place}: {row}")
             continue
@@ -201,7 +212,7 @@ def _parse_row(text: object, raw_label: object) -> Review | str:
 # Readers yield (place, row as a mapping) or (place, what is wrong with it); rows count from 1, the header apart.
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+def _csv_rows(path: Path) -> Iterator[_Row]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses a field over 128 KiB
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
         reader = csv.reader(stream, strict=True)
@@ -232,7 +243,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
                 yield place, f"broken row: expected {len(header)} fields, found {len(fields)}"
 
 
-def _jsonl_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+def _jsonl_rows(path: Path) -> Iterator[_Row]:
     with path.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():
@@ -246,7 +257,7 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
             yield place, row if isinstance(row, dict) else f"expected a JSON object, found {type(row).__name__}"
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+def _parquet_rows(path: Path) -> Iterator[_Row]:
     with needs_extra("train", "reading Parquet"):
         import pyarrow
         import pyarrow.parquet

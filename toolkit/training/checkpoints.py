@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +58,8 @@ def finish_run(config: TrainingConfig) -> None:
 
 
 def _describe(config: TrainingConfig) -> dict[str, Any]:
-    settings = {
-        key: value for key, value in asdict(config).items() if key not in ("output", "output_dir", "logging_dir")
-    }
     data = {split: sha256(Path(config.dataset) / f"{split}.csv") for split in SPLITS}
-    del settings["dataset"]  # its content counts, not where it lies
-    return {"settings": settings, "data": data}
+    return {"settings": config.recipe, "data": data}
 
 
 def _differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:

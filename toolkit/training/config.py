@@ -4,7 +4,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,12 @@ class TrainingConfig:
     def log_folder(self) -> Path:
         """Where TensorBoard logs go: `logging_dir`, or `logs` beside the adapter."""
         return Path(self.logging_dir) if self.logging_dir else Path(self.output).parent / "logs"
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The settings that decide what is learnt: all but the places, which are the machine's."""
+        places = ("dataset", "output", "output_dir", "logging_dir")
+        return {name: value for name, value in asdict(self).items() if name not in places}
 
     @property
     def reading_length(self) -> int:

@@ -2,9 +2,9 @@
 
 import os
 import platform
-from dataclasses import fields
 from pathlib import Path
 
+from toolkit.base_models import MINILM
 from toolkit.bundle import MODEL_CARD, package_versions
 from toolkit.training.config import TrainingConfig
 from toolkit.training.run import TrainingResult
@@ -19,7 +19,7 @@ tags: [lora, sentiment, movie-reviews]
 
 # Film reviews, positive or negative
 
-A LoRA adapter and classification head for `{base_model}`, trained on {train} labelled film reviews.
+A LoRA adapter and classification head for {base_description}, trained on {train} labelled film reviews.
 It reads a review in English, up to {max_length} tokens of it, and says `negative` (0) or `positive` (1).
 
 ## Results
@@ -65,6 +65,8 @@ It knows film reviews in English and two verdicts. It has no notion of a neutral
 subjects, and it learnt the tastes of those who wrote the reviews.
 """
 
+_MINILM = "`minilm` (all-MiniLM-L6-v2, 22.7M parameters, folded into the DistilBERT architecture)"
+
 
 def write_model_card(folder: Path, config: TrainingConfig, counts: dict[str, int], result: TrainingResult) -> None:
     """Write the model card of a finished run.
@@ -75,16 +77,13 @@ def write_model_card(folder: Path, config: TrainingConfig, counts: dict[str, int
         counts: reviews in each split.
         result: what the run achieved.
     """
-    changed = {
-        each.name: getattr(config, each.name)
-        for each in fields(config)
-        if each.name not in ("dataset", "output", "output_dir", "logging_dir")
-        and getattr(config, each.name) != each.default
-    }
+    defaults = TrainingConfig().recipe
+    changed = {name: value for name, value in config.recipe.items() if value != defaults[name]}
     rows = "\n".join(_row(split, counts[split], getattr(result, split)) for split in ("validation", "test"))
     versions = package_versions("torch", "transformers", "peft")
     card = _TEMPLATE.format(
         base_model=config.base_model,
+        base_description=_MINILM if config.base_model == MINILM else f"`{config.base_model}`",
         train=counts["train"],
         max_length=config.max_length,
         rows=rows,

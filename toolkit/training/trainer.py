@@ -4,7 +4,6 @@ import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -101,12 +100,13 @@ class ProbeTrainer(Trainer):
 
 
 class _FinalEvaluation(TrainerCallback):
-    """Evaluate and save at the last step too, which need not be a multiple of `eval_steps`."""
+    """Evaluate at the last step too, unless the last evaluation is only a few steps away."""
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
-        if state.global_step >= state.max_steps:
+        since_last = state.global_step % args.eval_steps
+        if state.global_step >= state.max_steps and since_last > args.eval_steps // 2:
             control.should_evaluate = control.should_log = control.should_save = True
 
 
@@ -233,7 +233,7 @@ def _publish(
         base_model=base.name,
         base_model_sha256=base.sha256,
         max_length=config.max_length,
-        training=asdict(config),
+        training=config.recipe,
         metrics={"validation": result.validation, "test": result.test},
         versions=package_versions("torch", "transformers", "peft", "accelerate", "distilbert-review-toolkit"),
     )
