@@ -1,16 +1,20 @@
 """Time this toolkit's backends against each other on the same reviews, in turn, so that a drifting machine is fair.
 
-Whole batches: reviews a second, tokenisation included. Single reviews: milliseconds until the answer.
+Whole batches: reviews a second, tokenisation included. Single reviews: milliseconds until the answer. Cold start: a
+`toolkit predict` of one review in a process of its own, seconds from start to end and the peak of its memory.
 """
 
 import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 
+from toolkit.machine import available_cores, processor_name
 from toolkit.prediction import Predictor, load_predictor
 from toolkit.splits import read_reviews
 
@@ -31,6 +35,19 @@ def time_single(predictor: Predictor, texts: list[str]) -> float:
         predictor.predict(text)
         milliseconds.append(1000 * (time.perf_counter() - started))
     return statistics.median(milliseconds)
+
+
+def start_cold(backend: str, onnx_model: Path, adapter: Path) -> tuple[float, float]:
+    """Seconds and megabytes (resident, at the peak) of one `toolkit predict`."""
+    model = ["--onnx-model", str(onnx_model), "--adapter", str(adapter)]
+    command = [sys.executable, "-m", "toolkit", "-q", "predict", "--backend", backend, *model, "A quiet film."]
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return time.perf_counter() - started, usage.ru_maxrss / 1000  # Linux counts in kB
 
 
 def in_turn(
@@ -54,9 +71,13 @@ def in_turn(
 @click.option("--rounds", type=int, default=5, show_default=True)
 def main(onnx_model: Path, adapter: Path, file: Path, limit: int, rounds: int) -> None:
     """Print medians with their spread, and the ratio of the backends."""
+    for name in ("onnx", "torch"):  # first: a process counts the peak of the one it was forked from as its own
+        starts = [start_cold(name, onnx_model, adapter) for _ in range(rounds + 1)][1:]
+        seconds, megabytes = (statistics.median(values) for values in zip(*starts, strict=True))
+        click.echo(f"{'cold start':<18} {name:<6} median {seconds:.2f} s, peak {megabytes:.0f} MB")
     texts = [review.text for review in read_reviews(file)][:limit]
     predictors = {name: load_predictor(name, onnx_model=onnx_model, adapter=adapter) for name in ("onnx", "torch")}
-    click.echo(f"{len(texts)} reviews of {file}, {rounds} rounds, {os.cpu_count()} cores")
+    click.echo(f"{len(texts)} reviews of {file}, {rounds} rounds, {available_cores()} cores ({processor_name()})")
     for title, measure in (("reviews/s", time_batch), ("ms a review alone", time_single)):
         results = in_turn(measure, predictors, texts, rounds)
         for name, values in results.items():

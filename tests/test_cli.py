@@ -124,6 +124,15 @@ def test_errors_are_one_message_and_debug_shows_the_rest(tmp_path):
     assert run("--debug", "predict", "--onnx-model", tmp_path / "none", "x").exception is not None
 
 
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    rows = "".join(f"film number {index},{index % 2}\n" for index in range(100))
+    (tmp_path / "a.csv").write_text("text,label\n" + rows)
+    result = run("dataset", "import", tmp_path / "a.csv", "--output", tmp_path / "a.csv" / "below")
+    assert result.exit_code == 1
+    assert "Not a directory" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 @pytest.mark.parametrize(
     "arguments", [("predict",), ("predict", "--backend", "nope", "x"), ("nope",), ("train", "--nope")]
 )

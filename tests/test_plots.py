@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from toolkit.errors import ToolkitError
 from toolkit.plots import plot_metrics, plot_token_lengths
 from toolkit.splits import SplitReport
 
@@ -48,9 +49,16 @@ def test_an_empty_history_still_draws(tmp_path):
     assert (tmp_path / "training_metrics.png").is_file()
 
 
+REPORT = SplitReport(3, {"negative": 1, "positive": 2}, 0, {}, np.array([5, 300, 2000]), 1 / 3)
+
+
+def test_an_unknown_picture_format(tmp_path):
+    with pytest.raises(ToolkitError, match=r"lengths\.xyz cannot be drawn .*\.png, \.pdf or \.svg"):
+        plot_token_lengths({"train": REPORT}, 512, tmp_path / "lengths.xyz")
+
+
 def test_token_lengths(tmp_path, drawn):
-    report = SplitReport(3, {"negative": 1, "positive": 2}, 0, {}, np.array([5, 300, 2000]), 1 / 3)
-    plot_token_lengths({"train": report}, 512, tmp_path / "lengths.png")
+    plot_token_lengths({"train": REPORT}, 512, tmp_path / "lengths.png")
     assert (tmp_path / "lengths.png").is_file()
     legend = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
     assert "max_length 512" in legend

@@ -28,7 +28,9 @@ class _ToolkitGroup(click.Group):
     def invoke(self, context: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         try:
             return super().invoke(context)
-        except ToolkitError as error:
+        except BrokenPipeError:
+            raise  # click ends quietly
+        except (ToolkitError, OSError) as error:  # a full disk or a forbidden folder is the user's to mend as well
             if context.params.get("debug"):
                 raise
             raise click.ClickException(str(error)) from error

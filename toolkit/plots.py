@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.errors import needs_extra
+from toolkit.errors import ToolkitError, needs_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,11 @@ def plot_metrics(log_history: Sequence[Mapping[str, Any]], output_dir: str | Pat
 
 
 def plot_token_lengths(reports: Mapping[str, "SplitReport"], max_length: int, path: Path) -> None:
-    """Draw a histogram of each split's token lengths, with a line at `max_length`."""
+    """Draw a histogram of each split's token lengths, with a line at `max_length`.
+
+    Raises:
+        ToolkitError: the path's ending names no format.
+    """
     figure = _figure(9, 5)
     axes = figure.subplots()
     longest = max(int(report.token_lengths.max()) for report in reports.values())
@@ -57,7 +61,10 @@ def plot_token_lengths(reports: Mapping[str, "SplitReport"], max_length: int, pa
     axes.set_xlabel(f"Tokens in a review (over {int(upper)} drawn at the right edge)")
     axes.set_ylabel("Density")
     axes.legend()
-    figure.savefig(path, dpi=120)
+    try:
+        figure.savefig(path, dpi=120)
+    except ValueError as error:
+        raise ToolkitError(f"{path} cannot be drawn ({error}); choose a name ending in .png, .pdf or .svg") from error
 
 
 def _figure(width: float, height: float) -> "Figure":

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from toolkit.errors import BundleError, EmptyReviewError
 
 _LINE_BREAK_TAG = re.compile(r"<\s*br\s*/?\s*>", re.IGNORECASE)
+_BATCH = 1024  # reviews tokenised at a time, which bounds what the tokenizer holds of them
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -79,7 +80,7 @@ class ReviewTokenizer:
         return cls(inner, max_length)
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """Normalise and tokenise in one batch.
+        """Normalise and tokenise in batches, on every core.
 
         Raises:
             EmptyReviewError: a text has no visible character; such a row must never reach a model.
@@ -87,7 +88,11 @@ class ReviewTokenizer:
         cleaned = [normalise(text) for text in texts]
         if not all(cleaned):
             raise EmptyReviewError
-        return [self._cut(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(cleaned)]
+        return [
+            self._cut(encoding.ids)
+            for start in range(0, len(cleaned), _BATCH)
+            for encoding in self._tokenizer.encode_batch_fast(cleaned[start : start + _BATCH])
+        ]
 
     def _cut(self, ids: list[int]) -> Encoding:
         kept = ids if len(ids) <= self.max_length else [*ids[: self.max_length - 1], ids[-1]]  # keeps [SEP]

@@ -40,17 +40,25 @@ def test_a_file_and_overrides(tmp_path):
 
 def test_everything_wrong_is_listed_in_one_error(tmp_path):
     (tmp_path / "c.toml").write_text(
-        'learning_rat = 1e-4\nfrobnicate = 1\nr = 0\nlora_dropout = 1.5\nmax_length = 600\nwarmup_ratio = 2\n'
+        'learning_rat = 1e-4\nfrobnicate = 1\nr = 0\nseed = "x"\nlora_dropout = 1.5\nmax_length = 600\nwarmup_ratio = 2\n'
         'target_modules = ["q_lin", "classifier"]\nmetric_for_best_model = "vibes"\n'
     )  # fmt: skip
     with pytest.raises(ConfigError) as error:
         load_config(None, tmp_path / "c.toml")
     text = str(error.value)
     assert "unknown setting 'learning_rat'; did you mean 'learning_rate'?" in text
-    for name in ("frobnicate", "r = 0", "lora_dropout = 1.5", "max_length = 600", "warmup_ratio = 2", "vibes"):
+    for name in (
+        "frobnicate",
+        "r = 0",
+        "seed = 'x'",
+        "lora_dropout = 1.5",
+        "max_length = 600",
+        "warmup_ratio = 2",
+        "vibes",
+    ):
         assert name in text
     assert "classifier in both target_modules and modules_to_save" in text
-    assert len(error.value.problems) == 8
+    assert len(error.value.problems) == 9
 
 
 @pytest.mark.parametrize(

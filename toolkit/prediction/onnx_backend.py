@@ -10,13 +10,9 @@ import numpy as np
 
 from toolkit.bundle import Kind, Manifest, read_manifest, reading_length
 from toolkit.errors import BundleError, needs_extra
+from toolkit.machine import available_cores
 from toolkit.prediction.base import Predictor
 from toolkit.text import Encoding, ReviewTokenizer
-
-
-def available_cores() -> int:
-    """Cores this process may use, which a container or `taskset` makes fewer than the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class OnnxPredictor(Predictor):

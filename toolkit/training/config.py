@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from toolkit.errors import ConfigError, ToolkitError
@@ -65,7 +66,11 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse values and combinations that cannot work, all of them in one error."""
-        problems = [*_type_problems(self)] or [*_value_problems(self)]
+        mistyped = _type_problems(self)
+        sound = {
+            each.name: each.default if each.name in mistyped else getattr(self, each.name) for each in fields(self)
+        }
+        problems = [*mistyped.values(), *_value_problems(SimpleNamespace(**sound))]
         if problems:
             raise ConfigError("the training configuration cannot work; found:", problems, _ADVICE)
 
@@ -149,13 +154,14 @@ def _nearest(key: str, known: set[str]) -> str:
     return f"; did you mean '{match[0]}'?" if match else ""
 
 
-def _type_problems(config: TrainingConfig) -> list[str]:
-    problems = []
+def _type_problems(config: TrainingConfig) -> dict[str, str]:
+    """The settings of a wrong type, and what is wrong with them."""
+    problems = {}
     for name, expected in typing.get_type_hints(TrainingConfig).items():
         value = getattr(config, name)
         if not _is_a(value, expected):
             shown = expected.__name__ if isinstance(expected, type) else str(expected)
-            problems.append(f"{name} = {value!r}: expected {shown}")
+            problems[name] = f"{name} = {value!r}: expected {shown}"
     return problems
 
 
@@ -169,7 +175,8 @@ def _is_a(value: object, expected: Any) -> bool:  # noqa: ANN401 - a type hint
     return isinstance(value, expected) and (expected is bool or not isinstance(value, bool))
 
 
-def _value_problems(config: TrainingConfig) -> list[str]:
+def _value_problems(config: SimpleNamespace) -> list[str]:
+    """What is wrong with values of the right types, alone and together."""
     problems = []
 
     def require(holds: bool, message: str) -> None:

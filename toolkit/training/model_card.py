@@ -1,11 +1,10 @@
 """The model card: what was trained, on what, how well, and how to do it again."""
 
-import os
-import platform
 from pathlib import Path
 
 from toolkit.base_models import MINILM
 from toolkit.bundle import MODEL_CARD, package_versions
+from toolkit.machine import available_cores, processor_name
 from toolkit.training.config import TrainingConfig
 from toolkit.training.run import TrainingResult
 
@@ -117,14 +116,4 @@ def _hardware() -> str:
 
     if torch.cuda.is_available():
         return f"{torch.cuda.device_count()} × {torch.cuda.get_device_name()}"
-    return f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores ({_processor()})"
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+    return f"{available_cores()} CPU cores ({processor_name()})"
