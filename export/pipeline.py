@@ -15,7 +15,7 @@ from export.quantize import MODES, quantize_to_int8
 from toolkit.adapter import load_adapter, merge_adapter
 from toolkit.bundle import Kind, Manifest, package_versions, publish, reading_length, refuse_foreign_target, write_json
 from toolkit.errors import ExportError
-from toolkit.prediction.onnx_backend import OnnxPredictor, open_session
+from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.prediction.torch_backend import TorchPredictor
 from toolkit.splits import Review, read_reviews
 from toolkit.text import ReviewTokenizer
@@ -76,7 +76,7 @@ def export_model(
     _pass_gate(stages[0], EXACT, reviews)
 
     def onnx_logits(graph: Path) -> np.ndarray:
-        return OnnxPredictor(open_session(graph), tokenizer, adapter_manifest).logits(encodings)
+        return OnnxPredictor(graph, tokenizer, adapter_manifest).logits(encodings)
 
     with tempfile.TemporaryDirectory(prefix="export.") as name:
         workspace = Path(name)

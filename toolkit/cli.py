@@ -54,6 +54,9 @@ def cli(verbose: bool, quiet: bool, debug: bool) -> None:
         logger.setLevel(level)
         logger.handlers = [handler]
         logger.propagate = False
+    logging.getLogger("toolkit.prediction").setLevel(
+        logging.DEBUG if verbose else logging.WARNING
+    )  # why this backend: -v
     # What the libraries below say of themselves is no news to a user; -v shows it.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "info" if verbose else "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

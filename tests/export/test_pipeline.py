@@ -11,7 +11,7 @@ from export.parity import EXACT, QUANTIZED, compare
 from toolkit.bundle import Kind, read_manifest
 from toolkit.errors import BundleError, DataError, ExportError
 from toolkit.labels import Label
-from toolkit.prediction import load_predictor
+from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.splits import Review
 
 REVIEWS = [Review(f"review {index}", Label(index % 2)) for index in range(4)]
@@ -70,7 +70,7 @@ def test_a_wrong_graph_is_not_published(monkeypatch, tiny_adapter, tiny_bundle, 
     read_manifest(output, Kind.ONNX)
 
 
-def test_int8_is_smaller_and_nearly_the_same(minilm, tiny_dataset, proof, tmp_path):
+def test_int8_is_smaller_and_nearly_the_same(minilm, tiny_dataset, proof, tmp_path, demo_reviews):
     """On the offline base, whose layers are large enough for int8 to matter."""
     from toolkit.training.config import TrainingConfig
     from toolkit.training.run import train
@@ -89,7 +89,9 @@ def test_int8_is_smaller_and_nearly_the_same(minilm, tiny_dataset, proof, tmp_pa
     assert 0 < int8.max_difference < 0.5
     assert result.quantized is not bool(int8.failures(QUANTIZED))
     assert result.bytes < 40e6 if result.quantized else result.bytes > 80e6
-    assert load_predictor("onnx", onnx_model=result.bundle).predict("a fine film").score >= 0.5
+    predictor = OnnxPredictor.load(result.bundle, workers=2)
+    texts = [review.text for review in demo_reviews["test"][:12]]
+    assert list(predictor.predict_many(texts)) == [predictor.predict(text) for text in texts]  # one thread, or two
 
 
 def test_auto_falls_back_to_float_and_int8_does_not(monkeypatch, tiny_adapter, proof, tmp_path):

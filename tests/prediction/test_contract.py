@@ -145,7 +145,7 @@ def test_telemetry_is_off_before_onnxruntime_is_imported(tiny_bundle):
         "    return real(name, *rest, **more)\n"
         "builtins.__import__ = spy\n"
         "from toolkit import load_predictor\n"
-        f"load_predictor('onnx', onnx_model={str(tiny_bundle)!r})\n"
+        f"load_predictor('onnx', onnx_model={str(tiny_bundle)!r}).predict('a film')\n"
     )
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     process = subprocess.run(

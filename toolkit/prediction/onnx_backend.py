@@ -1,15 +1,16 @@
-"""The ONNX backend: CPU only, each review unpadded and alone, one worker a core."""
+"""The ONNX backend: CPU only, each review unpadded and alone, on every core."""
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from toolkit.bundle import Kind, Manifest, read_manifest, reading_length
-from toolkit.errors import BundleError, needs_extra
+from toolkit.errors import BundleError
 from toolkit.machine import available_cores
 from toolkit.prediction.base import Predictor
 from toolkit.text import Encoding, ReviewTokenizer
@@ -19,10 +20,12 @@ class OnnxPredictor(Predictor):
     """Serves a graph with onnxruntime.
 
     Padding would make a review's score depend on its neighbours (int8 activation scales span the batch) and costs
-    time, so every review runs by itself: one session of one thread, shared by as many workers as there are cores.
+    time, so every review runs by itself: many of them on as many workers as there are cores, with one thread each; a
+    lone one with every core. Both give the same bits: threads share out rows and columns, never a sum. Each way has
+    a session of its own, opened when it is first needed.
 
     Args:
-        session: of the graph; see `open_session`.
+        graph: path of `model.onnx`.
         tokenizer: of the model.
         manifest: of the bundle.
         workers: reviews run at the same time; the cores of this process by default.
@@ -31,18 +34,12 @@ class OnnxPredictor(Predictor):
     backend = "onnx"
     device = "CPU"
 
-    def __init__(
-        self,
-        session: Any,  # noqa: ANN401 - onnxruntime ships no types
-        tokenizer: ReviewTokenizer,
-        manifest: Manifest,
-        workers: int | None = None,
-    ) -> None:
+    def __init__(self, graph: Path, tokenizer: ReviewTokenizer, manifest: Manifest, workers: int | None = None) -> None:
         super().__init__(manifest, tokenizer)
+        self.graph = graph
         self.workers = workers or available_cores()
         self.chunk_size = 32 * self.workers  # the wait for a chunk's last review costs under 1/32 of its time
-        self._session = session
-        self._inputs = {model_input.name for model_input in session.get_inputs()}
+        self._sessions: dict[int, Any] = {}  # by their number of threads
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="onnx")
 
     @classmethod
@@ -59,32 +56,40 @@ class OnnxPredictor(Predictor):
         """
         manifest = read_manifest(folder, Kind.ONNX)
         tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", reading_length(folder, manifest, max_length))
-        return cls(open_session(folder / "model.onnx"), tokenizer, manifest, workers)
+        return cls(folder / "model.onnx", tokenizer, manifest, workers)
 
     def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
         """Run each review alone; see `Predictor.logits`. The bits do not depend on order, grouping or workers."""
-        rows = self._pool.map(self._run, encodings) if len(encodings) > 1 else map(self._run, encodings)
-        return np.concatenate(list(rows)) if encodings else np.empty((0, 2), np.float32)
+        if not encodings:
+            return np.empty((0, 2), np.float32)
+        run = partial(_run, self._session(threads=self.workers if len(encodings) == 1 else 1))
+        return np.concatenate(list(self._pool.map(run, encodings)))
 
-    def _run(self, encoding: Encoding) -> np.ndarray:
-        input_ids = encoding.input_ids[np.newaxis]  # (1, T)
-        feeds = {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
-        logits: np.ndarray = self._session.run(["logits"], {name: feeds[name] for name in self._inputs})[0]  # (1, 2)
-        return logits
+    def _session(self, threads: int) -> Any:  # noqa: ANN401 - onnxruntime ships no types
+        if threads not in self._sessions:
+            self._sessions[threads] = _open_session(self.graph, threads)
+        return self._sessions[threads]
 
 
-def open_session(path: Path) -> Any:  # noqa: ANN401
-    """An onnxruntime session of one thread on the CPU, telemetry off; it may be run by many threads at once.
+def _run(session: Any, encoding: Encoding) -> np.ndarray:  # noqa: ANN401
+    input_ids = encoding.input_ids[np.newaxis]  # (1, T)
+    feeds = {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
+    declared = [model_input.name for model_input in session.get_inputs()]
+    logits: np.ndarray = session.run(["logits"], {name: feeds[name] for name in declared})[0]  # (1, 2)
+    return logits
+
+
+def _open_session(path: Path, threads: int) -> Any:  # noqa: ANN401
+    """An onnxruntime session on the CPU, telemetry off; it may be run by many Python threads at once.
 
     Raises:
         BundleError: onnxruntime cannot load the graph, or the graph wants inputs other than ids and mask.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # official builds send telemetry unless it is set before the import
-    with needs_extra("train", "the ONNX backend"):
-        import onnxruntime
+    import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only
     try:

@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,8 @@ def fit(
         base.name, len(splits["train"]), trainer.planned_steps, trainer.args.eval_steps,
     )  # fmt: skip
     started = time.monotonic()
-    with logging_redirect_tqdm():
+    with logging_redirect_tqdm(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="mtime may not be reliable")  # checkpoints are numbered all the same
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.monotonic() - started
     results = {
