@@ -58,7 +58,7 @@ def export_model(
     """
     if quantize not in MODES:
         raise ValueError(f"quantize must be one of {', '.join(MODES)}, not {quantize!r}")
-    refuse_foreign_target(output)
+    refuse_foreign_target(output, Kind.ONNX)
     reviews = read_reviews(proof)
     model, adapter_manifest = load_adapter(adapter, base_model)
     length = reading_length(adapter, adapter_manifest, None)

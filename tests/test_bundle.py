@@ -1,13 +1,15 @@
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
-from toolkit.bundle import Kind, Manifest, publish, read_manifest, reading_length
+from toolkit.bundle import Kind, Manifest, publish, read_manifest, read_stable, reading_length
 from toolkit.errors import BundleError
 
 FILES = {
@@ -77,10 +79,28 @@ def test_every_file_is_verified(bundle, name):
         ({"format": None}, "is not a manifest"),
         ({"labels": ["positive", "negative"]}, "orders the labels"),
         ({"kind": "adapter"}, "kind 'adapter', expected 'onnx'"),
-        ({"max_length": "many"}, "garbles a field"),
-        ({"temperature": 0}, "temperature 0"),
-        ({"surprise": 1}, "garbles a field"),
+        ({"format": True}, "is not a manifest"),
+        *(({"max_length": value}, "garbles: max_length") for value in ("many", "12", 12.5, 2, None, True)),
+        *(({"temperature": value}, "garbles: temperature") for value in (0, -1, "2", float("inf"), float("nan"), None)),
+        *(({"base_model": value}, "garbles: base_model") for value in (None, 5, "")),
+        ({"base_model_sha256": 5}, "garbles: base_model_sha256"),
+        ({"metrics": [1]}, "garbles: metrics"),
+        ({"training": None}, "garbles: training"),
+        ({"versions": {"torch": 2}}, "garbles: versions"),
+        ({"labels": "negative"}, "garbles: labels"),
+        ({"surprise": 1}, "garbles: surprise"),
         ({"files": {}}, "does not list"),
+        *(
+            ({"files": value}, "garbles: files")
+            for value in (
+                [],
+                None,
+                {"model.onnx": "x"},
+                {"model.onnx": {"sha256": "x"}},
+                {"../../etc/hostname": {"sha256": "x", "bytes": 1}},
+                {"/etc/hostname": {"sha256": "x", "bytes": 1}},
+            )
+        ),
     ],
 )
 def test_a_manifest_that_cannot_be_right(bundle, changes, message):
@@ -150,6 +170,55 @@ def test_other_peoples_folders_are_not_replaced(tmp_path):
         write_bundle(tmp_path / "thesis.tex")
 
 
+def test_only_a_bundle_of_the_same_kind_is_replaced(tmp_path, bundle):
+    (tmp_path / "extension").mkdir()
+    (tmp_path / "extension" / "manifest.json").write_text('{"manifest_version": 3, "name": "somebody\'s"}')
+    with pytest.raises(BundleError, match="holds other files"):
+        write_bundle(tmp_path / "extension")
+    with (
+        pytest.raises(BundleError, match=r"holds other files .* that publishing an adapter would replace"),
+        publish(bundle, Manifest(Kind.ADAPTER, "minilm", 256)),
+    ):
+        pass
+    read_manifest(bundle, Kind.ONNX)
+
+
+def test_a_damaged_bundle_may_be_replaced(bundle):
+    (bundle / "model.onnx").write_bytes(b"broken")
+    write_bundle(bundle)
+    read_manifest(bundle, Kind.ONNX)
+
+
+def test_a_link_is_followed_and_stays(tmp_path, bundle):
+    (tmp_path / "current").symlink_to(bundle)
+    write_bundle(tmp_path / "current", b"new")
+    assert (tmp_path / "current").is_symlink()
+    assert (bundle / "model.onnx").read_bytes().endswith(b"new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["current", "onnx_model"]
+
+
+def test_a_reader_sees_one_bundle_whole_while_others_are_published(bundle):
+    """Contents differ by a marker; a mixture would fail the manifest's hashes or pair marker and hash wrongly."""
+    publishing = threading.Event()
+
+    def publish_often():
+        for number in range(150):
+            write_bundle(bundle, str(number).encode())
+        publishing.set()
+
+    thread = threading.Thread(target=publish_often)
+    thread.start()
+    reads = 0
+    while not publishing.is_set():
+        manifest, content = read_stable(
+            bundle, lambda: (read_manifest(bundle, Kind.ONNX), (bundle / "model.onnx").read_bytes())
+        )
+        assert hashlib.sha256(content).hexdigest() == manifest.files["model.onnx"]["sha256"]
+        reads += 1
+    thread.join()
+    assert reads > 5
+
+
 def test_a_placeholder_is_replaced(tmp_path):
     (tmp_path / "onnx_model").mkdir()
     (tmp_path / "onnx_model" / "README.md").write_text("filled by toolkit export")
@@ -163,10 +232,36 @@ def test_an_adapter_made_elsewhere_is_described_from_its_own_files(shared):
     assert manifest.max_length == 512
 
 
-def test_an_adapter_with_turned_labels_is_refused(tmp_path):
+@pytest.fixture
+def foreign_adapter(tmp_path):
     for name in ("adapter_model.safetensors", "tokenizer.json"):
         (tmp_path / name).write_text("")
-    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "x"}')
-    (tmp_path / "config.json").write_text('{"id2label": {"0": "POSITIVE", "1": "NEGATIVE"}}')
-    with pytest.raises(BundleError, match=r"config\.json names the labels"):
-        read_manifest(tmp_path, Kind.ADAPTER)
+    adapter = {"peft_type": "LORA", "task_type": "SEQ_CLS", "base_model_name_or_path": "x"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(adapter))
+    (tmp_path / "config.json").write_text("{}")
+    return tmp_path
+
+
+def test_an_adapter_made_elsewhere(foreign_adapter):
+    assert read_manifest(foreign_adapter, Kind.ADAPTER).max_length == 512
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", {"id2label": {"0": "POSITIVE", "1": "NEGATIVE"}}, r"config\.json names the labels"),
+        ("config.json", {"id2label": ["NEGATIVE", "POSITIVE"]}, r"config\.json names the labels"),
+        ("config.json", {"id2label": {"a": "NEGATIVE"}}, r"config\.json names the labels"),
+        ("config.json", {"max_position_embeddings": None}, "max_position_embeddings None"),
+        ("config.json", {"max_position_embeddings": "many"}, "max_position_embeddings 'many'"),
+        ("config.json", [], "holds a JSON list, expected an object"),
+        ("adapter_config.json", [], "holds a JSON list, expected an object"),
+        ("adapter_config.json", {"peft_type": "IA3"}, "peft_type 'IA3', expected 'LORA'"),
+        ("adapter_config.json", {"peft_type": "LORA", "task_type": "CAUSAL_LM"}, "task_type 'CAUSAL_LM'"),
+        ("adapter_config.json", {"peft_type": "LORA", "task_type": "SEQ_CLS"}, "names no base model"),
+    ],
+)
+def test_an_adapter_made_elsewhere_that_cannot_be_used(foreign_adapter, name, content, message):
+    (foreign_adapter / name).write_text(json.dumps(content))
+    with pytest.raises(BundleError, match=message):
+        read_manifest(foreign_adapter, Kind.ADAPTER)

@@ -3,17 +3,18 @@
 import ctypes
 import hashlib
 import json
+import math
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from toolkit.errors import BundleError
 from toolkit.labels import ID2LABEL
@@ -22,6 +23,7 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 LABELS = tuple(ID2LABEL.values())
 MODEL_CARD = "README.md"
+_Content = TypeVar("_Content")
 
 
 class Kind(StrEnum):
@@ -118,24 +120,38 @@ def reading_length(folder: Path, manifest: Manifest, asked: int | None) -> int:
         BundleError: the model has no positions for so many tokens, or the number leaves no room for a review.
     """
     length = manifest.max_length if asked is None else asked
-    positions = int(read_json(folder / "config.json").get("max_position_embeddings", 512))
+    positions = max_positions(folder)
     if not 3 <= length <= positions:
         raise BundleError(f"{folder} reads 3 to {positions} tokens, but --max-length is {length}; choose one within")
     return length
+
+
+def max_positions(folder: Path) -> int:
+    """The tokens a model has positions for, from its `config.json`; DistilBERT's 512 where it does not say.
+
+    Raises:
+        BundleError: the file says something that is no number of positions.
+    """
+    positions = read_json_object(folder / "config.json").get("max_position_embeddings", 512)
+    if type(positions) is not int or positions < 3:
+        raise BundleError(
+            f"{folder / 'config.json'} has max_position_embeddings {positions!r}, expected a number over 2"
+        )
+    return positions
 
 
 @contextmanager
 def publish(target: Path, manifest: Manifest) -> Iterator[Path]:
     """Yield an empty folder beside `target`; when the block ends well, complete it and rename it into place.
 
-    The block's exception, or a kill at any moment, leaves what stood at `target` as it was.
+    The block's exception, or a kill at any moment, leaves what stood at `target` as it was. A link is followed.
 
     Raises:
-        BundleError: `target` exists and is neither empty nor a bundle, so replacing it would lose somebody's files,
-            or the block left out a required file.
+        BundleError: `target` holds something that is no bundle of this kind, so replacing it would lose somebody's
+            work, or the block left out a required file.
     """
-    target = target.absolute()
-    refuse_foreign_target(target)
+    target = target.resolve()
+    refuse_foreign_target(target, manifest.kind)
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     try:
@@ -155,21 +171,56 @@ def publish(target: Path, manifest: Manifest) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)  # after an exchange, this is the old bundle
 
 
-def refuse_foreign_target(target: Path) -> None:
-    """Refuse a folder that holds something other than a bundle (a placeholder README.md is not something).
+def refuse_foreign_target(target: Path, kind: Kind) -> None:
+    """Refuse a folder that holds anything but an older bundle of this kind (a lone README.md is a placeholder).
 
     Raises:
         BundleError: names the folder, before any work is done on its behalf.
     """
     if target.exists() and not target.is_dir():
         raise BundleError(f"{target} is a file; expected a folder to write, choose another --output")
-    if not target.exists() or (target / MANIFEST).is_file() or (target / "adapter_config.json").is_file():
-        return
-    others = sorted(path.name for path in target.iterdir() if path.name != MODEL_CARD)
-    if others:
+    others = sorted(path.name for path in target.iterdir() if path.name != MODEL_CARD) if target.exists() else []
+    if others and not _is_ours(target, kind):
         raise BundleError(
-            f"{target} holds other files ({others[0]}, …) that publishing would replace; choose another --output"
+            f"{target} holds other files ({others[0]}, …) that publishing an {kind} would replace; choose another --output"
         )
+
+
+def _is_ours(folder: Path, kind: Kind) -> bool:
+    """Whether the folder says that it is of this kind; damaged files in it are no matter, it is to be replaced."""
+    try:
+        if (folder / MANIFEST).is_file():
+            content = read_json(folder / MANIFEST)
+            return isinstance(content, dict) and content.get("kind") == kind and "format" in content
+        return kind is Kind.ADAPTER and "peft_type" in read_json(folder / "adapter_config.json")
+    except (OSError, BundleError, TypeError):
+        return False
+
+
+def read_stable(folder: Path, read: Callable[[], _Content]) -> _Content:
+    """Call `read` until the folder was the same before and after: a bundle may be replaced while it is being read.
+
+    Raises:
+        BundleError: what `read` found wrong with a folder that nobody replaced.
+    """
+    while True:
+        identity = _identity(folder)
+        try:
+            content = read()
+        except BundleError:
+            if _identity(folder) == identity:
+                raise
+            continue
+        if _identity(folder) == identity:
+            return content
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - JSON
@@ -185,32 +236,69 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not valid JSON ({error}); restore it or make the folder again") from error
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        BundleError: it is not JSON, or no object.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise BundleError(f"{path} holds a JSON {type(content).__name__}, expected an object; restore the file")
+    return content
 
 
 def _parse(path: Path, kind: Kind) -> Manifest:
     content = read_json(path)
-    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
-        raise BundleError(f"{path} is not a manifest: expected an object with a number 'format'; {_REMEDY[kind]}")
+    remedy = _REMEDY[kind]
+    if not isinstance(content, dict) or type(content.get("format")) is not int:
+        raise BundleError(f"{path} is not a manifest: expected an object with a number 'format'; {remedy}")
     if content["format"] > FORMAT:
         raise BundleError(
             f"{path} has format {content['format']}, newer than the {FORMAT} known here; update the toolkit"
         )
     if content.get("kind") != kind:
-        raise BundleError(
-            f"{path.parent} holds a model of kind {content.get('kind')!r}, expected '{kind}'; {_REMEDY[kind]}"
-        )
-    try:
-        manifest = Manifest(**{**content, "kind": kind, "labels": tuple(content["labels"])})
-        max_length, temperature = int(manifest.max_length), float(manifest.temperature)
-    except (TypeError, ValueError, KeyError) as error:
-        raise BundleError(f"{path} lacks or garbles a field ({error}); {_REMEDY[kind]}") from error
-    if manifest.labels != LABELS:
-        raise BundleError(f"{path} orders the labels {list(manifest.labels)}, expected {list(LABELS)}; {_REMEDY[kind]}")
-    if max_length < 3 or not temperature > 0:
-        raise BundleError(f"{path} has max_length {max_length} and temperature {temperature}; {_REMEDY[kind]}")
-    return manifest
+        raise BundleError(f"{path.parent} holds a model of kind {content.get('kind')!r}, expected '{kind}'; {remedy}")
+    expected = {each.name for each in fields(Manifest)}
+    wrong = sorted(expected ^ content.keys()) or [name for name, holds in _CHECKS.items() if not holds(content[name])]
+    if wrong:
+        raise BundleError(f"{path} lacks or garbles: {', '.join(wrong)}; {remedy}")
+    if tuple(content["labels"]) != LABELS:
+        raise BundleError(f"{path} orders the labels {content['labels']}, expected {list(LABELS)}; {remedy}")
+    return Manifest(**{**content, "kind": kind, "labels": LABELS})
+
+
+def _is_file_entry(name: object, entry: object) -> bool:
+    """A relative name that stays inside the folder, with a hash and a size."""
+    return (
+        isinstance(name, str)
+        and not Path(name).is_absolute()
+        and ".." not in Path(name).parts
+        and isinstance(entry, dict)
+        and isinstance(entry.get("sha256"), str)
+        and type(entry.get("bytes")) is int
+    )
+
+
+def _is_text_map(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "base_model": lambda value: isinstance(value, str) and bool(value),
+    "max_length": lambda value: type(value) is int and value >= 3,
+    "labels": lambda value: isinstance(value, list),
+    "temperature": lambda value: type(value) in (int, float) and 0 < value < math.inf,
+    "base_model_sha256": lambda value: value is None or isinstance(value, str),
+    "training": lambda value: isinstance(value, dict),
+    "metrics": lambda value: isinstance(value, dict),
+    "versions": _is_text_map,
+    "files": lambda value: isinstance(value, dict) and all(_is_file_entry(*item) for item in value.items()),
+}
 
 
 def _verify_files(folder: Path, manifest: Manifest) -> None:
@@ -232,19 +320,23 @@ def _verify_files(folder: Path, manifest: Manifest) -> None:
 
 def _describe_foreign_adapter(folder: Path) -> Manifest:
     """What can be said of an adapter that PEFT saved without this toolkit."""
-    adapter = read_json(folder / "adapter_config.json")
-    config = read_json(folder / "config.json")
-    names = config.get("id2label")
-    if names and [str(names[key]).lower() for key in sorted(names, key=int)] not in (
-        list(LABELS),
-        ["label_0", "label_1"],
-    ):
+    path = folder / "adapter_config.json"
+    adapter = read_json_object(path)
+    expected = {"peft_type": "LORA", "task_type": "SEQ_CLS"}
+    for name, value in expected.items():
+        if adapter.get(name) != value:
+            raise BundleError(
+                f"{path} has {name} {adapter.get(name)!r}, expected {value!r}: a LoRA sequence classifier"
+            )
+    base = adapter.get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise BundleError(f"{path} names no base model; write it there as base_model_name_or_path")
+    config = read_json_object(folder / "config.json")
+    names = config.get("id2label", {})
+    turned = isinstance(names, dict) and [str(names.get(str(key), "")).lower() for key in ID2LABEL]
+    if names and turned not in (list(LABELS), ["label_0", "label_1"]):
         raise BundleError(f"{folder / 'config.json'} names the labels {names}, expected {dict(ID2LABEL)}")
-    return Manifest(
-        kind=Kind.ADAPTER,
-        base_model=str(adapter.get("base_model_name_or_path")),
-        max_length=int(config.get("max_position_embeddings", 512)),
-    )
+    return Manifest(kind=Kind.ADAPTER, base_model=base, max_length=max_positions(folder))
 
 
 def _share(folder: Path) -> None:

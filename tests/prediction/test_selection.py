@@ -24,25 +24,33 @@ def test_a_gpu_and_an_adapter_make_torch(with_gpu, tiny_adapter, monkeypatch):
     assert "GPU" in choice.reason
 
 
-def test_no_adapter_makes_onnx(with_gpu, tmp_path):
-    choice = choose_backend("auto", adapter=tmp_path)
+def test_no_adapter_makes_onnx(with_gpu, tmp_path, monkeypatch):
+    monkeypatch.setenv("TOOLKIT_ADAPTER", str(tmp_path))
+    choice = choose_backend("auto")
     assert choice.backend == "onnx"
     assert "no adapter at" in choice.reason
 
 
-def test_no_gpu_makes_onnx(without_gpu, tiny_adapter):
-    choice = choose_backend("auto", adapter=tiny_adapter)
+def test_no_gpu_makes_onnx(without_gpu, tiny_adapter, monkeypatch):
+    monkeypatch.setenv("TOOLKIT_ADAPTER", str(tiny_adapter))
+    choice = choose_backend("auto")
     assert (choice.backend, choice.reason) == ("onnx", "torch sees no GPU")
 
 
 def test_no_torch_makes_onnx(tiny_adapter, monkeypatch):
     monkeypatch.setattr(selection.importlib.util, "find_spec", lambda name: None)
-    assert choose_backend("auto", adapter=tiny_adapter).reason == "torch is not installed"
+    monkeypatch.setenv("TOOLKIT_ADAPTER", str(tiny_adapter))
+    assert choose_backend("auto").reason == "torch is not installed"
 
 
 def test_a_named_bundle_alone_makes_onnx(with_gpu, tiny_adapter, tiny_bundle, monkeypatch):
     monkeypatch.setenv("TOOLKIT_ADAPTER", str(tiny_adapter))
     assert choose_backend("auto", onnx_model=tiny_bundle).backend == "onnx"
+
+
+def test_a_named_adapter_alone_makes_torch(without_gpu, tiny_adapter, tiny_bundle, monkeypatch):
+    monkeypatch.setenv("TOOLKIT_ONNX_MODEL", str(tiny_bundle))
+    assert choose_backend("auto", adapter=tiny_adapter).backend == "torch"
 
 
 def test_the_order_of_places(monkeypatch, tmp_path):

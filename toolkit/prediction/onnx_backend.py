@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from toolkit.bundle import Kind, Manifest, read_manifest, reading_length
+from toolkit.bundle import Kind, Manifest, read_manifest, read_stable, reading_length
 from toolkit.errors import BundleError
 from toolkit.machine import available_cores
 from toolkit.prediction.base import Predictor
@@ -36,14 +36,15 @@ class OnnxPredictor(Predictor):
 
     def __init__(self, graph: Path, tokenizer: ReviewTokenizer, manifest: Manifest, workers: int | None = None) -> None:
         super().__init__(manifest, tokenizer)
-        self.graph = graph
+        self._graph = graph
+        self._graph_status = _status(graph)  # of the file that was verified; sessions are opened later
         self.workers = workers or available_cores()
         self.chunk_size = 32 * self.workers  # the wait for a chunk's last review costs under 1/32 of its time
         self._sessions: dict[int, Any] = {}  # by their number of threads
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="onnx")
 
     @classmethod
-    def load(cls, folder: Path, max_length: int | None = None, workers: int | None = None) -> Self:
+    def load(cls, folder: Path, max_length: int | None = None, workers: int | None = None) -> "OnnxPredictor":
         """Open `onnx_model/`, verified.
 
         Args:
@@ -54,9 +55,15 @@ class OnnxPredictor(Predictor):
         Raises:
             BundleError: the bundle is missing or damaged.
         """
-        manifest = read_manifest(folder, Kind.ONNX)
-        tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", reading_length(folder, manifest, max_length))
-        return cls(folder / "model.onnx", tokenizer, manifest, workers)
+
+        def read() -> OnnxPredictor:
+            manifest = read_manifest(folder, Kind.ONNX)
+            length = reading_length(folder, manifest, max_length)
+            return cls(
+                folder / "model.onnx", ReviewTokenizer.from_file(folder / "tokenizer.json", length), manifest, workers
+            )
+
+        return read_stable(folder, read)
 
     def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
         """Run each review alone; see `Predictor.logits`. The bits do not depend on order, grouping or workers."""
@@ -67,8 +74,17 @@ class OnnxPredictor(Predictor):
 
     def _session(self, threads: int) -> Any:  # noqa: ANN401 - onnxruntime ships no types
         if threads not in self._sessions:
-            self._sessions[threads] = _open_session(self.graph, threads)
+            session = _open_session(self._graph, threads)
+            if _status(self._graph) != self._graph_status:
+                raise BundleError(f"{self._graph} was replaced since it was verified; load the predictor again")
+            self._sessions[threads] = session
         return self._sessions[threads]
+
+
+def _status(path: Path) -> tuple[int, int, int, int]:
+    """What changes when a file is replaced or rewritten."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _run(session: Any, encoding: Encoding) -> np.ndarray:  # noqa: ANN401

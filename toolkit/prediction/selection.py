@@ -32,14 +32,17 @@ def load_predictor(
     onnx_model: Path | str | None = None,
     adapter: Path | str | None = None,
     max_length: int | None = None,
+    base_model: str | None = None,
 ) -> Predictor:
     """Load the predictor that suits this machine.
 
     Args:
-        backend: `onnx`, `torch`, or `auto`: torch where torch, a GPU and an adapter are there, else ONNX.
+        backend: `onnx`, `torch`, or `auto`: torch where torch, a GPU and an adapter are there, else ONNX. A model that
+            is named, while the other kind is not, is taken.
         onnx_model: the ONNX bundle; else `$TOOLKIT_ONNX_MODEL`, else `./onnx_model`.
         adapter: the adapter folder; else `$TOOLKIT_ADAPTER`, else `./lora_model`.
         max_length: tokens to read of a review instead of the model's own number.
+        base_model: for torch, the base to use instead of the one the adapter names.
 
     Raises:
         BundleError: the folder is missing or damaged.
@@ -50,7 +53,7 @@ def load_predictor(
     if choice.backend == "torch":
         from toolkit.prediction.torch_backend import TorchPredictor
 
-        return TorchPredictor.load(choice.folder, max_length)
+        return TorchPredictor.load(choice.folder, max_length, base_model)
     from toolkit.prediction.onnx_backend import OnnxPredictor
 
     return OnnxPredictor.load(choice.folder, max_length)
@@ -70,6 +73,8 @@ def choose_backend(
         return Choice("torch", adapter_folder, "asked for")
     if onnx_model and not adapter:
         return Choice("onnx", onnx_folder, "an ONNX model was named and no adapter")
+    if adapter and not onnx_model:
+        return Choice("torch", adapter_folder, "an adapter was named and no ONNX model")
     if not (adapter_folder / "adapter_config.json").is_file():
         return Choice("onnx", onnx_folder, f"no adapter at {adapter_folder}")
     if importlib.util.find_spec("torch") is None:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.base_models import resolve_base_model
-from toolkit.bundle import refuse_foreign_target
-from toolkit.errors import needs_extra
+from toolkit.bundle import Kind, max_positions, refuse_foreign_target
+from toolkit.errors import ToolkitError, needs_extra
 from toolkit.splits import read_splits
-from toolkit.training.checkpoints import finish_run, prepare_run
+from toolkit.training.checkpoints import claim_run, finish_run
 from toolkit.training.config import TrainingConfig
 
 
@@ -43,13 +43,16 @@ def train(config: TrainingConfig, resume: bool = False) -> TrainingResult | None
     Raises:
         ToolkitError: data, base model, configuration or checkpoints do not allow the run; nothing was trained.
     """
-    refuse_foreign_target(Path(config.output))
+    refuse_foreign_target(Path(config.output), Kind.ADAPTER)
     splits = read_splits(Path(config.dataset))
     base = resolve_base_model(config.base_model)
-    checkpoint = prepare_run(config, resume)
-    with needs_extra("train", "training"):
-        from toolkit.training.trainer import fit
-    result = fit(config, base, splits, checkpoint)
-    if result is not None:
-        finish_run(config)
+    positions = max_positions(base.folder)
+    if config.max_length > positions:
+        raise ToolkitError(f"{base.name} has positions for {positions} tokens; give --max-length {positions} or less")
+    with claim_run(config, resume) as checkpoint:
+        with needs_extra("train", "training"):
+            from toolkit.training.trainer import fit
+        result = fit(config, base, splits, checkpoint)
+        if result is not None:
+            finish_run(config)
     return result
