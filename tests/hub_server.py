@@ -15,7 +15,8 @@ class Hub:
 
     Attributes:
         repositories: folders by (`models` or `datasets`, repository id).
-        fault: None, `404`, `500`, `hang` (accepts and never answers) or `truncate` (half of every large file).
+        fault: None, `404`, `500`, `hang` (accepts and never answers), `500-files` and `hang-files` (the same once the
+            repository has been found), `truncate` (half of every large file) or `nonsense` (JSON that is no answer).
         requests: paths asked for, in order.
     """
 
@@ -45,11 +46,15 @@ class _Handler(BaseHTTPRequestHandler):
         hub = self.hub
         path = self.path.partition("?")[0]
         hub.requests.append(path)
-        if hub.fault == "hang":
+        is_file = "/resolve/" in path
+        if hub.fault == "hang" or (hub.fault == "hang-files" and is_file):
             hub.closing.wait(60)
             self.close_connection = True
             return
-        if hub.fault == "500":
+        if hub.fault == "nonsense":
+            self._answer(200, b"[]", with_body=with_body)
+            return
+        if hub.fault == "500" or (hub.fault == "500-files" and is_file):
             self._answer(500, b"oops", with_body=with_body)
             return
         for (kind, name), folder in hub.repositories.items():

@@ -22,7 +22,7 @@ def logits(model, tokenizer, texts):
     import torch
 
     with torch.inference_mode():
-        return model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
+        return model(**tokenizer(texts, padding=True, truncation=True, max_length=512, return_tensors="pt")).logits
 
 
 def test_merging_changes_nothing(tiny_adapter, demo_reviews):

@@ -1,3 +1,8 @@
+import os
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -46,7 +51,39 @@ def test_minilm_is_folded_once_and_again_when_damaged(minilm, monkeypatch, tmp_p
         stream.write(b"\0\1\2\3")
     minilm_folder()
     assert weights.read_bytes() == (minilm / "model.safetensors").read_bytes()
-    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == [folder]
+    (folder / "tokenizer.json").write_text("{}")
+    minilm_folder()
+    assert (folder / "tokenizer.json").read_bytes() == (minilm / "tokenizer.json").read_bytes()
+
+
+def test_many_processes_fold_minilm_at_once(minilm, tmp_path):
+    command = [sys.executable, "-c", "from toolkit.base_models import minilm_folder; print(minilm_folder())"]
+    environment = {**os.environ, "TOOLKIT_CACHE": str(tmp_path)}
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) for _ in range(4)]
+    folders = {process.communicate()[0] for process in processes}
+    assert [process.returncode for process in processes] == [0] * 4
+    assert len(folders) == 1
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.safetensors", b"\0" * 50, "is damaged"),
+        ("config.json", b"[]", "holds a JSON list"),
+        ("tokenizer.json", b"{", "tokenizer in .* cannot be loaded"),
+    ],
+)
+def test_a_damaged_base_is_named(tiny_base, tmp_path, name, content, message):
+    from toolkit.adapter import load_classifier, load_tokenizer
+
+    shutil.copytree(tiny_base, tmp_path / "base")
+    (tmp_path / "base" / name).write_bytes(content)
+    with pytest.raises(BundleError, match=message):
+        base = resolve_base_model(str(tmp_path / "base"))
+        load_tokenizer(base.folder)
+        load_classifier(base)
 
 
 def test_a_tampered_package_is_refused(minilm, monkeypatch, tmp_path):
@@ -81,8 +118,9 @@ def test_a_local_folder(tiny_base):
 def test_folders_that_are_no_base(tmp_path):
     with pytest.raises(BundleError, match=r"does not exist.*minilm"):
         resolve_base_model(str(tmp_path / "nowhere"))
-    with pytest.raises(BundleError, match=r"lacks config\.json and model\.safetensors"):
+    with pytest.raises(BundleError, match=r"lacks config\.json and model\.safetensors and tokenizer\.json"):
         resolve_base_model(str(tmp_path))
+    (tmp_path / "tokenizer.json").write_text("{}")
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     np.save(tmp_path / "model.safetensors", 0)
     (tmp_path / "model.safetensors.npy").rename(tmp_path / "model.safetensors")

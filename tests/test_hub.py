@@ -61,6 +61,9 @@ def test_trains_on_a_model_of_the_hub_and_again_from_the_cache(with_hub, tiny_da
         ("404", "there is none of that name"),
         ("500", "HTTP status 500"),
         ("hang", "it does not answer"),
+        ("500-files", "it gave no usable answer within 7 seconds"),
+        ("hang-files", "it gave no usable answer within 7 seconds"),
+        ("nonsense", "its answer makes no sense"),
         ("truncate", "the connection closed before the end of a file"),
     ],
 )

@@ -19,7 +19,10 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
     with needs_extra("train", "loading a tokenizer"):
         from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the Rust side raises bare Exception, transformers whatever it stumbles over
+        raise BundleError(f"the tokenizer in {folder} cannot be loaded ({error}); download or save it again") from error
     if tokenizer.pad_token is None:  # the documents' guard; DistilBERT's own tokenizer has [PAD] and no end-of-text
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token
     tokenizer.backend_tokenizer.no_padding()
@@ -36,6 +39,7 @@ def load_classifier(base: BaseModel, dropouts: dict[str, float] | None = None) -
     """
     with needs_extra("train", "loading a base model"):
         import torch
+        from safetensors import SafetensorError
         from transformers import AutoModelForSequenceClassification, logging
 
     verbosity = logging.get_verbosity()
@@ -51,6 +55,11 @@ def load_classifier(base: BaseModel, dropouts: dict[str, float] | None = None) -
             dtype=torch.float32,
             **(dropouts or {}),
         )
+    except (SafetensorError, RuntimeError, ValueError, TypeError, OSError) as error:
+        reason = (str(error).splitlines() or ["?"])[0]
+        raise BundleError(
+            f"the base model in {base.folder} is damaged ({reason}); download or save it again"
+        ) from error
     finally:
         logging.set_verbosity(verbosity)
 
@@ -65,10 +74,8 @@ def attach_adapter(model: "PreTrainedModel", config: "LoraConfig") -> "PeftModel
 
     try:
         return get_peft_model(model, config)
-    except ValueError as error:
-        raise BundleError(
-            f"the base model has none of the LoRA target modules {sorted(config.target_modules)} ({error})"
-        ) from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BundleError(f"the LoRA configuration does not fit the base model ({error})") from error
 
 
 def load_adapter(folder: Path, base_model: str | None = None) -> tuple["PeftModel", Manifest]:
@@ -87,13 +94,21 @@ def load_adapter(folder: Path, base_model: str | None = None) -> tuple["PeftMode
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-    base = resolve_base_model(base_model or manifest.base_model)
+    name = base_model or manifest.base_model
+    base = resolve_base_model(
+        name, f"Name a local copy of {name} with --base-model FOLDER, or use an exported ONNX model."
+    )
     if manifest.base_model_sha256 and base.sha256 != manifest.base_model_sha256:
         raise BundleError(
             f"{folder} was trained on other weights than {base.name} has now "
             f"(SHA-256 {manifest.base_model_sha256[:12]}…, found {base.sha256[:12]}…); name the right one with --base-model"
         )
-    config = LoraConfig.from_pretrained(str(folder))
+    try:
+        config = LoraConfig.from_pretrained(str(folder))
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise BundleError(
+            f"{folder / 'adapter_config.json'} is no LoRA configuration ({error}); train it again"
+        ) from error
     config.base_model_name_or_path = None  # found already; PEFT would warn that the path is not the name
     model = attach_adapter(load_classifier(base), config)
     try:

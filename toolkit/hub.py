@@ -10,7 +10,7 @@ from typing import Any
 from toolkit.errors import HubError, needs_extra
 
 PROBE_SECONDS = 5.0  # for one answer of the hub's API
-DEADLINE_SECONDS = 8.0  # for the probe as a whole: name resolution and every address of the hub's name included
+DEADLINE_SECONDS = 7.0  # for the probe as a whole: name resolution and every address of the hub's name included
 
 
 def hub_snapshot(
@@ -35,6 +35,7 @@ def hub_snapshot(
     """
     with needs_extra("train", f"downloading '{repo_id}'"):
         import huggingface_hub
+        import huggingface_hub.utils
         from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
         from requests import RequestException
 
@@ -43,24 +44,34 @@ def hub_snapshot(
             f"the {repo_type} '{repo_id}' could not be had from {huggingface_hub.constants.ENDPOINT}: {reason}\n{instead}"
         )
 
+    def probe() -> list[str]:
+        """The names of the repository's files, once the first of those wanted has answered too."""
+        info = huggingface_hub.HfApi().repo_info(repo_id, repo_type=repo_type, timeout=PROBE_SECONDS)
+        names = [file.rfilename for file in info.siblings or []]
+        wanted = [name for name in names if fnmatch(name, required[0])]
+        for name in wanted[:1]:
+            url = huggingface_hub.hf_hub_url(repo_id, name, repo_type=repo_type, revision=info.sha)
+            huggingface_hub.get_hf_file_metadata(url, timeout=PROBE_SECONDS)
+        return names
+
+    huggingface_hub.utils.logging.set_verbosity_error()  # its retries are told line by line; the error below is one
     try:
-        info = _within_deadline(
-            lambda: huggingface_hub.HfApi().repo_info(repo_id, repo_type=repo_type, timeout=PROBE_SECONDS)
-        )
+        names = _within_deadline(probe)
     except GatedRepoError as error:
         raise fail("access to it has to be granted to you first") from error
     except RepositoryNotFoundError as error:
         raise fail("there is none of that name, or it is private") from error
     except huggingface_hub.errors.HFValidationError as error:
         raise fail("that is neither a folder here nor a name a hub could have") from error
-    except (RequestException, OSError) as error:  # timeouts, refused connections, 5xx, offline mode
+    except (KeyError, TypeError, ValueError, AttributeError, RequestException, OSError) as error:
+        # no sense in its answer, timeouts, refused connections, 5xx, offline mode
         cached = _cached_snapshot(repo_id, repo_type, required)
         if cached is None:
             raise fail(_reason(error)) from error
         return cached
     if not sys.stderr.isatty():
         huggingface_hub.utils.disable_progress_bars()
-    missing = _unmatched(required, [file.rfilename for file in info.siblings or []])
+    missing = _unmatched(required, names)
     if missing:
         raise fail(f"it has no file {' and no '.join(missing)}")
     try:
@@ -93,7 +104,7 @@ def _within_deadline(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever
     if "error" in outcome:
         raise outcome["error"]
     if "result" not in outcome:
-        raise TimeoutError(f"no answer within {DEADLINE_SECONDS:.0f} seconds")
+        raise TimeoutError(f"it gave no usable answer within {DEADLINE_SECONDS:.0f} seconds")
     return outcome["result"]
 
 
@@ -114,7 +125,11 @@ def _reason(error: Exception) -> str:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status is not None:
         return f"it answered with HTTP status {status}"
-    if "timed out" in str(error).lower() or isinstance(error, TimeoutError):
+    if isinstance(error.__cause__, Exception):  # the hub's client wraps the reason in a page of advice
+        return _reason(error.__cause__)
+    if isinstance(error, (KeyError, TypeError, AttributeError)):
+        return "its answer makes no sense; it may not be a hub"
+    if "timed out" in str(error).lower():
         return "it does not answer"
     if "IncompleteRead" in str(error) or "Consistency check" in str(error):
         return "the connection closed before the end of a file"
