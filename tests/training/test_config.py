@@ -77,6 +77,12 @@ def test_wrong_types(setting, value):
         ({"train_max_length": 256, "max_length": 128}, "train_max_length = 256"),
         ({"target_modules": ()}, "needs a layer"),
         ({"output": "."}, "expected a folder of its own"),
+        ({"output": "lora_imdb"}, "apart from the checkpoints"),
+        ({"output": "x/model", "output_dir": "x"}, "apart from the checkpoints"),
+        ({"output": "logs"}, "apart from the logs"),
+        ({"seed": 2**32}, "less than"),
+        ({"num_train_epochs": float("inf")}, "expected a finite number"),
+        ({"learning_rate": float("nan")}, "expected a finite number"),
     ],
 )
 def test_impossible_combinations(settings, message):
@@ -98,3 +104,9 @@ def test_files_that_cannot_be_read(tmp_path):
 
 def test_every_setting_explains_itself():
     assert all(len(each.metadata["help"]) > 10 for each in fields(TrainingConfig))
+
+
+def test_a_shorter_maximum_shortens_the_view_of_a_preset():
+    assert load_config("imdb-minilm-cpu").train_max_length == 256
+    assert load_config("imdb-minilm-cpu", None, {"max_length": 300}).train_max_length == 256
+    assert load_config("imdb-minilm-cpu", None, {"max_length": 120}).train_max_length == 120

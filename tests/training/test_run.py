@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from safetensors.numpy import load_file
 
 from tests.conftest import ROOT
 from toolkit.bundle import Kind, read_manifest
-from toolkit.errors import BundleError, ToolkitError
+from toolkit.errors import BundleError, ConfigError, ToolkitError
 from toolkit.labels import Label
 from toolkit.splits import Review, write_reviews
 from toolkit.training.config import TrainingConfig
@@ -193,9 +195,43 @@ def test_foreign_output_is_refused_before_training(config, tmp_path):
     assert not config.checkpoint_folder.exists()
 
 
-def test_target_modules_the_base_has_not(config):
-    with pytest.raises(ToolkitError, match=r"none of the LoRA target modules \['query'\]"):
-        train(replace(config, target_modules=("query",)))
+def test_modules_the_base_has_not_are_all_named(config):
+    with pytest.raises(ConfigError) as error:
+        train(replace(config, target_modules=("q_lin", "query"), modules_to_save=("classifier", "score")))
+    assert error.value.problems == [
+        "target_modules: the base has no module 'query'",
+        "modules_to_save: the base has no module 'score'",
+    ]
+
+
+def test_a_length_the_base_cannot_read(config, tiny_base, tmp_path):
+    shutil.copytree(tiny_base, tmp_path / "short")
+    content = json.loads((tmp_path / "short" / "config.json").read_text())
+    (tmp_path / "short" / "config.json").write_text(json.dumps({**content, "max_position_embeddings": 64}))
+    with pytest.raises(ToolkitError, match="positions for 64 tokens; give --max-length 64 or less"):
+        train(replace(config, base_model=str(tmp_path / "short")))
+
+
+def test_two_runs_do_not_share_their_checkpoints(config):
+    config.checkpoint_folder.mkdir(parents=True)
+    with (
+        FileLock(config.checkpoint_folder / "run.lock"),
+        pytest.raises(ToolkitError, match="another training run is at work"),
+    ):
+        train(config)
+
+
+def test_a_run_killed_after_its_last_step_only_publishes(config):
+    finished = train(replace(config, max_steps=10))
+    adapter = (finished.adapter / "adapter_model.safetensors").read_bytes()
+    shutil.rmtree(finished.adapter)
+    run_file = config.checkpoint_folder / "run.json"
+    run_file.write_text(json.dumps({**json.loads(run_file.read_text()), "finished": False}))
+    resumed = train(replace(config, max_steps=10), resume=True)
+    assert resumed.steps == 10
+    assert (resumed.adapter / "adapter_model.safetensors").read_bytes() == adapter
+    assert resumed.test == finished.test
+    assert (resumed.adapter / "training_metrics.png").is_file()
 
 
 def test_two_processes_train_one_adapter(tmp_path, tiny_settings):
@@ -216,7 +252,12 @@ def test_two_processes_train_one_adapter(tmp_path, tiny_settings):
 
 @pytest.mark.gpu
 def test_bf16_on_a_gpu(config):
-    torch = pytest.importorskip("torch")
+    import torch
+
+    from toolkit.training.trainer import _training_arguments
+
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
+    arguments = _training_arguments(config)
+    assert arguments.bf16 == torch.cuda.is_bf16_supported()
     assert train(config).steps == 24

@@ -4,50 +4,68 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from toolkit.bundle import read_json, sha256, write_json
+from filelock import FileLock, Timeout
+
+from toolkit.bundle import read_json_object, sha256, write_json
 from toolkit.errors import ToolkitError
 from toolkit.splits import SPLITS
 from toolkit.training.config import TrainingConfig
 
 RUN_FILE = "run.json"
+LOCK_FILE = "run.lock"
 _logger = logging.getLogger(__name__)
 
 
-def prepare_run(config: TrainingConfig, resume: bool) -> Path | None:
-    """Claim the checkpoint folder for this run.
-
-    Returns:
-        The checkpoint to go on from; None to begin at step 0.
+@contextmanager
+def claim_run(config: TrainingConfig, resume: bool) -> Iterator[Path | None]:
+    """Hold the checkpoint folder for this run; yield the checkpoint to go on from, None to begin at step 0.
 
     Raises:
-        ToolkitError: the folder holds an unfinished run and `resume` was not asked for, or another run's checkpoints.
+        ToolkitError: another run is at work in the folder, or left an unfinished one there and `resume` was not asked
+            for, or `resume` was asked for and the checkpoints are another run's.
     """
     folder = config.checkpoint_folder
     if int(os.environ.get("RANK", "0")) > 0:  # a helper process: the first one checks and claims
-        return _last_complete(folder) if resume else None
+        yield _last_complete(folder) if resume else None
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK_FILE, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ToolkitError(
+            f"another training run is at work in {folder}; wait for it, or give this one an --output in another folder"
+        ) from error
+    try:
+        yield _prepare(config, folder, resume)
+    finally:
+        lock.release()
+
+
+def _prepare(config: TrainingConfig, folder: Path, resume: bool) -> Path | None:
     description = _describe(config)
-    earlier = read_json(folder / RUN_FILE) if (folder / RUN_FILE).is_file() else None
+    earlier = read_json_object(folder / RUN_FILE) if (folder / RUN_FILE).is_file() else {}
     checkpoint = _last_complete(folder)
     if resume:
         if checkpoint is None:
             _logger.warning("%s holds no complete checkpoint; beginning at step 0", folder)
-        elif earlier is None or _differences(earlier, description):
-            changed = ", ".join(_differences(earlier or {}, description)) or "everything"
+        elif differences := _differences(earlier, description):
             raise ToolkitError(
-                f"{checkpoint} belongs to another run (different: {changed}); resume with the same settings and data, "
-                "or leave out --resume and choose another --output"
+                f"{checkpoint} belongs to another run (different: {', '.join(differences)}); resume with the same "
+                "settings and data, or leave out --resume and choose another --output"
             )
-    elif checkpoint is not None and not (earlier or {}).get("finished"):
+    elif checkpoint is not None and not earlier.get("finished"):
         raise ToolkitError(
             f"{checkpoint} belongs to a run that was interrupted; go on with it by adding --resume, "
             f"or delete {folder} to begin again"
         )
     else:
         _remove_checkpoints(folder)  # of a finished run, whose adapter is published
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RUN_FILE, description)
     return checkpoint if resume else None
 

@@ -1,5 +1,6 @@
 """How to train: one frozen dataclass whose defaults are the documents', overridden by presets, TOML and options."""
 
+import math
 import tomllib
 import types
 import typing
@@ -15,7 +16,7 @@ from toolkit.errors import ConfigError, ToolkitError
 METRICS = ("accuracy", "f1", "precision", "recall", "loss")
 PRESETS = ("imdb-distilbert", "imdb-minilm-cpu", "demo")
 DEFAULT_PRESET = "imdb-distilbert"
-_ADVICE = "Correct these and run the command again; toolkit train --help lists every setting."
+ADVICE = "Correct these and run the command again; toolkit train --help lists every setting."
 
 
 def _setting(default: Any, help_text: str) -> Any:  # noqa: ANN401 - a dataclass field of any type
@@ -72,17 +73,17 @@ class TrainingConfig:
         }
         problems = [*mistyped.values(), *_value_problems(SimpleNamespace(**sound))]
         if problems:
-            raise ConfigError("the training configuration cannot work; found:", problems, _ADVICE)
+            raise ConfigError("the training configuration cannot work; found:", problems, ADVICE)
 
     @property
     def checkpoint_folder(self) -> Path:
         """Where checkpoints go: `output_dir`, or `lora_imdb` beside the adapter."""
-        return Path(self.output_dir) if self.output_dir else Path(self.output).parent / "lora_imdb"
+        return _beside(self.output, self.output_dir, "lora_imdb")
 
     @property
     def log_folder(self) -> Path:
         """Where TensorBoard logs go: `logging_dir`, or `logs` beside the adapter."""
-        return Path(self.logging_dir) if self.logging_dir else Path(self.output).parent / "logs"
+        return _beside(self.output, self.logging_dir, "logs")
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -115,15 +116,18 @@ def load_config(
         raise ToolkitError("--preset and --config both name a configuration; give one of them")
     values = _read_toml(config_file) if config_file else read_preset(preset or DEFAULT_PRESET)
     values |= overrides or {}
+    length, view = values.get("max_length"), values.get("train_max_length")
+    if overrides and "max_length" in overrides and isinstance(view, int) and isinstance(length, int) and view > length:
+        values["train_max_length"] = length  # a preset's view of a review must not outgrow what the user asked for
     known = {each.name for each in fields(TrainingConfig)}
     unknown = [f"unknown setting '{key}'{_nearest(key, known)}" for key in values if key not in known]
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     try:
         config = TrainingConfig(**{key: value for key, value in values.items() if key in known})
     except ConfigError as error:
-        raise ConfigError("the training configuration cannot work; found:", unknown + error.problems, _ADVICE) from None
+        raise ConfigError("the training configuration cannot work; found:", unknown + error.problems, ADVICE) from None
     if unknown:
-        raise ConfigError("the training configuration cannot work; found:", unknown, _ADVICE)
+        raise ConfigError("the training configuration cannot work; found:", unknown, ADVICE)
     return config
 
 
@@ -152,6 +156,15 @@ def _nearest(key: str, known: set[str]) -> str:
 
     match = difflib.get_close_matches(key, known, n=1)
     return f"; did you mean '{match[0]}'?" if match else ""
+
+
+def _beside(output: str, given: str, name: str) -> Path:
+    """The folder that was given, or one of that name beside the adapter's."""
+    return Path(given) if given else Path(output).parent / name
+
+
+def _is_within(inner: Path, outer: Path) -> bool:
+    return inner.resolve().is_relative_to(outer.resolve())
 
 
 def _type_problems(config: TrainingConfig) -> dict[str, str]:
@@ -186,6 +199,9 @@ def _value_problems(config: SimpleNamespace) -> list[str]:
     for name in ("r", "lora_alpha", "per_device_train_batch_size", "per_device_eval_batch_size", "eval_steps",
                  "gradient_accumulation_steps", "train_probe"):  # fmt: skip
         require(getattr(config, name) >= 1, f"{name} = {getattr(config, name)}: expected 1 or more")
+    for name, value in vars(config).items():
+        require(not isinstance(value, float) or math.isfinite(value), f"{name} = {value}: expected a finite number")
+    require(config.seed < 2**32, f"seed = {config.seed}: expected less than 2**32, numpy's limit")
     for name in ("max_steps", "eval_limit", "early_stopping", "seed", "weight_decay"):
         require(getattr(config, name) >= 0, f"{name} = {getattr(config, name)}: expected 0 or more")
     for name in ("learning_rate", "max_grad_norm", "num_train_epochs"):
@@ -217,7 +233,11 @@ def _value_problems(config: SimpleNamespace) -> list[str]:
         config.lr_scheduler_type in ("cosine", "linear", "constant", "constant_with_warmup"),
         f"lr_scheduler_type = {config.lr_scheduler_type!r}: expected cosine, linear, constant or constant_with_warmup",
     )
-    require(
-        Path(config.output).name not in ("", ".", ".."), f"output = {config.output!r}: expected a folder of its own"
-    )
+    output = Path(config.output)
+    for name, given, default in (("checkpoints", config.output_dir, "lora_imdb"), ("logs", config.logging_dir, "logs")):
+        place = _beside(config.output, given, default)
+        require(
+            not (_is_within(output, place) or _is_within(place, output)),
+            f"output = {config.output!r}: expected a folder of its own, apart from the {name} in {str(place)!r}",
+        )
     return problems

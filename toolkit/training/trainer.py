@@ -1,6 +1,7 @@
 """The training itself, on the Hugging Face Trainer."""
 
 import logging
+import random
 import sys
 import time
 import warnings
@@ -30,10 +31,11 @@ from toolkit.adapter import attach_adapter, load_classifier, load_tokenizer
 from toolkit.base_models import BaseModel
 from toolkit.bundle import Kind, Manifest, package_versions, publish
 from toolkit.data import IMDBDataset
+from toolkit.errors import ConfigError
 from toolkit.metrics import classification_metrics
 from toolkit.plots import plot_metrics
 from toolkit.splits import Review
-from toolkit.training.config import TrainingConfig
+from toolkit.training.config import ADVICE, TrainingConfig
 from toolkit.training.model_card import write_model_card
 from toolkit.training.run import TrainingResult
 
@@ -66,7 +68,8 @@ def fit(
     started = time.monotonic()
     with logging_redirect_tqdm(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="mtime may not be reliable")  # checkpoints are numbered all the same
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if not _take_finished(trainer, checkpoint):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.monotonic() - started
     results = {
         split: _final_metrics(trainer, IMDBDataset.from_reviews(splits[split], tokenizer, config.max_length), split)
@@ -78,6 +81,18 @@ def fit(
     result = TrainingResult(Path(config.output), results["validation"], results["test"], steps, seconds)
     _publish(config, base, tokenizer, trainer, splits, result)
     return result
+
+
+def _take_finished(trainer: "ProbeTrainer", checkpoint: Path | None) -> bool:
+    """Take up a run that was killed after its last step; the Trainer would train one step more."""
+    if checkpoint is None:
+        return False
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    if state.global_step < state.max_steps:
+        return False
+    trainer.state = state
+    trainer._load_best_model()
+    return True
 
 
 class ProbeTrainer(Trainer):
@@ -122,10 +137,12 @@ class _Bar(ProgressCallback):
 def _build_trainer(
     config: TrainingConfig, base: BaseModel, tokenizer: PreTrainedTokenizerFast, splits: Mapping[str, Sequence[Review]]
 ) -> ProbeTrainer:
-    model = attach_adapter(load_classifier(base, config.dropouts), lora_config(config))
+    classifier = load_classifier(base, config.dropouts)
+    _require_modules(classifier, config)
+    model = attach_adapter(classifier, lora_config(config))
     model.config.pad_token_id = tokenizer.pad_token_id
     train_split = IMDBDataset.from_reviews(splits["train"], tokenizer, config.reading_length)
-    validation = splits["validation"][: config.eval_limit or None]  # the splits are shuffled already
+    validation = _sample(splits["validation"], config.eval_limit, config.seed)
     arguments = _training_arguments(config)
     steps = _scale_steps(config, arguments, len(train_split))
     trainer = ProbeTrainer(
@@ -139,7 +156,9 @@ def _build_trainer(
         callbacks=[_FinalEvaluation()],
     )
     trainer.planned_steps = steps
-    trainer.probe = IMDBDataset.from_reviews(splits["train"][: config.train_probe], tokenizer, config.reading_length)
+    trainer.probe = IMDBDataset.from_reviews(
+        _sample(splits["train"], config.train_probe, config.seed), tokenizer, config.reading_length
+    )
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     if sys.stderr.isatty():
@@ -147,6 +166,25 @@ def _build_trainer(
     if config.early_stopping:
         trainer.add_callback(EarlyStoppingCallback(config.early_stopping))
     return trainer
+
+
+def _require_modules(model: torch.nn.Module, config: TrainingConfig) -> None:
+    """PEFT skips modules it does not find as long as it finds one, and still writes them into the adapter."""
+    present = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    wanted = (("target_modules", config.target_modules), ("modules_to_save", config.modules_to_save))
+    problems = [
+        f"{name}: the base has no module '{each}'"
+        for name, modules in wanted
+        for each in modules
+        if each not in present
+    ]
+    if problems:
+        raise ConfigError("the training configuration does not fit the base model; found:", problems, ADVICE)
+
+
+def _sample(reviews: Sequence[Review], limit: int, seed: int) -> Sequence[Review]:
+    """The same `limit` reviews every time, all of them for 0; a user's file may be sorted by label."""
+    return random.Random(seed).sample(reviews, limit) if 0 < limit < len(reviews) else reviews
 
 
 def lora_config(config: TrainingConfig) -> LoraConfig:
