@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from toolkit.cli import cli
+from toolkit.errors import BundleError
 from toolkit.splits import read_splits
 
 HEAVY = (
@@ -121,7 +122,7 @@ def test_errors_are_one_message_and_debug_shows_the_rest(tmp_path):
     assert result.stderr.count("\n") == 1
     assert "找不到" in result.stderr
     assert "Traceback" not in result.stderr
-    assert run("--debug", "predict", "--onnx-model", tmp_path / "none", "x").exception is not None
+    assert isinstance(run("--debug", "predict", "--onnx-model", tmp_path / "none", "x").exception, BundleError)
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
@@ -166,7 +167,8 @@ def test_dataset_check_lists_what_is_broken_and_exits_1(tmp_path):
     result = run("dataset", "check", tmp_path, "--plot", tmp_path / "lengths.png")
     assert result.exit_code == 1
     for expected in ("train.csv row 2", "train.csv row 3", "validation.csv row 2", "test.csv: no such file"):
-        assert expected in result.stderr
+        assert expected in result.stdout
+    assert "cannot be used: 5 problems" in result.stderr
     assert not (tmp_path / "lengths.png").exists()
 
 
@@ -206,6 +208,32 @@ def test_the_whole_way_in_processes_of_their_own(toolkit_command, tiny_base, tin
     filtered = toolkit_command("filter", stdin=b"A quiet film.\n", cwd=tmp_path)
     prediction = json.loads(predicted.stdout)
     assert filtered.stdout.decode() == f"{prediction['label']}\t{prediction['score']:.4f}\tA quiet film.\n"
+
+
+def test_choices_are_the_librarys_own():
+    from export.quantize import MODES
+    from toolkit.prediction.selection import BACKENDS
+    from toolkit.splits import SPLITS
+
+    def choices(command, name):
+        return tuple(next(each for each in cli.commands[command].params if each.name == name).type.choices)
+
+    assert choices("export", "quantize") == MODES
+    assert choices("evaluate", "split") == SPLITS
+    assert {choices(command, "backend") for command in ("predict", "filter", "evaluate")} == {BACKENDS}
+
+
+@pytest.mark.parametrize("arguments", [("filter",), ("predict", "-")])
+def test_closed_stdin_is_one_line(tiny_bundle, arguments):
+    command = " ".join([sys.executable, "-m", "toolkit", *arguments, "--onnx-model", str(tiny_bundle), "<&-"])
+    process = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert process.returncode == 1
+    assert process.stderr == "Error: stdin is closed; pipe reviews in, or redirect a file with <\n"
+
+
+def test_quiet_is_quiet(with_fake):
+    result = run("-q", "predict", "a " * 100)
+    assert result.stderr == ""
 
 
 def test_a_closed_pipe_ends_quietly(tiny_bundle):

@@ -213,3 +213,24 @@ def test_a_written_split_is_read_back_by_pandas(tmp_path):
     frame = pandas.read_csv(tmp_path / "out" / "train.csv")
     assert list(frame.columns) == ["text", "label"]
     assert frame.label.tolist() == [int(review.label) for review in read_reviews(tmp_path / "out" / "train.csv")]
+
+
+def test_limit_stays_balanced_where_a_label_is_short(tmp_path):
+    reviews = [Review(f"film number {index}", Label(index >= 40)) for index in range(1000)]
+    write_reviews(tmp_path / "a.csv", reviews)
+    info, _ = imported(tmp_path / "a.csv", tmp_path, limit=200)
+    assert [counts["negative"] for counts in info.counts.values()] == [
+        counts["positive"] for counts in info.counts.values()
+    ]
+    assert sum(counts["negative"] for counts in info.counts.values()) == 40
+
+
+def test_problems_of_all_files_are_reported_together(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.csv").write_text("text,label\nfine,1\n,0\n")
+    with pytest.raises(DataError) as error:
+        imported(tmp_path, tmp_path)
+    assert [problem.split(":")[0] for problem in error.value.problems] == [
+        "train.csv row 2 (line 3)",
+        "test.csv row 2 (line 3)",
+    ]

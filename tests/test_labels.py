@@ -6,7 +6,7 @@ from toolkit.labels import ID2LABEL, LABEL2ID, Label, parse_label
 @pytest.mark.parametrize(
     ("value", "label"),
     [
-        (0, Label.NEGATIVE), ("1", Label.POSITIVE), (1.0, Label.POSITIVE), ("neg", Label.NEGATIVE),
+        (0, Label.NEGATIVE), ("0.0", Label.NEGATIVE), ("1.0", Label.POSITIVE), ("1", Label.POSITIVE), (1.0, Label.POSITIVE), ("neg", Label.NEGATIVE),
         (" Positive ", Label.POSITIVE), ("NEGATIVE", Label.NEGATIVE), ("pos", Label.POSITIVE),
         (2, None), (-1, None), ("", None), (None, None), (float("nan"), None), (0.5, None), (True, None), ("good", None),
     ],

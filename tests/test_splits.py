@@ -77,16 +77,18 @@ def test_an_open_quote_is_a_broken_row(tmp_path):
 
 def test_broken_jsonl(tmp_path):
     rows = [
-        json.dumps({"text": "fine", "label": 1}),
-        "{",
-        "[1]",
-        json.dumps("text"),
-        json.dumps({"text": 5, "label": 1}),
-    ]
-    (tmp_path / "a.jsonl").write_text("\n".join([*rows, json.dumps({"text": None, "label": 0}), ""]))
+        json.dumps({"text": "fine", "label": 1}), "{", "[" * 100_000, f'{{"label": {"9" * 5000}}}', "[1]",
+        json.dumps("text"), json.dumps({"text": 5, "label": 1}), json.dumps({"text": None, "label": 0}), "",
+    ]  # fmt: skip
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
     reviews, problems = scan_reviews(tmp_path / "a.jsonl")
     assert len(reviews) == 1
-    assert [problem.partition(": ")[0] for problem in problems] == [f"a.jsonl row {row}" for row in (2, 3, 4, 5, 6)]
+    assert [problem.partition(": ")[0] for problem in problems] == [f"a.jsonl row {row}" for row in range(2, 9)]
+
+
+def test_a_column_twice_is_an_error(tmp_path):
+    (tmp_path / "a.csv").write_text("text,text,label\none,two,1\n")
+    assert scan_reviews(tmp_path / "a.csv")[1] == ["a.csv header: expected every column once, found text more often"]
 
 
 def test_nulls_in_parquet(tmp_path):

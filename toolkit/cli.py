@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from toolkit.errors import ToolkitError
+from toolkit.errors import DataError, ToolkitError
 from toolkit.training.config import DEFAULT_PRESET, PRESETS, TrainingConfig
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from toolkit.streaming import BinaryReader
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+_logger = logging.getLogger(__name__)
 _PATH = click.Path(path_type=Path)
 
 
@@ -71,6 +72,7 @@ def _prediction_options(command: _Command) -> _Command:
     """The options of every command that asks a model."""
     for option in (
         click.option("--max-length", type=click.IntRange(min=3), help="Tokens to read of a review; the model's own number by default."),
+        click.option("--base-model", help="For torch, the base to use instead of the one the adapter names."),
         click.option("--adapter", type=_PATH, help="Adapter folder for torch.  [default: $TOOLKIT_ADAPTER or ./lora_model]"),
         click.option("--onnx-model", type=_PATH, help="ONNX bundle.  [default: $TOOLKIT_ONNX_MODEL or ./onnx_model]"),
         click.option("--backend", type=click.Choice(["auto", "onnx", "torch"]), default="auto", show_default=True,
@@ -80,10 +82,20 @@ def _prediction_options(command: _Command) -> _Command:
     return command
 
 
-def _load(backend: str, onnx_model: Path | None, adapter: Path | None, max_length: int | None) -> "Predictor":
+def _load(**model: Any) -> "Predictor":  # noqa: ANN401 - load_predictor's arguments
     from toolkit.prediction import load_predictor
 
-    return load_predictor(backend, onnx_model=onnx_model, adapter=adapter, max_length=max_length)
+    return load_predictor(**model)
+
+
+def _read_all(stream: "BinaryReader") -> str:
+    return b"".join(iter(stream.read1, b"")).decode(errors="replace")
+
+
+def _stdin() -> "BinaryReader":
+    if sys.stdin is None:
+        raise ToolkitError("stdin is closed; pipe reviews in, or redirect a file with <")
+    return cast("BinaryReader", sys.stdin.buffer)
 
 
 @cli.group()
@@ -124,7 +136,7 @@ def import_command(source: str, output: Path, **options: Any) -> None:  # noqa: 
             + ", ".join(f"{n} {label}" for label, n in counts.items())
         )
     left_out = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in info.dropped.items() if count)
-    click.echo(f"left out: {left_out or 'nothing'}", err=True)
+    _logger.info("left out: %s", left_out or "nothing")
 
 
 @dataset.command()
@@ -148,7 +160,13 @@ def check(folder: Path, max_length: int, base_model: str, plot: Path | None, as_
     from toolkit.splits import check_splits, read_splits
     from toolkit.text import ReviewTokenizer
 
-    splits = read_splits(folder)
+    try:
+        splits = read_splits(folder)
+    except DataError as error:
+        click.echo("\n".join(error.problems))  # the report that was asked for, every row of it
+        raise ToolkitError(
+            f"{folder} cannot be used: {len(error.problems)} problems; correct or leave out these rows"
+        ) from error
     tokenizer = ReviewTokenizer.from_file(resolve_base_model(base_model).folder / "tokenizer.json", max_length)
     reports = check_splits(splits, tokenizer)
     if plot:
@@ -208,8 +226,6 @@ def train(preset: str | None, config_file: Path | None, resume: bool, **settings
     from toolkit.training.config import load_config
 
     overrides = {name: value for name, value in settings.items() if value is not None}
-    if overrides.get("max_length"):  # a preset's shorter view of a review must not outgrow what the user asked for
-        overrides.setdefault("train_max_length", 0)
     config = load_config(preset, config_file, overrides)
 
     from toolkit.training.run import train as run_training
@@ -219,7 +235,7 @@ def train(preset: str | None, config_file: Path | None, resume: bool, **settings
         return
     for split, metrics in (("validation", result.validation), ("test", result.test)):
         click.echo(f"{split}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-    click.echo(f"adapter saved in {result.adapter} after {result.steps} steps, {result.seconds:.0f} s", err=True)
+    _logger.info("adapter saved in %s after %d steps, %.0f s", result.adapter, result.steps, result.seconds)
 
 
 @cli.command()
@@ -275,14 +291,14 @@ def predict(texts: tuple[str, ...], as_json: bool, **model: Any) -> None:  # noq
       toolkit predict "A quiet film that stays with you."
       toolkit predict --json - < review.txt
     """
-    reviews = [sys.stdin.buffer.read().decode(errors="replace") if text == "-" else text for text in texts]
+    reviews = [_read_all(_stdin()) if text == "-" else text for text in texts]
     for review, prediction in zip(reviews, _load(**model).predict_many(reviews), strict=True):
         if as_json:
             click.echo(json.dumps(prediction.to_dict()))
             continue
         click.echo(_line(prediction, " ".join(review.split())))
         if prediction.tokens_read < prediction.tokens:
-            click.echo(f"read {prediction.tokens_read} of {prediction.tokens} tokens", err=True)
+            _logger.info("read %d of %d tokens", prediction.tokens_read, prediction.tokens)
 
 
 @cli.command("filter")
@@ -299,9 +315,9 @@ def filter_command(**model: Any) -> None:  # noqa: ANN401 - _load's arguments
     """
     from toolkit.streaming import classify_lines
 
+    stdin = _stdin()
     predictor = _load(**model)
     written = problems = 0
-    stdin = cast("BinaryReader", sys.stdin.buffer)
     for records in classify_lines(stdin, predictor):
         for record in records:
             if record.prediction is None:

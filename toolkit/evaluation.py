@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.errors import needs_extra
 from toolkit.labels import Label
 from toolkit.metrics import classification_metrics
 from toolkit.prediction import Predictor
@@ -19,6 +20,8 @@ def evaluate(predictor: Predictor, reviews: Sequence[Review]) -> dict[str, Any]:
         What `classification_metrics` returns, plus `reviews`, `reviews_per_second` (tokenisation included, loading
         not), `truncated` (reviews longer than the model read), `backend` and `device`.
     """
+    with needs_extra("train", "computing metrics"):
+        import sklearn  # noqa: F401 - better missed before the work than after it
     started = time.perf_counter()
     predictions = list(predictor.predict_many(review.text for review in reviews))
     seconds = time.perf_counter() - started

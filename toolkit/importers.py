@@ -7,7 +7,7 @@ import re
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ class ImportOptions:
         validation: share of reviews for validation, of the whole or, with `official`, of the source's train split.
         test: share of the whole for test; unused with `official`.
         official: keep the source's own test split.
-        limit: keep a balanced sample of so many reviews in all; None keeps every review.
+        limit: keep a balanced sample of so many reviews in all, fewer where a label has too few; None keeps every one.
         seed: of the shuffle and the sample.
         text_column: name of the text's column where it is not one of the usual.
         label_column: likewise of the label's.
@@ -126,7 +126,7 @@ def _load(source: str, options: ImportOptions) -> dict[str, list[Review]]:
     if path.is_file() and path.name.endswith((".tar.gz", ".tgz")):
         return _load_acl(_archive_members(path), source)
     if path.is_file():
-        return {"all": _load_files([path], options)}
+        return _load_files({"all": [path]}, options)
     if not path.is_dir():
         raise ToolkitError(
             f"{source} does not exist; expected an aclImdb folder or .tar.gz, a {', '.join(FORMATS)} file, a folder of "
@@ -143,28 +143,30 @@ def _load(source: str, options: ImportOptions) -> dict[str, list[Review]]:
         raise ToolkitError(
             f"{source} holds neither train/pos and train/neg nor a train.* file ending in {', '.join(FORMATS)}"
         )
-    return {split: _load_files(paths, options) for split, paths in files.items() if paths}
+    return _load_files({split: paths for split, paths in files.items() if paths}, options)
 
 
 def _names_split(file: Path, split: str) -> bool:
     return re.fullmatch(rf"{split}(-\d+-of-\d+)?", file.stem) is not None  # the hub's shards: train-00000-of-00001
 
 
-def _load_files(paths: Sequence[Path], options: ImportOptions) -> list[Review]:
-    reviews: list[Review] = []
+def _load_files(paths_of: Mapping[str, Sequence[Path]], options: ImportOptions) -> dict[str, list[Review]]:
+    by_split: dict[str, list[Review]] = {}
     problems: list[str] = []
-    for path in paths:
-        track = partial(_progress, description=path.name)
-        more, wrong = scan_reviews(path, options.text_column, options.label_column, track)
-        reviews += more
-        problems += wrong
+    for split, paths in paths_of.items():
+        by_split[split] = []
+        for path in paths:
+            track = partial(_progress, description=path.name)
+            reviews, wrong = scan_reviews(path, options.text_column, options.label_column, track)
+            by_split[split] += reviews
+            problems += wrong
     if problems:
         raise DataError(
-            f"{', '.join(str(path) for path in paths)} cannot be imported; found:",
+            f"{', '.join(str(path) for paths in paths_of.values() for path in paths)} cannot be imported; found:",
             problems,
             "Nothing was written. Correct these rows, or name the columns with --text-column and --label-column.",
         )
-    return reviews
+    return by_split
 
 
 def _folder_members(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -243,10 +245,9 @@ def _sample(
     total = sum(map(len, by_split.values()))
     sampled = {}
     for split, reviews in by_split.items():
-        per_label = round(limit * len(reviews) / total / 2)
-        sampled[split] = [
-            review for group in _by_label(reviews).values() for review in rng.sample(group, min(per_label, len(group)))
-        ]
+        groups = _by_label(reviews).values()
+        per_label = min(round(limit * len(reviews) / total / 2), *map(len, groups))
+        sampled[split] = [review for group in groups for review in rng.sample(group, per_label)]
     dropped.over_limit = total - sum(map(len, sampled.values()))
     return sampled
 

@@ -29,9 +29,11 @@ LABEL2ID = {label.text: int(label) for label in Label}
 
 _SPELLINGS = {
     "0": Label.NEGATIVE,
+    "0.0": Label.NEGATIVE,  # as pandas writes a column with gaps
     "neg": Label.NEGATIVE,
     "negative": Label.NEGATIVE,
     "1": Label.POSITIVE,
+    "1.0": Label.POSITIVE,
     "pos": Label.POSITIVE,
     "positive": Label.POSITIVE,
 }
@@ -39,8 +41,6 @@ _SPELLINGS = {
 
 def parse_label(value: object) -> Label | None:
     """Read a label as data sets spell it (0/1, neg/pos, negative/positive, any case); None if it is none of them."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
     if isinstance(value, bool) or value is None:
         return None
     return _SPELLINGS.get(str(value).strip().lower())

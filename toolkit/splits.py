@@ -223,6 +223,10 @@ def _csv_rows(path: Path) -> Iterator[_Row]:
             return
         if not header:
             return
+        repeated = sorted({name for name in header if header.count(name) > 1})
+        if repeated:
+            yield "header", f"expected every column once, found {', '.join(repeated)} more often"
+            return
         row_number = 1
         while True:
             place = f"row {row_number} (line {reader.line_num + 1})"
@@ -251,8 +255,8 @@ def _jsonl_rows(path: Path) -> Iterator[_Row]:
             place = f"row {number}"
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError as error:
-                yield place, f"broken JSON ({error.msg} at column {error.colno})"
+            except (ValueError, RecursionError) as error:
+                yield place, f"broken JSON ({error})"
                 continue
             yield place, row if isinstance(row, dict) else f"expected a JSON object, found {type(row).__name__}"
 
