@@ -13,10 +13,11 @@ from export.convert import convert_to_onnx
 from export.parity import EXACT, QUANTIZED, Gate, Parity, compare
 from export.quantize import MODES, quantize_to_int8
 from toolkit.adapter import load_adapter, merge_adapter
-from toolkit.bundle import Kind, Manifest, package_versions, publish, reading_length, refuse_foreign_target, write_json
+from toolkit.bundle import Kind, Manifest, package_versions, reading_length, write_json
 from toolkit.errors import ExportError
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.prediction.torch_backend import TorchPredictor
+from toolkit.publishing import publish, refuse_foreign_target
 from toolkit.splits import Review, read_reviews
 from toolkit.text import ReviewTokenizer
 

@@ -9,8 +9,9 @@ import threading
 
 import pytest
 
-from toolkit.bundle import Kind, Manifest, publish, read_manifest, read_stable, reading_length
+from toolkit.bundle import Kind, Manifest, read_manifest, read_stable, reading_length
 from toolkit.errors import BundleError
+from toolkit.publishing import publish
 
 FILES = {
     "model.onnx": b"\x08\x01graph",
@@ -151,7 +152,8 @@ def test_a_killed_publication_leaves_the_old_bundle(bundle):
     script = f"""
         import os, signal
         from pathlib import Path
-        from toolkit.bundle import Kind, Manifest, publish
+        from toolkit.bundle import Kind, Manifest
+        from toolkit.publishing import publish
         with publish(Path({str(bundle)!r}), Manifest(Kind.ONNX, "minilm", 256)) as folder:
             (folder / "model.onnx").write_bytes(b"half")
             os.kill(os.getpid(), signal.SIGKILL)

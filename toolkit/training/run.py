@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.base_models import resolve_base_model
-from toolkit.bundle import Kind, max_positions, refuse_foreign_target
+from toolkit.bundle import Kind, max_positions
 from toolkit.errors import ToolkitError, needs_extra
+from toolkit.publishing import refuse_foreign_target
 from toolkit.splits import read_splits
 from toolkit.training.checkpoints import claim_run, finish_run
 from toolkit.training.config import TrainingConfig

@@ -29,11 +29,12 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from toolkit.adapter import attach_adapter, load_classifier, load_tokenizer
 from toolkit.base_models import BaseModel
-from toolkit.bundle import Kind, Manifest, package_versions, publish
+from toolkit.bundle import Kind, Manifest, package_versions
 from toolkit.data import IMDBDataset
 from toolkit.errors import ConfigError
 from toolkit.metrics import classification_metrics
 from toolkit.plots import plot_metrics
+from toolkit.publishing import publish
 from toolkit.splits import Review
 from toolkit.training.config import ADVICE, TrainingConfig
 from toolkit.training.model_card import write_model_card
