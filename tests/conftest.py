@@ -6,6 +6,7 @@ import tempfile
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models lose more to threads than they gain; before torch
 os.environ.setdefault("CHAINLIT_APP_ROOT", tempfile.mkdtemp())  # chainlit writes into the working folder on import
 
+import logging
 import subprocess
 import sys
 from collections import Counter
@@ -26,6 +27,17 @@ from toolkit.text import ReviewTokenizer
 
 ROOT = Path(__file__).parent.parent
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+@pytest.fixture(autouse=True)
+def own_logging():
+    """Undo what a command run inside a test did to the loggers; a process of its own would end with it."""
+    loggers = [logging.getLogger(name) for name in ("toolkit", "toolkit.prediction", "export")]
+    before = [(logger.level, logger.handlers, logger.propagate) for logger in loggers]
+    yield
+    for logger, state in zip(loggers, before, strict=True):
+        level, logger.handlers, logger.propagate = state
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
