@@ -55,9 +55,8 @@ def cli(verbose: bool, quiet: bool, debug: bool) -> None:
         logger.setLevel(level)
         logger.handlers = [handler]
         logger.propagate = False
-    logging.getLogger("toolkit.prediction").setLevel(
-        logging.DEBUG if verbose else logging.WARNING
-    )  # why this backend: -v
+    # Why this backend is told with -v, not on every call.
+    logging.getLogger("toolkit.prediction").setLevel(level if verbose else max(level, logging.WARNING))
     # What the libraries below say of themselves is no news to a user; -v shows it.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "info" if verbose else "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -76,7 +75,7 @@ def _prediction_options(command: _Command) -> _Command:
         click.option("--adapter", type=_PATH, help="Adapter folder for torch.  [default: $TOOLKIT_ADAPTER or ./lora_model]"),
         click.option("--onnx-model", type=_PATH, help="ONNX bundle.  [default: $TOOLKIT_ONNX_MODEL or ./onnx_model]"),
         click.option("--backend", type=click.Choice(["auto", "onnx", "torch"]), default="auto", show_default=True,
-                     help="auto: torch where it sees a GPU and an adapter, else ONNX on the CPU."),
+                     help="auto: the kind of model that is named; else torch where it sees a GPU and an adapter, else ONNX."),
     ):  # fmt: skip
         command = option(command)
     return command
