@@ -27,7 +27,7 @@ COMMANDS = ((), ("dataset",), ("dataset", "import"), ("dataset", "check"), ("tra
 
 @pytest.fixture
 def with_fake(monkeypatch, fake_predictor):
-    monkeypatch.setattr("toolkit.cli._load", lambda **options: fake_predictor)
+    monkeypatch.setattr("toolkit.prediction.load_predictor", lambda **options: fake_predictor)
     return fake_predictor
 
 
@@ -62,7 +62,7 @@ def test_the_fixed_option_names_are_there():
         "evaluate": "--backend --onnx-model --adapter --max-length --dataset --split --file --json",
     }
     for command, names in options.items():
-        known = {name for option in cli.commands[command].params for name in option.opts}
+        known = {name for option in cli.get_command(None, command).params for name in option.opts}
         assert set(names.split()) <= known, command
 
 
@@ -216,7 +216,7 @@ def test_choices_are_the_librarys_own():
     from toolkit.splits import SPLITS
 
     def choices(command, name):
-        return tuple(next(each for each in cli.commands[command].params if each.name == name).type.choices)
+        return tuple(next(each for each in cli.get_command(None, command).params if each.name == name).type.choices)
 
     assert choices("export", "quantize") == MODES
     assert choices("evaluate", "split") == SPLITS

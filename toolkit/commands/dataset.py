@@ -1,0 +1,101 @@
+"""`toolkit dataset`: make and check data sets."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+
+from toolkit.commands.options import PATH
+from toolkit.errors import DataError, ToolkitError
+
+_logger = logging.getLogger(__name__)
+
+
+@click.group()
+def dataset() -> None:
+    """Make and check data sets of labelled reviews."""
+
+
+@dataset.command("import")
+@click.argument("source")
+@click.option(
+    "--output", type=PATH, required=True, help="Folder for train.csv, validation.csv, test.csv and dataset_info.json."
+)
+@click.option("--validation", type=float, default=0.1, show_default=True, help="Share for validation.")
+@click.option("--test", type=float, default=0.2, show_default=True, help="Share for test.")
+@click.option("--official", is_flag=True, help="Keep the source's own test split; validation comes out of train.")
+@click.option("--limit", type=int, help="Keep a balanced sample of so many reviews in all.")
+@click.option("--seed", type=int, default=42, show_default=True, help="Of the shuffle and the sample.")
+@click.option("--text-column", help="Name of the text's column, where it is not text, review, content or sentence.")
+@click.option("--label-column", help="Name of the label's column, where it is not label, sentiment or polarity.")
+def import_command(source: str, output: Path, **options: Any) -> None:  # noqa: ANN401 - ImportOptions' fields
+    """Split SOURCE into train, validation and test, without duplicates or leaks.
+
+    SOURCE is the aclImdb folder or .tar.gz; a CSV, JSONL or Parquet file with a text and a label column; a folder of
+    train.* and test.* such files; or imdb, the hub's stanfordnlp/imdb.
+
+    \b
+    Examples:
+      toolkit dataset import aclImdb_v1.tar.gz --output build/imdb --official
+      toolkit dataset import "IMDB Dataset.csv" --output build/imdb
+      toolkit dataset import imdb --output build/sample --limit 4000
+    """
+    from toolkit.importers import ImportOptions, import_dataset
+
+    info = import_dataset(source, output, ImportOptions(**options))
+    for split, counts in info.counts.items():
+        click.echo(
+            f"{split:<11} {sum(counts.values()):>6} reviews: "
+            + ", ".join(f"{n} {label}" for label, n in counts.items())
+        )
+    left_out = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in info.dropped.items() if count)
+    _logger.info("left out: %s", left_out or "nothing")
+
+
+@dataset.command()
+@click.argument("folder", type=PATH, default="dataset")
+@click.option(
+    "--max-length", type=click.IntRange(min=3), default=512, show_default=True, help="Tokens a model would read."
+)
+@click.option("--base-model", default="minilm", show_default=True,
+              help="Whose tokenizer counts; minilm's vocabulary is distilbert-base-uncased's.")  # fmt: skip
+@click.option("--plot", type=PATH, help="Draw the token lengths' histogram into this file (.png, .pdf or .svg).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def check(folder: Path, max_length: int, base_model: str, plot: Path | None, as_json: bool) -> None:
+    """Report rows, balance, duplicates, leaks and token lengths of FOLDER; exit 1 if a row cannot be used.
+
+    \b
+    Examples:
+      toolkit dataset check
+      toolkit dataset check build/imdb --plot build/lengths.png
+    """
+    from toolkit.base_models import resolve_base_model
+    from toolkit.splits import check_splits, read_splits
+    from toolkit.text import ReviewTokenizer
+
+    try:
+        splits = read_splits(folder)
+    except DataError as error:
+        click.echo("\n".join(error.problems))  # the report that was asked for, every row of it
+        raise ToolkitError(
+            f"{folder} cannot be used: {len(error.problems)} problems; correct or leave out these rows"
+        ) from error
+    tokenizer = ReviewTokenizer.from_file(resolve_base_model(base_model).folder / "tokenizer.json", max_length)
+    reports = check_splits(splits, tokenizer)
+    if plot:
+        from toolkit.plots import plot_token_lengths
+
+        plot_token_lengths(reports, max_length, plot)
+    if as_json:
+        click.echo(json.dumps({split: report.to_dict() for split, report in reports.items()}))
+        return
+    for split, report in reports.items():
+        click.echo(
+            f"{split}: {report.rows} rows; " + ", ".join(f"{n} {label}" for label, n in report.per_label.items())
+        )
+        leaks = ", ".join(f"{n} in {other}" for other, n in report.leaks.items() if n) or "none"
+        click.echo(f"  duplicates: {report.duplicates}; leaks: {leaks}")
+        quantiles = ", ".join(f"{name} {value}" for name, value in report.token_quantiles.items())
+        click.echo(f"  tokens: {quantiles}; {report.over_length:.1%} of the reviews over {max_length}")

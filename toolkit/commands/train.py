@@ -1,0 +1,67 @@
+"""`toolkit train`."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from toolkit.commands.options import PATH, Command
+from toolkit.training.config import DEFAULT_PRESET, PRESETS, TrainingConfig
+
+_logger = logging.getLogger(__name__)
+
+
+def _settings_epilog() -> str:
+    lines = [f"  {each.name} = {json.dumps(each.default)}: {each.metadata['help']}" for each in fields(TrainingConfig)]
+    return "\b\nSettings of a --config FILE.toml, with their defaults:\n" + "\n".join(lines)
+
+
+def _train_option(name: str, setting: str, **kwargs: Any) -> Callable[[Command], Command]:  # noqa: ANN401 - click's
+    """An option that overrides one setting; its help is the setting's own."""
+    help_text = next(each.metadata["help"] for each in fields(TrainingConfig) if each.name == setting)
+    return click.option(name, setting, default=None, help=help_text[0].upper() + help_text[1:] + ".", **kwargs)
+
+
+@click.command(epilog=_settings_epilog())
+@click.option(
+    "--preset", type=click.Choice(PRESETS), help=f"Settings that belong together.  [default: {DEFAULT_PRESET}]"
+)
+@click.option("--config", "config_file", type=PATH, help="Settings from a TOML file.")
+@_train_option("--dataset", "dataset")
+@_train_option("--output", "output")
+@_train_option("--base-model", "base_model")
+@_train_option("--epochs", "num_train_epochs", type=float)
+@_train_option("--max-steps", "max_steps", type=int)
+@_train_option("--batch-size", "per_device_train_batch_size", type=int)
+@_train_option("--learning-rate", "learning_rate", type=float)
+@_train_option("--max-length", "max_length", type=int)
+@_train_option("--seed", "seed", type=int)
+@_train_option("--early-stopping", "early_stopping", type=int)
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint of an interrupted run.")
+def train(preset: str | None, config_file: Path | None, resume: bool, **settings: Any) -> None:  # noqa: ANN401
+    """Fine-tune a base model with LoRA and save the adapter.
+
+    \b
+    Examples:
+      toolkit train                                     # distilbert-base-uncased, as documented
+      toolkit train --preset demo --output build/demo/lora_model
+      toolkit train --preset imdb-minilm-cpu --dataset build/imdb --output build/run/lora_model
+      accelerate launch -m toolkit train --dataset build/imdb
+    """
+    from toolkit.training.config import load_config
+
+    overrides = {name: value for name, value in settings.items() if value is not None}
+    config = load_config(preset, config_file, overrides)
+
+    from toolkit.training.run import train as run_training
+
+    result = run_training(config, resume)
+    if result is None:
+        return
+    for split, metrics in (("validation", result.validation), ("test", result.test)):
+        click.echo(f"{split}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    _logger.info("adapter saved in %s after %d steps, %.0f s", result.adapter, result.steps, result.seconds)
