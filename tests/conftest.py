@@ -117,6 +117,7 @@ def tiny_settings(tiny_base, tiny_dataset) -> dict:
         "num_train_epochs": 3,
         "learning_rate": 1e-2,
         "train_probe": 16,
+        "precision": "fp32",  # the same bits whatever the CPU could do
     }
 
 

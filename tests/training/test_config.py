@@ -106,7 +106,14 @@ def test_every_setting_explains_itself():
     assert all(len(each.metadata["help"]) > 10 for each in fields(TrainingConfig))
 
 
-def test_a_shorter_maximum_shortens_the_view_of_a_preset():
-    assert load_config("imdb-minilm-cpu").train_max_length == 256
-    assert load_config("imdb-minilm-cpu", None, {"max_length": 300}).train_max_length == 256
-    assert load_config("imdb-minilm-cpu", None, {"max_length": 120}).train_max_length == 120
+def test_a_shorter_maximum_shortens_the_view(tmp_path):
+    file = tmp_path / "view.toml"
+    file.write_text("train_max_length = 256\n")
+    assert load_config(None, file, {"max_length": 300}).train_max_length == 256
+    assert load_config(None, file, {"max_length": 120}).train_max_length == 120
+
+
+def test_precision_is_one_of_three():
+    assert TrainingConfig(precision="bf16").precision == "bf16"
+    with pytest.raises(ConfigError, match="precision = 'fp16': expected one of auto, fp32, bf16"):
+        TrainingConfig(precision="fp16")

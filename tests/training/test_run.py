@@ -118,6 +118,18 @@ def test_early_stopping(config):
     assert result.steps < 8 * 40
 
 
+def test_bf16_trains_on_any_cpu_and_is_measured_in_fp32(config, tiny_run, tiny_dataset):
+    from toolkit.evaluation import evaluate
+    from toolkit.prediction.torch_backend import TorchPredictor
+    from toolkit.splits import read_reviews
+
+    result = train(replace(config, precision="bf16", max_steps=10))
+    measured = evaluate(TorchPredictor.load(result.adapter), read_reviews(tiny_dataset / "test.csv"))
+    assert result.test["roc_auc"] == pytest.approx(measured["roc_auc"], abs=1e-9)
+    weights = load_file(result.adapter / "adapter_model.safetensors")
+    assert {each.dtype.name for each in weights.values()} == {"float32"}
+
+
 @pytest.mark.parametrize("metric", ["f1", "precision", "recall", "loss"])
 def test_the_best_checkpoint_by_another_metric(config, metric):
     config = replace(config, metric_for_best_model=metric, max_steps=10)

@@ -14,6 +14,7 @@ from typing import Any
 from toolkit.errors import ConfigError, ToolkitError
 
 METRICS = ("accuracy", "f1", "precision", "recall", "loss")
+PRECISIONS = ("auto", "fp32", "bf16")
 PRESETS = ("imdb-distilbert", "imdb-minilm-cpu", "demo")
 DEFAULT_PRESET = "imdb-distilbert"
 ADVICE = "Correct these and run the command again; toolkit train --help lists every setting."
@@ -56,6 +57,7 @@ class TrainingConfig:
     lr_scheduler_type: str = _setting("cosine", "shape of the learning rate's decay")
     warmup_ratio: float = _setting(0.1, "share of the steps over which the learning rate rises, 0 to 1")
     max_grad_norm: float = _setting(1.0, "gradients are clipped to this norm")
+    precision: str = _setting("auto", "of the matrix products: fp32, bf16, or auto: bf16 on a GPU or CPU made for it")
     group_by_length: bool = _setting(True, "put reviews of similar length into a batch, which pads less")
 
     eval_steps: int = _setting(3000, "steps between evaluations; fewer where a run would see less than 5")
@@ -228,6 +230,9 @@ def _value_problems(config: SimpleNamespace) -> list[str]:
     require(
         config.metric_for_best_model in METRICS,
         f"metric_for_best_model = {config.metric_for_best_model!r}: expected one of {', '.join(METRICS)}",
+    )
+    require(
+        config.precision in PRECISIONS, f"precision = {config.precision!r}: expected one of {', '.join(PRECISIONS)}"
     )
     require(
         config.lr_scheduler_type in ("cosine", "linear", "constant", "constant_with_warmup"),
