@@ -1,13 +1,18 @@
-"""The proof that two models are one: the same reviews, logit by logit."""
+"""The proof that two models are one: the same reviews, logit by logit, and the gates that a stage has to pass."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from toolkit.metrics import accuracy_interval
+from toolkit.prediction import Predictor
 from toolkit.splits import Review
+from toolkit.text import Encoding
 
 WORST_SHOWN = 5
+_CHUNK = 64  # reviews a model gets at a time; small enough that a busy moment of the machine meets all of them
 
 
 @dataclass(frozen=True)
@@ -15,16 +20,34 @@ class Gate:
     """How far a stage may stray from the adapter.
 
     Attributes:
-        max_difference: the largest |Δlogit| allowed on any review; None for any.
-        max_flips: the largest share of reviews whose label may change, 0 to 1.
+        reviews: the fewest on which the gate can be judged.
+        relative_difference: the largest |Δlogit| allowed on any review, in units of the adapter's mean |logit|; None
+            for any.
+        flips: the largest share of reviews whose label may change, 0 to 1.
+        accuracy_loss: how much accuracy may be lost, 0 to 1.
     """
 
-    max_difference: float | None
-    max_flips: float
+    reviews: int
+    relative_difference: float | None
+    flips: float
+    accuracy_loss: float
 
 
-EXACT = Gate(max_difference=1e-3, max_flips=0.0)
-QUANTIZED = Gate(max_difference=None, max_flips=0.01)
+EXACT = Gate(reviews=500, relative_difference=1e-4, flips=0.0, accuracy_loss=0.0)
+QUANTIZED = Gate(reviews=2000, relative_difference=None, flips=0.01, accuracy_loss=0.003)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a model answered, and in what time.
+
+    Attributes:
+        logits: (n, 2) float32, a row a review.
+        seconds: spent in the model.
+    """
+
+    logits: np.ndarray
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -32,44 +55,116 @@ class Parity:
     """How one stage compares with the adapter on the proof's reviews.
 
     Attributes:
-        stage: `merged`, `onnx` or `int8`.
+        stage: `adapter`, `merged`, `onnx` or `int8`.
         reviews: compared.
         max_difference: of any logit, absolute.
         mean_difference: over all logits, absolute.
+        relative_difference: `max_difference` over the adapter's mean |logit|.
         flips: reviews whose label changed.
-        accuracy: of the stage on the reviews' labels.
-        worst: indices of the reviews that differ most, worst first.
+        flips_by_quartile: the same in each quarter of the reviews, by tokens read, shortest first.
+        accuracy: on the reviews' labels.
+        accuracy_interval: Wilson's 95% interval of it.
+        accuracy_loss: the adapter's accuracy less this one.
+        reviews_per_second: tokenisation left out.
+        bytes: of the model's weights on disk.
+        worst: indices of the reviews that differ most, those that flipped first.
     """
 
     stage: str
     reviews: int
     max_difference: float
     mean_difference: float
+    relative_difference: float
     flips: int
+    flips_by_quartile: tuple[int, ...]
     accuracy: float
+    accuracy_interval: tuple[float, float]
+    accuracy_loss: float
+    reviews_per_second: float
+    bytes: int
     worst: tuple[int, ...]
 
     def failures(self, gate: Gate) -> list[str]:
         """What the gate refuses, in words; empty when the stage passes."""
         problems = []
-        if gate.max_difference is not None and not self.max_difference <= gate.max_difference:  # NaN fails too
-            problems.append(f"max |Δlogit| is {self.max_difference:.2e}, expected at most {gate.max_difference:.0e}")
-        if self.flips > gate.max_flips * self.reviews:
-            problems.append(f"{self.flips} of {self.reviews} labels flip, expected at most {gate.max_flips:.1%}")
+        if self.reviews < gate.reviews:
+            problems.append(f"proven on {self.reviews} reviews, expected at least {gate.reviews:,}")
+        if gate.relative_difference is not None and not self.relative_difference <= gate.relative_difference:  # NaN too
+            problems.append(
+                f"max |Δlogit| is {self.relative_difference:.1e} of the mean |logit|, "
+                f"expected at most {gate.relative_difference:.0e}"
+            )
+        if self.flips > gate.flips * self.reviews:
+            problems.append(
+                f"{self.flips} of {self.reviews} labels flip ({self.flips / self.reviews:.2%}), expected at most {gate.flips:.1%}"
+            )
+        if not self.accuracy_loss <= gate.accuracy_loss + 1e-12:  # a quotient's rounding is no loss
+            problems.append(
+                f"accuracy falls by {100 * self.accuracy_loss:.2f} points, expected at most {100 * gate.accuracy_loss:.1f}"
+            )
         return problems
 
 
-def compare(stage: str, reference: np.ndarray, candidate: np.ndarray, reviews: Sequence[Review]) -> Parity:
-    """Compare a stage's logits with the adapter's; both (n, 2), a row a review."""
-    differences = np.abs(candidate.astype(np.float64) - reference)  # (n, 2)
-    labels = np.array([int(review.label) for review in reviews])
+def measure(
+    models: Mapping[str, Predictor],
+    encodings: Sequence[Encoding],
+    advance: Callable[[int], None] = lambda reviews: None,
+) -> dict[str, Measurement]:
+    """Ask every model every review, chunk by chunk in turn, so that their speeds compare.
+
+    Args:
+        models: by name.
+        encodings: of n reviews.
+        advance: told the number of answers as they come, for a progress bar.
+    """
+    logits: dict[str, list[np.ndarray]] = {name: [] for name in models}
+    seconds = dict.fromkeys(models, 0.0)
+    for start in range(0, len(encodings), _CHUNK):
+        chunk = encodings[start : start + _CHUNK]
+        for name, model in models.items():
+            started = time.perf_counter()
+            logits[name].append(model.logits(chunk))
+            seconds[name] += time.perf_counter() - started
+            advance(len(chunk))
+    return {name: Measurement(np.concatenate(logits[name]), seconds[name]) for name in models}
+
+
+def compare(
+    stage: str,
+    reference: np.ndarray,
+    candidate: Measurement,
+    reviews: Sequence[Review],
+    tokens_read: Sequence[int],
+    size: int = 0,
+) -> Parity:
+    """Compare a stage's logits with the adapter's.
+
+    Args:
+        stage: its name.
+        reference: (n, 2), the adapter's logits.
+        candidate: what the stage answered on the same reviews.
+        reviews: with their labels.
+        tokens_read: of each review.
+        size: bytes of the stage's weights on disk.
+    """
+    differences = np.abs(candidate.logits.astype(np.float64) - reference)  # (n, 2)
     per_review = np.nan_to_num(differences.max(axis=1), nan=np.inf)
+    flipped = candidate.logits.argmax(axis=1) != reference.argmax(axis=1)
+    labels = np.array([int(review.label) for review in reviews])
+    right = int((candidate.logits.argmax(axis=1) == labels).sum())
+    quartiles = np.array_split(np.argsort(np.asarray(tokens_read), kind="stable"), 4)
     return Parity(
         stage=stage,
         reviews=len(reviews),
         max_difference=float(differences.max()),
         mean_difference=float(differences.mean()),
-        flips=int((candidate.argmax(axis=1) != reference.argmax(axis=1)).sum()),
-        accuracy=float((candidate.argmax(axis=1) == labels).mean()),
-        worst=tuple(int(index) for index in np.argsort(-per_review)[:WORST_SHOWN]),
+        relative_difference=float(differences.max() / np.abs(reference.astype(np.float64)).mean()),
+        flips=int(flipped.sum()),
+        flips_by_quartile=tuple(int(flipped[quartile].sum()) for quartile in quartiles),
+        accuracy=right / len(reviews),
+        accuracy_interval=accuracy_interval(right, len(reviews)),
+        accuracy_loss=float((reference.argmax(axis=1) == labels).mean()) - right / len(reviews),
+        reviews_per_second=len(reviews) / max(candidate.seconds, 1e-9),
+        bytes=size,
+        worst=tuple(int(index) for index in np.lexsort((-per_review, ~flipped))[:WORST_SHOWN]),
     )

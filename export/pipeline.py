@@ -1,19 +1,23 @@
 """The whole stage: adapter → merged → ONNX → int8, each proven on real reviews, then published at once."""
 
+import copy
 import logging
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from export.convert import convert_to_onnx
-from export.parity import EXACT, QUANTIZED, Gate, Parity, compare
+from export.parity import EXACT, QUANTIZED, Gate, Measurement, Parity, compare, measure
 from export.quantize import MODES, quantize_to_int8
+from export.report import write_report
 from toolkit.adapter import load_adapter, merge_adapter
-from toolkit.bundle import Kind, Manifest, package_versions, reading_length, write_json
+from toolkit.bundle import Kind, package_versions, reading_length
 from toolkit.errors import ExportError
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.prediction.torch_backend import TorchPredictor
@@ -21,6 +25,7 @@ from toolkit.publishing import publish, refuse_foreign_target
 from toolkit.splits import Review, read_reviews
 from toolkit.text import ReviewTokenizer
 
+GATES = {"merged": EXACT, "onnx": EXACT, "int8": QUANTIZED}
 _logger = logging.getLogger(__name__)
 
 
@@ -31,7 +36,7 @@ class ExportResult:
     Attributes:
         bundle: the folder.
         quantized: whether its graph is int8.
-        stages: each stage's comparison with the adapter, in order.
+        stages: the scorecard: the adapter, then each stage's comparison with it, in order.
         bytes: size of `model.onnx`.
     """
 
@@ -42,16 +47,22 @@ class ExportResult:
 
 
 def export_model(
-    adapter: Path, output: Path, proof: Path, quantize: str = "none", base_model: str | None = None
+    adapter: Path,
+    output: Path,
+    proof: Path,
+    quantize: str = "none",
+    base_model: str | None = None,
+    small_proof: bool = False,
 ) -> ExportResult:
     """Export an adapter and prove every step on the reviews of `proof`.
 
     Args:
         adapter: an adapter made by `toolkit train` or by PEFT.
         output: where the bundle goes; what is there stays until the new one is proven.
-        proof: a CSV, JSONL or Parquet file of labelled reviews.
+        proof: a CSV, JSONL or Parquet file of labelled reviews that the adapter was not trained on.
         quantize: `none`, `int8`, or `auto`: int8 if it passes its gate, else float.
         base_model: the base to use instead of the one the adapter names.
+        small_proof: take fewer reviews than the gates ask for; the report says how many there were.
 
     Raises:
         ExportError: a gate failed; names it, by how much, and the reviews that differ most. Nothing is published.
@@ -61,82 +72,118 @@ def export_model(
         raise ValueError(f"quantize must be one of {', '.join(MODES)}, not {quantize!r}")
     refuse_foreign_target(output, Kind.ONNX)
     reviews = read_reviews(proof)
-    model, adapter_manifest = load_adapter(adapter, base_model)
-    length = reading_length(adapter, adapter_manifest, None)
+    gates = {stage: replace(gate, reviews=1) if small_proof else gate for stage, gate in GATES.items()}
+    _require_reviews(proof, len(reviews), gates["int8" if quantize == "int8" else "onnx"])
+    model, manifest = load_adapter(adapter, base_model)
+    length = reading_length(adapter, manifest, None)
     tokenizer = ReviewTokenizer.from_file(adapter / "tokenizer.json", length)
     encodings = tokenizer.encode([review.text for review in reviews])
-    _logger.info("proving every step on %d reviews of %s", len(reviews), proof)
+    tokens_read = [len(encoding.input_ids) for encoding in encodings]
 
-    reference = TorchPredictor(model, tokenizer, adapter_manifest, device="cpu").logits(encodings)
-    merged = merge_adapter(model)
-    stages = [
-        compare(
-            "merged", reference, TorchPredictor(merged, tokenizer, adapter_manifest, "cpu").logits(encodings), reviews
-        )
-    ]
-    _pass_gate(stages[0], EXACT, reviews)
-
-    def onnx_logits(graph: Path) -> np.ndarray:
-        return OnnxPredictor(graph, tokenizer, adapter_manifest).logits(encodings)
-
+    merged = merge_adapter(copy.deepcopy(model))
     with tempfile.TemporaryDirectory(prefix="export.") as name:
         workspace = Path(name)
-        graph = convert_to_onnx(merged, workspace)
-        config = graph.parent / "config.json"
-        stages.append(compare("onnx", reference, onnx_logits(graph), reviews))
-        _pass_gate(stages[-1], EXACT, reviews)
+        graphs = {"onnx": convert_to_onnx(merged, workspace)}
         if quantize != "none":
-            int8_graph = quantize_to_int8(graph, workspace / "model.int8.onnx")
-            stages.append(compare("int8", reference, onnx_logits(int8_graph), reviews))
-            if quantize == "int8" or not stages[-1].failures(QUANTIZED):
-                _pass_gate(stages[-1], QUANTIZED, reviews)
-                graph = int8_graph
-            else:
-                _logger.warning("int8 fails its gate (%s); publishing float", "; ".join(stages[-1].failures(QUANTIZED)))
-        quantized = graph.name == "model.int8.onnx"
-        report = {
-            "proof": {"file": proof.name, "reviews": len(reviews), "max_length": length},
-            "quantized": quantized,
-            "stages": [_describe(stage) for stage in stages],
+            graphs["int8"] = quantize_to_int8(graphs["onnx"], workspace / "model.int8.onnx")
+        models = {
+            "adapter": TorchPredictor(model, tokenizer, manifest, "cpu"),
+            "merged": TorchPredictor(merged, tokenizer, manifest, "cpu"),
+            **{stage: OnnxPredictor(graph, tokenizer, manifest) for stage, graph in graphs.items()},
         }
-        _publish(output, graph, config, tokenizer, adapter_manifest, report)
-    return ExportResult(output, quantized, tuple(stages), (output / "model.onnx").stat().st_size)
-
-
-def _publish(
-    output: Path, graph: Path, config: Path, tokenizer: ReviewTokenizer, adapter: Manifest, report: dict[str, Any]
-) -> None:
-    manifest = replace(
-        adapter,
-        kind=Kind.ONNX,
-        metrics={**adapter.metrics, "export": report["stages"]},
-        versions=adapter.versions | package_versions("optimum", "optimum-onnx", "onnx", "onnxruntime", "torch"),
-        files={},
-    )
-    with publish(output, manifest) as folder:
-        shutil.copyfile(graph, folder / "model.onnx")
-        shutil.copyfile(config, folder / "config.json")
-        tokenizer.save(folder / "tokenizer.json")
-        write_json(folder / "report.json", report)
-
-
-def _describe(stage: Parity) -> dict[str, Any]:
-    description = asdict(stage)
-    del description["worst"]  # indices into somebody's reviews
-    return description
-
-
-def _pass_gate(stage: Parity, gate: Gate, reviews: list[Review]) -> None:
-    _logger.info(
-        "%s: max |Δlogit| %.2e, %d label flips, accuracy %.4f",
-        stage.stage, stage.max_difference, stage.flips, stage.accuracy,
-    )  # fmt: skip
-    problems = stage.failures(gate)
-    if problems:
-        examples = [f"  review {index + 1}: {reviews[index].text[:70]}" for index in stage.worst]
-        raise ExportError(
-            "\n".join(
-                [f"the {stage.stage} model is not the adapter: {'; '.join(problems)}. It differs most on:", *examples]
-            )
-            + "\nNothing was published."
+        weights = {
+            "adapter": adapter / "adapter_model.safetensors",
+            "merged": workspace / "merged" / "model.safetensors",
+            **graphs,
+        }
+        _logger.info("proving %s on %d reviews of %s", ", ".join(list(models)[1:]), len(reviews), proof)
+        with _bar(len(models) * len(reviews)) as bar:
+            measured = measure(models, encodings, bar.update)
+        reference = measured["adapter"].logits
+        stages = [
+            compare(stage, reference, measurement, reviews, tokens_read, weights[stage].stat().st_size)
+            for stage, measurement in measured.items()
+        ]
+        chosen = _pass_gates(stages, gates, quantize, measured, reviews)
+        manifest = replace(
+            manifest,
+            kind=Kind.ONNX,
+            metrics={**manifest.metrics, "export": {stage.stage: _figures(stage) for stage in stages}},
+            versions=manifest.versions | package_versions("optimum", "optimum-onnx", "onnx", "onnxruntime", "torch"),
+            files={},
         )
+        with publish(output, manifest) as folder:
+            shutil.copyfile(graphs[chosen], folder / "model.onnx")
+            shutil.copyfile(graphs["onnx"].parent / "config.json", folder / "config.json")
+            tokenizer.save(folder / "tokenizer.json")
+            write_report(folder, stages, measured, tokens_read, proof, length, quantized=chosen == "int8")
+    return ExportResult(output, chosen == "int8", tuple(stages), (output / "model.onnx").stat().st_size)
+
+
+def _require_reviews(proof: Path, found: int, gate: Gate) -> None:
+    """Refuse too small a proof before minutes are spent on it."""
+    if found < gate.reviews:
+        raise ExportError(
+            f"{proof} has {found} reviews, expected at least {gate.reviews:,} for a proof; "
+            "name a larger file with --proof, or accept the smaller proof with --small-proof"
+        )
+
+
+@contextmanager
+def _bar(answers: int) -> Iterator[Any]:
+    """A progress bar on stderr where stderr is a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(total=answers, desc="proof", unit=" answers", disable=None, leave=False) as bar:
+        yield bar
+
+
+def _pass_gates(
+    stages: Sequence[Parity],
+    gates: Mapping[str, Gate],
+    quantize: str,
+    measured: Mapping[str, Measurement],
+    reviews: Sequence[Review],
+) -> str:
+    """The stage whose graph is to be published.
+
+    Raises:
+        ExportError: a stage does not pass, and there is none to fall back on.
+    """
+    chosen = "onnx"
+    for stage in stages[1:]:
+        problems = stage.failures(gates[stage.stage])
+        if problems and stage.stage == "int8" and quantize == "auto":
+            _logger.warning("int8 fails its gate (%s); publishing float", "; ".join(problems))
+        elif problems:
+            raise ExportError(_refusal(stage, problems, measured, reviews))
+        else:
+            chosen = "int8" if stage.stage == "int8" else "onnx"
+    return chosen
+
+
+def _refusal(
+    stage: Parity, problems: Sequence[str], measured: Mapping[str, Measurement], reviews: Sequence[Review]
+) -> str:
+    def positive(name: str, index: int) -> float:
+        difference = np.diff(measured[name].logits[index].astype(np.float64))
+        return float(1 / (1 + np.exp(-difference[0])))
+
+    examples = [
+        f"  review {index + 1}: {positive('adapter', index):.4f} positive by the adapter, "
+        f"{positive(stage.stage, index):.4f} now: {reviews[index].text[:60]}"
+        for index in stage.worst
+    ]
+    return "\n".join(
+        [f"the {stage.stage} model is not the adapter: {'; '.join(problems)}. It differs most on:", *examples,
+         "Nothing was published."]
+    )  # fmt: skip
+
+
+def _figures(stage: Parity) -> dict[str, Any]:
+    return {
+        "accuracy": stage.accuracy,
+        "flips": stage.flips,
+        "max_difference": stage.max_difference,
+        "reviews": stage.reviews,
+    }

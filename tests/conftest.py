@@ -139,9 +139,8 @@ def tiny_adapter(tiny_run) -> Path:
 def tiny_bundle(tmp_path_factory, tiny_adapter, tiny_dataset) -> Path:
     from export import export_model
 
-    return export_model(
-        tiny_adapter, tmp_path_factory.mktemp("export") / "onnx_model", tiny_dataset / "validation.csv"
-    ).bundle
+    output = tmp_path_factory.mktemp("export") / "onnx_model"
+    return export_model(tiny_adapter, output, tiny_dataset / "validation.csv", small_proof=True).bundle
 
 
 class FakePredictor(Predictor):

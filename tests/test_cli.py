@@ -22,7 +22,7 @@ HEAVY = (
     "peft",
 )
 COMMANDS = ((), ("dataset",), ("dataset", "import"), ("dataset", "check"), ("train",), ("export",), ("predict",),
-            ("filter",), ("evaluate",))  # fmt: skip
+            ("filter",), ("evaluate",), ("doctor",))  # fmt: skip
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_the_whole_way_in_processes_of_their_own(toolkit_command, tiny_base, tin
     assert [line.partition(":")[0] for line in lines] == ["validation", "test"]
     assert {path.name for path in tmp_path.iterdir()} == {"lora_model", "lora_imdb", "logs"}
 
-    exported = toolkit_command("export", "--proof", tiny_dataset / "validation.csv", cwd=tmp_path)
+    exported = toolkit_command("export", "--small-proof", "--proof", tiny_dataset / "validation.csv", cwd=tmp_path)
     assert exported.returncode == 0, exported.stderr.decode()
     assert b"onnx_model: float" in exported.stdout
 

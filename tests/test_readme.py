@@ -15,7 +15,7 @@ READMES = ("README.md", "README.zh-CN.md")
 SMALLER = {
     "toolkit train": " --base-model base --max-steps 5",
     "accelerate launch": " --base-model base --max-steps 4",
-    "toolkit export": " --base-model base",
+    "toolkit export": " --base-model base --small-proof",
     "toolkit dataset import": " --limit 60",
     "python benchmarks": " --limit 10 --rounds 1",
 }

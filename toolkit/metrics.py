@@ -33,3 +33,12 @@ def classification_metrics(labels: np.ndarray, positive_scores: np.ndarray) -> d
         "roc_auc": float(metrics.roc_auc_score(labels, positive_scores)) if len(set(labels.tolist())) == 2 else None,
         "confusion_matrix": metrics.confusion_matrix(labels, predicted, labels=[0, 1]).tolist(),
     }
+
+
+def accuracy_interval(right: int, reviews: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a share, which holds near 1 too, where the normal one runs over."""
+    with needs_extra("train", "computing metrics"):
+        from scipy.stats import binomtest
+
+    interval = binomtest(right, reviews).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)

@@ -24,7 +24,7 @@ def plot_metrics(log_history: Sequence[Mapping[str, Any]], output_dir: str | Pat
     Returns:
         The paths of the PDF and the PNG.
     """
-    figure = _figure(10, 10)
+    figure = blank_figure(10, 10)
     accuracy, loss = figure.subplots(2, 1)
     _draw(accuracy, log_history, "train_accuracy", "Train Accuracy", "blue", "-")
     _draw(accuracy, log_history, "eval_accuracy", "Val Accuracy", "orange", "--")
@@ -48,7 +48,7 @@ def plot_token_lengths(reports: Mapping[str, "SplitReport"], max_length: int, pa
     Raises:
         ToolkitError: the path's ending names no format.
     """
-    figure = _figure(9, 5)
+    figure = blank_figure(9, 5)
     axes = figure.subplots()
     longest = max(int(report.token_lengths.max()) for report in reports.values())
     upper = max(max_length, min(longest, 2 * max_length)) * 1.02  # a few very long reviews would flatten the rest
@@ -67,7 +67,7 @@ def plot_token_lengths(reports: Mapping[str, "SplitReport"], max_length: int, pa
         raise ToolkitError(f"{path} cannot be drawn ({error}); choose a name ending in .png, .pdf or .svg") from error
 
 
-def _figure(width: float, height: float) -> "Figure":
+def blank_figure(width: float, height: float) -> "Figure":
     """A figure bound to no window system; pyplot would look for one."""
     with needs_extra("train", "drawing a plot"):
         from matplotlib.figure import Figure

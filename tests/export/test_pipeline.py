@@ -1,4 +1,6 @@
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -7,12 +9,13 @@ from onnx import numpy_helper
 
 import export.pipeline as pipeline
 from export import export_model
-from export.parity import EXACT, QUANTIZED, compare
-from toolkit.bundle import Kind, read_manifest
+from export.parity import EXACT, QUANTIZED, Measurement, compare, measure
+from export.report import table
+from toolkit.bundle import Kind, read_manifest, sha256
 from toolkit.errors import BundleError, DataError, ExportError
 from toolkit.labels import Label
 from toolkit.prediction.onnx_backend import OnnxPredictor
-from toolkit.splits import Review
+from toolkit.splits import Review, read_reviews, write_reviews
 
 REVIEWS = [Review(f"review {index}", Label(index % 2)) for index in range(4)]
 LOGITS = np.array([[1, -1], [-1, 1], [2, -2], [-0.1, 0.1]], np.float32)
@@ -25,7 +28,7 @@ def proof(tiny_dataset):
 
 def test_the_bundle_holds_what_a_cpu_needs_and_nothing_else(tiny_bundle, tiny_adapter):
     assert {path.name for path in tiny_bundle.iterdir()} == {
-        "model.onnx", "tokenizer.json", "config.json", "manifest.json", "report.json",
+        "model.onnx", "tokenizer.json", "config.json", "manifest.json", "report.json", "report.png",
     }  # fmt: skip
     manifest = read_manifest(tiny_bundle, Kind.ONNX)
     adapter = read_manifest(tiny_adapter, Kind.ADAPTER)
@@ -37,11 +40,20 @@ def test_the_bundle_holds_what_a_cpu_needs_and_nothing_else(tiny_bundle, tiny_ad
     assert [output.name for output in graph.output] == ["logits"]
 
 
-def test_the_report_proves_both_steps(tiny_bundle):
+def test_the_report_proves_every_step(tiny_bundle, proof):
     report = json.loads((tiny_bundle / "report.json").read_text())
-    assert [stage["stage"] for stage in report["stages"]] == ["merged", "onnx"]
-    assert all(stage["flips"] == 0 and stage["max_difference"] <= 1e-3 for stage in report["stages"])
-    assert report["proof"] == {"file": "validation.csv", "reviews": 24, "max_length": 512}
+    assert [stage["stage"] for stage in report["stages"]] == ["adapter", "merged", "onnx"]
+    for stage in report["stages"]:
+        assert stage["flips"] == 0
+        assert stage["relative_difference"] <= 1e-4
+        assert len(stage["flips_by_quartile"]) == 4
+        assert stage["accuracy_interval"][0] < stage["accuracy"] < stage["accuracy_interval"][1]
+        assert stage["bytes"] > 0
+        assert stage["reviews_per_second"] > 0
+    assert report["proof"]["file"] == "validation.csv"
+    assert report["proof"]["sha256"] == sha256(proof)
+    assert report["proof"]["reviews"] == 24
+    assert report["quantized"] is False
 
 
 def test_a_wrong_graph_is_not_published(monkeypatch, tiny_adapter, tiny_bundle, proof, tmp_path):
@@ -57,14 +69,15 @@ def test_a_wrong_graph_is_not_published(monkeypatch, tiny_adapter, tiny_bundle, 
         return path
 
     output = tmp_path / "onnx_model"
-    export_model(tiny_adapter, output, proof)
+    export_model(tiny_adapter, output, proof, small_proof=True)
     before = (output / "manifest.json").read_bytes()
     monkeypatch.setattr(pipeline, "convert_to_onnx", bend)
     with pytest.raises(ExportError) as error:
-        export_model(tiny_adapter, output, proof)
+        export_model(tiny_adapter, output, proof, small_proof=True)
     message = str(error.value)
-    assert "the onnx model is not the adapter: max |Δlogit| is 1.00e-02, expected at most 1e-03" in message
-    assert message.count("  review ") == 5
+    assert "the onnx model is not the adapter: max |Δlogit| is " in message
+    assert "of the mean |logit|, expected at most 1e-04" in message
+    assert len(re.findall(r"^  review \d+: 0\.\d{4} positive by the adapter, 0\.\d{4} now: \w", message, re.M)) == 5
     assert "Nothing was published" in message
     assert (output / "manifest.json").read_bytes() == before
     read_manifest(output, Kind.ONNX)
@@ -83,11 +96,11 @@ def test_int8_is_smaller_and_nearly_the_same(minilm, tiny_dataset, proof, tmp_pa
         "train_probe": 8,
     }
     adapter = train(TrainingConfig(**settings, output=str(tmp_path / "lora_model"))).adapter
-    result = export_model(adapter, tmp_path / "onnx_model", proof, quantize="auto")
+    result = export_model(adapter, tmp_path / "onnx_model", proof, quantize="auto", small_proof=True)
     int8 = result.stages[-1]
-    assert [stage.stage for stage in result.stages] == ["merged", "onnx", "int8"]
+    assert [stage.stage for stage in result.stages] == ["adapter", "merged", "onnx", "int8"]
     assert 0 < int8.max_difference < 0.5
-    assert result.quantized is not bool(int8.failures(QUANTIZED))
+    assert result.quantized is not bool(int8.failures(replace(QUANTIZED, reviews=1)))
     assert result.bytes < 40e6 if result.quantized else result.bytes > 80e6
     predictor = OnnxPredictor.load(result.bundle, workers=2)
     texts = [review.text for review in demo_reviews["test"][:12]]
@@ -104,19 +117,35 @@ def test_auto_falls_back_to_float_and_int8_does_not(monkeypatch, tiny_adapter, p
         return target
 
     monkeypatch.setattr(pipeline, "quantize_to_int8", spoil)
-    result = export_model(tiny_adapter, tmp_path / "onnx_model", proof, quantize="auto")
+    result = export_model(tiny_adapter, tmp_path / "onnx_model", proof, quantize="auto", small_proof=True)
     assert not result.quantized
     assert result.stages[-1].flips > 0
-    with pytest.raises(ExportError, match=r"the int8 model is not the adapter: .* labels flip, expected at most 1\.0%"):
-        export_model(tiny_adapter, tmp_path / "other", proof, quantize="int8")
+    with pytest.raises(ExportError, match=r"the int8 model is not the adapter: .* labels flip \(100\.00%\), expected at most 1\.0%"):
+        export_model(tiny_adapter, tmp_path / "other", proof, quantize="int8", small_proof=True)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_proof_too_small_is_refused_before_any_work(tiny_adapter, proof, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "load_adapter", None)
+    for quantize, needed in (("none", "500"), ("auto", "500"), ("int8", "2,000")):
+        with pytest.raises(ExportError, match=rf"24 reviews, expected at least {needed} .*--small-proof"):
+            export_model(tiny_adapter, tmp_path / "onnx_model", proof, quantize)
+
+
+def test_auto_takes_no_int8_that_was_proven_on_too_few(tiny_adapter, tiny_dataset, tmp_path, caplog):
+    reviews = read_reviews(tiny_dataset / "train.csv") * 8
+    write_reviews(tmp_path / "proof.csv", reviews)
+    with caplog.at_level("WARNING"):
+        result = export_model(tiny_adapter, tmp_path / "onnx_model", tmp_path / "proof.csv", "auto")
+    assert not result.quantized
+    assert "int8 fails its gate (proven on 512 reviews, expected at least 2,000" in caplog.text
 
 
 def test_inputs_that_cannot_be_used(tiny_adapter, proof, tmp_path):
     with pytest.raises(DataError, match="no such file"):
         export_model(tiny_adapter, tmp_path / "a", tmp_path / "nothing.csv")
     with pytest.raises(BundleError, match="找不到"):
-        export_model(tmp_path / "nowhere", tmp_path / "a", proof)
+        export_model(tmp_path / "nowhere", tmp_path / "a", proof, small_proof=True)
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(BundleError, match="holds other files"):
         export_model(tiny_adapter, tmp_path, proof)
@@ -126,17 +155,70 @@ def test_compare_measures_differences_and_flips():
     candidate = LOGITS.copy()
     candidate[0, 0] += 0.25
     candidate[3] = [0.1, -0.1]
-    parity = compare("onnx", LOGITS, candidate, REVIEWS)
+    parity = compare("onnx", LOGITS, Measurement(candidate, 2.0), REVIEWS, [9, 3, 5, 7], 100)
     assert parity.flips == 1
+    assert parity.flips_by_quartile == (0, 0, 1, 0)
     assert parity.max_difference == pytest.approx(0.25)
     assert parity.mean_difference == pytest.approx((0.25 + 0.2 + 0.2) / 8)
-    assert parity.worst[:2] == (0, 3)
+    assert parity.relative_difference == pytest.approx(0.25 / np.abs(LOGITS).mean())
+    assert parity.worst[:2] == (3, 0), "a flip is worse than a difference"
     assert parity.accuracy == 0.75
-    assert len(parity.failures(EXACT)) == 2
+    assert parity.accuracy_loss == pytest.approx(0.25)
+    assert parity.reviews_per_second == 2
+    assert parity.bytes == 100
 
 
 def test_the_gates_hold_at_their_bounds():
-    within = LOGITS + np.float32(0.0009)
-    assert compare("onnx", LOGITS, within, REVIEWS).failures(EXACT) == []
-    assert compare("onnx", LOGITS, LOGITS + np.float32(0.0011), REVIEWS).failures(EXACT) != []
-    assert compare("onnx", LOGITS, np.full_like(LOGITS, np.nan), REVIEWS).failures(EXACT) != []
+    scale = np.abs(LOGITS).mean()
+    lenient = replace(EXACT, reviews=4)
+
+    def failures(logits, gate=lenient):
+        return compare("onnx", LOGITS, Measurement(logits.astype(np.float32), 1), REVIEWS, [1, 2, 3, 4]).failures(gate)
+
+    assert failures(LOGITS) == []
+    assert failures(LOGITS + 0.9e-4 * scale) == []
+    assert "expected at most 1e-04" in failures(LOGITS + 1.1e-4 * scale)[0]
+    assert failures(np.full_like(LOGITS, np.nan)) != []
+    assert failures(LOGITS, EXACT) == ["proven on 4 reviews, expected at least 500"]
+
+
+@pytest.mark.parametrize(("flips", "wrong", "problems"), [(25, 0, 0), (26, 0, 1), (7, 7, 0), (8, 8, 1), (26, 26, 2)])
+def test_the_gates_of_int8(flips, wrong, problems):
+    """Of 2,500 reviews that the adapter has half right, `flips` change their label, `wrong` of them for the worse."""
+    count = 2500
+    reference = np.tile(np.float32([[-1, 1]]), (count, 1))
+    reviews = [Review("x", Label(int(index < count // 2))) for index in range(count)]
+    logits = reference.copy()
+    for_the_worse, for_the_better = range(wrong), range(count - (flips - wrong), count)
+    logits[[*for_the_worse, *for_the_better]] *= -1
+    parity = compare("int8", reference, Measurement(logits, 1), reviews, [1] * count)
+    assert parity.flips == flips
+    assert len(parity.failures(QUANTIZED)) == problems
+
+
+def test_every_model_gets_every_review_in_order(tiny_tokenizer, fake_predictor):
+    encodings = fake_predictor.tokenizer.encode([f"film number {index}" for index in range(150)])
+    told = []
+    measured = measure({"a": fake_predictor, "b": fake_predictor}, encodings, told.append)
+    np.testing.assert_array_equal(measured["a"].logits, fake_predictor.logits(encodings))
+    np.testing.assert_array_equal(measured["a"].logits, measured["b"].logits)
+    assert sum(told) == 300
+    assert measured["a"].seconds > 0
+
+
+def test_the_table_has_a_line_a_stage(tiny_bundle):
+    stages = [compare("adapter", LOGITS, Measurement(LOGITS, 1), REVIEWS, [1, 2, 3, 4], 2_000_000)]
+    heading, line = table(stages).splitlines()
+    assert heading.split() == [
+        "stage",
+        "max",
+        "|Δlogit|",
+        "mean",
+        "|Δlogit|",
+        "flips",
+        "accuracy",
+        "(95%)",
+        "MB",
+        "reviews/s",
+    ]
+    assert line.split() == ["adapter", "0.0e+00", "0.0e+00", "0", "1.0000", "(0.5101–1.0000)", "2.0", "4.0"]

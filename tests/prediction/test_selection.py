@@ -9,12 +9,12 @@ from toolkit.prediction.selection import choose_backend
 
 @pytest.fixture
 def with_gpu(monkeypatch):
-    monkeypatch.setattr(selection, "_sees_gpu", lambda: True)
+    monkeypatch.setattr(selection, "sees_gpu", lambda: True)
 
 
 @pytest.fixture
 def without_gpu(monkeypatch):
-    monkeypatch.setattr(selection, "_sees_gpu", lambda: False)
+    monkeypatch.setattr(selection, "sees_gpu", lambda: False)
 
 
 def test_a_gpu_and_an_adapter_make_torch(with_gpu, tiny_adapter, monkeypatch):
@@ -54,10 +54,27 @@ def test_a_named_adapter_alone_makes_torch(without_gpu, tiny_adapter, tiny_bundl
 
 
 def test_the_order_of_places(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    package = tmp_path / "site-packages" / "toolkit"
+    monkeypatch.setattr(selection, "_PACKAGE", package)
+    assert str(choose_backend("onnx").folder) == "onnx_model"
+    (package / "onnx_model").mkdir(parents=True)
+    assert choose_backend("onnx").folder == package / "onnx_model"
+    (tmp_path / "onnx_model").mkdir()
     assert str(choose_backend("onnx").folder) == "onnx_model"
     monkeypatch.setenv("TOOLKIT_ONNX_MODEL", "from/environment")
     assert str(choose_backend("onnx").folder) == "from/environment"
     assert choose_backend("onnx", onnx_model=tmp_path).folder == tmp_path
+
+
+def test_a_checkout_has_its_model_beside_the_package(monkeypatch, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr(selection, "_PACKAGE", tmp_path / "toolkit")
+    (tmp_path / "onnx_model").mkdir()
+    assert str(choose_backend("onnx").folder) == "onnx_model", "somebody else's folder in site-packages"
+    (tmp_path / "pyproject.toml").touch()
+    assert choose_backend("onnx").folder == tmp_path / "onnx_model"
 
 
 def test_the_reason_is_logged(tiny_bundle, caplog):
@@ -74,6 +91,7 @@ def test_an_unknown_backend():
 
 def test_nothing_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(selection, "_PACKAGE", tmp_path / "toolkit")
     with pytest.raises(BundleError, match="找不到 onnx_model 目录, 请确认模型已正确保存"):
         load_predictor()
     with pytest.raises(BundleError, match=r"找不到 lora_model 目录, 请确认模型已正确保存.*toolkit train"):

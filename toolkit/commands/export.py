@@ -15,35 +15,34 @@ from toolkit.commands.options import PATH
               help="Labelled reviews on which every step has to agree.")  # fmt: skip
 @click.option("--quantize", type=click.Choice(["none", "int8", "auto"]), default="none", show_default=True,
               help="auto: int8 where it passes its gate, else float.")  # fmt: skip
+@click.option("--small-proof", is_flag=True, help="Accept fewer than 500 reviews as a proof (2,000 for int8).")
 @click.option("--base-model", help="The base to use instead of the one the adapter names.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def export(adapter: Path, output: Path, proof: Path, quantize: str, base_model: str | None, as_json: bool) -> None:
+def export(
+    adapter: Path, output: Path, proof: Path, quantize: str, base_model: str | None, small_proof: bool, as_json: bool
+) -> None:
     """Merge an adapter, convert it to ONNX and prove that the model is the same.
+
+    A model that fails its gate is not published: the command says which gate, by how much and on which reviews, and
+    exits with 1.
 
     \b
     Examples:
-      toolkit export
-      toolkit export --adapter build/demo/lora_model --output build/demo/onnx_model --quantize auto
+      toolkit export --proof build/imdb/validation.csv --quantize int8
+      toolkit export --adapter build/demo/lora_model --output build/demo/onnx_model --small-proof
     """
     from toolkit.errors import needs_extra
 
     with needs_extra("train", "exporting"):
         import torch  # noqa: F401 - for its error, which names the extra, before the export's own imports
     from export import export_model
+    from export.report import table
 
-    result = export_model(adapter, output, proof, quantize, base_model)
+    result = export_model(adapter, output, proof, quantize, base_model, small_proof)
     if as_json:
-        stages = {stage.stage: {"max_difference": stage.max_difference, "flips": stage.flips, "accuracy": stage.accuracy}
-                  for stage in result.stages}  # fmt: skip
-        click.echo(
-            json.dumps(
-                {"bundle": str(result.bundle), "quantized": result.quantized, "bytes": result.bytes, "stages": stages}
-            )
-        )
+        report = json.loads((result.bundle / "report.json").read_text(encoding="utf-8"))
+        click.echo(json.dumps({"bundle": str(result.bundle), "bytes": result.bytes, **report}))
         return
+    click.echo(table(result.stages))
     click.echo(f"{result.bundle}: {'int8' if result.quantized else 'float'}, {result.bytes / 1e6:.1f} MB, proven on "
-               f"{result.stages[0].reviews} reviews")  # fmt: skip
-    for stage in result.stages:
-        click.echo(
-            f"  {stage.stage:<7} max |Δlogit| {stage.max_difference:.2e}, {stage.flips} flips, accuracy {stage.accuracy:.4f}"
-        )
+               f"{result.stages[0].reviews} reviews; see report.png in it")  # fmt: skip

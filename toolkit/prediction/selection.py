@@ -13,6 +13,7 @@ from toolkit.prediction.base import Predictor
 BACKENDS = ("auto", "onnx", "torch")
 DEFAULT_ONNX_MODEL = Path("onnx_model")
 DEFAULT_ADAPTER = Path("lora_model")
+_PACKAGE = Path(__file__).parents[1]
 
 _logger = logging.getLogger(__name__)
 
@@ -39,7 +40,8 @@ def load_predictor(
     Args:
         backend: `onnx`, `torch`, or `auto`: torch where torch, a GPU and an adapter are there, else ONNX. A model that
             is named, while the other kind is not, is taken.
-        onnx_model: the ONNX bundle; else `$TOOLKIT_ONNX_MODEL`, else `./onnx_model`.
+        onnx_model: the ONNX bundle; else `$TOOLKIT_ONNX_MODEL`, else `./onnx_model`, else the one that was installed
+            with the toolkit.
         adapter: the adapter folder; else `$TOOLKIT_ADAPTER`, else `./lora_model`.
         max_length: tokens to read of a review instead of the model's own number.
         base_model: for torch, the base to use instead of the one the adapter names.
@@ -65,7 +67,7 @@ def choose_backend(
     """Decide without loading anything; the arguments are those of `load_predictor`."""
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
-    onnx_folder = Path(onnx_model or os.environ.get("TOOLKIT_ONNX_MODEL") or DEFAULT_ONNX_MODEL)
+    onnx_folder = Path(onnx_model or os.environ.get("TOOLKIT_ONNX_MODEL") or _default_onnx_model())
     adapter_folder = Path(adapter or os.environ.get("TOOLKIT_ADAPTER") or DEFAULT_ADAPTER)
     if backend == "onnx":
         return Choice("onnx", onnx_folder, "asked for")
@@ -79,13 +81,31 @@ def choose_backend(
         return Choice("onnx", onnx_folder, f"no adapter at {adapter_folder}")
     if importlib.util.find_spec("torch") is None:
         return Choice("onnx", onnx_folder, "torch is not installed")
-    if not _sees_gpu():
+    if not sees_gpu():
         return Choice("onnx", onnx_folder, "torch sees no GPU")
     return Choice("torch", adapter_folder, "torch sees a GPU and an adapter is there")
 
 
-def _sees_gpu() -> bool:
-    """Ask torch, but only where a CUDA driver is there: importing torch takes seconds, a CPU's answer is known."""
+def _default_onnx_model() -> Path:
+    """The folder's own model, else the one that came with the toolkit; the former's name where there is neither."""
+    if not DEFAULT_ONNX_MODEL.is_dir():
+        for installed in _installed_onnx_models():
+            if installed.is_dir():
+                return installed
+    return DEFAULT_ONNX_MODEL
+
+
+def _installed_onnx_models() -> list[Path]:
+    """Where an installation keeps its model: inside the package in a wheel, beside it in an editable checkout."""
+    beside = [_PACKAGE.parent / "onnx_model"] if (_PACKAGE.parent / "pyproject.toml").is_file() else []
+    return [_PACKAGE / "onnx_model", *beside]
+
+
+def sees_gpu() -> bool:
+    """Whether torch sees a GPU.
+
+    Ask torch, but only where a CUDA driver is there: importing torch takes seconds, a CPU's answer is known.
+    """
     try:
         ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
     except OSError:

@@ -1,0 +1,115 @@
+"""The scorecard of an export: a table for the terminal, `report.json`, and a picture."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from export.parity import EXACT, QUANTIZED, Measurement, Parity
+from toolkit.bundle import sha256, write_json
+from toolkit.machine import available_cores, processor_name
+from toolkit.plots import blank_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COLORS = {"adapter": "#555555", "merged": "#0072b2", "onnx": "#009e73", "int8": "#d55e00"}  # Okabe and Ito's
+
+
+def table(stages: Sequence[Parity]) -> str:
+    """The scorecard in columns, one line a stage."""
+    rows = [("stage", "max |Δlogit|", "mean |Δlogit|", "flips", "accuracy (95%)", "MB", "reviews/s")]
+    for stage in stages:
+        low, high = stage.accuracy_interval
+        rows.append((
+            stage.stage, f"{stage.max_difference:.1e}", f"{stage.mean_difference:.1e}", str(stage.flips),
+            f"{stage.accuracy:.4f} ({low:.4f}–{high:.4f})", f"{stage.bytes / 1e6:.1f}", f"{stage.reviews_per_second:.1f}",
+        ))  # fmt: skip
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    )  # fmt: skip
+
+
+def write_report(
+    folder: Path,
+    stages: Sequence[Parity],
+    measured: Mapping[str, Measurement],
+    tokens_read: Sequence[int],
+    proof: Path,
+    max_length: int,
+    quantized: bool,
+) -> None:
+    """Write `report.json` and `report.png` into `folder`.
+
+    Args:
+        folder: of the bundle.
+        stages: the scorecard, the adapter first.
+        measured: each stage's logits on the proof, by stage.
+        tokens_read: of each review of the proof.
+        proof: the file of reviews.
+        max_length: tokens read of a review.
+        quantized: whether the int8 graph is the one that is published.
+    """
+    content: dict[str, Any] = {
+        "proof": {
+            "file": proof.name,  # not its path, which is the machine's
+            "sha256": sha256(proof),
+            "reviews": len(tokens_read),
+            "max_length": max_length,
+            "tokens_read_quartiles": np.percentile(tokens_read, [0, 25, 50, 75, 100]).tolist(),
+        },
+        "machine": {"processor": processor_name(), "cores": available_cores()},
+        "quantized": quantized,
+        "gates": {"merged": asdict(EXACT), "onnx": asdict(EXACT), "int8": asdict(QUANTIZED)},
+        "stages": [_describe(stage) for stage in stages],
+    }
+    write_json(folder / "report.json", content)
+    _draw(folder / "report.png", stages, measured, np.asarray(tokens_read))
+
+
+def _describe(stage: Parity) -> dict[str, Any]:
+    description = asdict(stage)
+    del description["worst"]  # indices into somebody's reviews
+    return description
+
+
+def _draw(path: Path, stages: Sequence[Parity], measured: Mapping[str, Measurement], tokens_read: np.ndarray) -> None:
+    """Agreement of the margins, |Δlogit| against length, and bars of size and speed."""
+    canvas = blank_figure(12, 9)
+    agreement, length, size, speed = canvas.subplots(2, 2).flat
+    reference = measured["adapter"].logits
+    for stage in stages[1:]:
+        logits = measured[stage.stage].logits
+        color = _COLORS[stage.stage]
+        label = f"{stage.stage}: {stage.flips} of {stage.reviews} labels flip"
+        agreement.scatter(_margin(reference), _margin(logits), s=8, alpha=0.5, color=color, label=label, linewidths=0)
+        differences = np.maximum(np.abs(logits - reference).max(axis=1), 1e-8)  # a log axis has no place for 0
+        length.scatter(tokens_read, differences, s=8, alpha=0.5, color=color, label=stage.stage, linewidths=0)
+    agreement.axline((0, 0), slope=1, color="black", linewidth=0.8)
+    agreement.axhline(0, color="black", linewidth=0.5, linestyle=":")
+    agreement.axvline(0, color="black", linewidth=0.5, linestyle=":")
+    agreement.set(title="Agreement", xlabel="adapter: positive less negative logit", ylabel="stage: the same")
+    length.set(title="Difference by length", xlabel="tokens read", ylabel="largest |Δlogit| of a review", yscale="log")
+    for axes in (agreement, length):
+        axes.legend(markerscale=2)
+        axes.grid(alpha=0.3)
+    names = [stage.stage for stage in stages]
+    _bars(size, names, [stage.bytes / 1e6 for stage in stages], "Weights on disk, MB", "{:.1f}")
+    _bars(speed, names, [stage.reviews_per_second for stage in stages], "Reviews a second, on the CPU", "{:.1f}")
+    canvas.savefig(path, dpi=100)
+
+
+def _margin(logits: np.ndarray) -> np.ndarray:
+    difference: np.ndarray = logits[:, 1] - logits[:, 0]
+    return difference
+
+
+def _bars(axes: "Axes", names: Sequence[str], values: Sequence[float], title: str, number: str) -> None:
+    bars = axes.bar(names, values, color=[_COLORS[name] for name in names])
+    axes.bar_label(bars, [number.format(value) for value in values])
+    axes.set_title(title)
+    axes.margins(y=0.12)
