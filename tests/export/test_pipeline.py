@@ -120,7 +120,9 @@ def test_auto_falls_back_to_float_and_int8_does_not(monkeypatch, tiny_adapter, p
     result = export_model(tiny_adapter, tmp_path / "onnx_model", proof, quantize="auto", small_proof=True)
     assert not result.quantized
     assert result.stages[-1].flips > 0
-    with pytest.raises(ExportError, match=r"the int8 model is not the adapter: .* labels flip \(100\.00%\), expected at most 1\.0%"):
+    with pytest.raises(
+        ExportError, match=r"the int8 model is not the adapter: .* labels flip \(100\.00%\), expected at most 1\.0%"
+    ):
         export_model(tiny_adapter, tmp_path / "other", proof, quantize="int8", small_proof=True)
     assert not (tmp_path / "other").exists()
 
