@@ -34,28 +34,50 @@ def quantize_to_int8(source: Path, target: Path, kept_float: tuple[str, ...] = K
     """
     with needs_extra("train", "quantising"):
         import onnx
-        from onnxruntime.quantization import QuantType, quantize_dynamic
 
     fused = target.with_suffix(".fused.onnx")
-    with _quiet():
-        fuse(source, fused)
-        names = [node.name for node in onnx.load(fused).graph.node if node.op_type in ("MatMul", "Attention", "Gemm")]
-        kept = [name for name in names if any(piece in name for piece in kept_float)]
-        if kept_float and not kept:
-            raise ExportError(f"the graph has no layer to keep in float: none is named {' or '.join(kept_float)}")
-        quantize_dynamic(
-            fused,
-            target,
-            per_channel=True,
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=kept,
-            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-        )
+    fuse(source, fused)
+    nodes = weight_nodes(fused)
+    kept = [name for name in nodes if any(piece in name for piece in kept_float)]
+    if kept_float and not kept:
+        raise ExportError(f"the graph has no layer to keep in float: none is named {' or '.join(kept_float)}")
+    quantize_nodes(fused, target, [name for name in nodes if name not in kept])
     fused.unlink()
     model = onnx.load(target)
     _store_as_int8(model, kept)
     onnx.save(model, target)
+    return target
+
+
+def weight_nodes(graph: Path) -> list[str]:
+    """The names of the encoder's nodes that multiply by weights or look them up, in the graph's order."""
+    import onnx
+
+    model = onnx.load(graph, load_external_data=False).graph
+    weights = {each.name for each in model.initializer if len(each.dims) == 2}
+    return [
+        node.name
+        for node in model.node
+        if node.op_type in ("MatMul", "Attention", "Gather", "EmbedLayerNormalization")  # the head, a Gemm, is tiny
+        and weights & set(node.input)
+    ]
+
+
+def quantize_nodes(source: Path, target: Path, nodes: list[str]) -> Path:
+    """Quantise the named nodes and leave the others as they are."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with _quiet():
+        quantize_dynamic(
+            source,
+            target,
+            per_channel=True,
+            reduce_range=True,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=nodes,
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
     return target
 
 
@@ -67,9 +89,10 @@ def fuse(source: Path, target: Path) -> None:
     from onnxruntime.transformers.optimizer import optimize_model
 
     config = read_json_object(source.parent / "config.json")
-    optimize_model(
-        str(source), model_type="bert", num_heads=config["n_heads"], hidden_size=config["dim"], opt_level=0
-    ).save_model_to_file(str(target))
+    with _quiet():
+        optimize_model(
+            str(source), model_type="bert", num_heads=config["n_heads"], hidden_size=config["dim"], opt_level=0
+        ).save_model_to_file(str(target))
 
 
 def _store_as_int8(model: Any, nodes: list[str]) -> None:  # noqa: ANN401 - onnx ships no types

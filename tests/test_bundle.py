@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from toolkit.bundle import Kind, Manifest, read_manifest, read_stable, reading_length
+from toolkit.bundle import REQUIRED_FILES, Kind, Manifest, read_manifest, read_stable, reading_length
 from toolkit.errors import BundleError
 from toolkit.publishing import publish
 
@@ -152,7 +152,7 @@ def test_a_killed_publication_leaves_the_old_bundle(bundle):
     script = f"""
         import os, signal
         from pathlib import Path
-        from toolkit.bundle import Kind, Manifest
+        from toolkit.bundle import REQUIRED_FILES, Kind, Manifest
         from toolkit.publishing import publish
         with publish(Path({str(bundle)!r}), Manifest(Kind.ONNX, "minilm", 256)) as folder:
             (folder / "model.onnx").write_bytes(b"half")
@@ -161,6 +161,69 @@ def test_a_killed_publication_leaves_the_old_bundle(bundle):
     process = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
     assert process.returncode == -signal.SIGKILL
     read_manifest(bundle, Kind.ONNX)
+
+
+KILLED_AT_EVERY_STEP = """
+    import os, signal, sys
+    from itertools import count
+    from pathlib import Path
+    from toolkit.bundle import REQUIRED_FILES, Kind, Manifest, read_manifest
+    from toolkit.publishing import publish
+
+    bundle = Path(sys.argv[1])
+
+    def publish_killed_at(step):
+        seen = 0
+        def kill(event, arguments):
+            nonlocal seen
+            seen += event.startswith(("os.", "open", "shutil.", "tempfile.", "fcntl.", "ctypes."))
+            if seen == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(kill)
+        with publish(bundle, Manifest(Kind.ONNX, "minilm", 512)) as folder:
+            for name in REQUIRED_FILES[Kind.ONNX]:
+                (folder / name).write_text('{"new": true}')
+
+    found = []
+    for step in count(1):
+        child = os.fork()
+        if not child:
+            publish_killed_at(step)
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        found.append(read_manifest(bundle, Kind.ONNX).max_length)
+        if status == 0:
+            break
+        assert os.WTERMSIG(status) == signal.SIGKILL, status
+    print(*found)
+"""
+
+
+def test_killed_at_every_step_there_is_a_whole_bundle(bundle):
+    """Every file operation of a publication is its last one once; the old bundle loads, or the new one."""
+    old = read_manifest(bundle, Kind.ONNX).max_length
+    process = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(KILLED_AT_EVERY_STEP), bundle],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    found = [int(length) for length in process.stdout.split()]
+    assert len(found) > 30
+    assert set(found) == {old, 512}
+    assert sorted(found, key=lambda length: length == 512) == found, "once new, new for good"
+    assert [path.name for path in bundle.parent.iterdir()] == ["onnx_model"], "what the killed ones left is swept away"
+
+
+def test_a_publication_under_way_is_not_swept_away(bundle):
+    with publish(bundle, Manifest(Kind.ONNX, "minilm", 300)) as first:
+        (first / "model.onnx").write_bytes(b"under way")
+        write_bundle(bundle)
+        assert (first / "model.onnx").read_bytes() == b"under way"
+        for name in REQUIRED_FILES[Kind.ONNX]:
+            (first / name).write_text("{}")
+    assert read_manifest(bundle, Kind.ONNX).max_length == 300
 
 
 def test_other_peoples_folders_are_not_replaced(tmp_path):

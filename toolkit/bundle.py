@@ -3,8 +3,10 @@
 import hashlib
 import json
 import math
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from importlib import metadata
@@ -142,15 +144,30 @@ def read_stable(folder: Path, read: Callable[[], _Content]) -> _Content:
         BundleError: what `read` found wrong with a folder that nobody replaced.
     """
     while True:
-        identity = _identity(folder)
-        try:
-            content = read()
-        except BundleError:
+        with _held(folder) as identity:
+            try:
+                content = read()
+            except BundleError:
+                if _identity(folder) == identity:
+                    raise
+                continue
             if _identity(folder) == identity:
-                raise
-            continue
-        if _identity(folder) == identity:
-            return content
+                return content
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[tuple[int, int] | None]:
+    """The folder's identity, kept from being another's: a file system gives a deleted folder's number to the next."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # it is not there, or the system opens no folders
+        yield _identity(folder)
+        return
+    try:
+        status = os.fstat(descriptor)
+        yield status.st_dev, status.st_ino
+    finally:
+        os.close(descriptor)
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

@@ -1,6 +1,8 @@
 """How a folder made by this toolkit takes its place: whole, at once, and never over anything else."""
 
 import ctypes
+import fcntl
+import glob
 import os
 import shutil
 import sys
@@ -27,7 +29,8 @@ def publish(target: Path, manifest: Manifest) -> Iterator[Path]:
     target = target.resolve()
     refuse_foreign_target(target, manifest.kind)
     target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+    _sweep(target)
+    staging, lock = _make_staging(target)
     try:
         yield staging
         missing = [name for name in REQUIRED_FILES[manifest.kind] if not (staging / name).is_file()]
@@ -43,6 +46,7 @@ def publish(target: Path, manifest: Manifest) -> Iterator[Path]:
         _move_into_place(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)  # after an exchange, this is the old bundle
+        os.close(lock)
 
 
 def refuse_foreign_target(target: Path, kind: Kind) -> None:
@@ -58,6 +62,39 @@ def refuse_foreign_target(target: Path, kind: Kind) -> None:
         raise BundleError(
             f"{target} holds other files ({others[0]}, …) that publishing an {kind} would replace; choose another --output"
         )
+
+
+def _make_staging(target: Path) -> tuple[Path, int]:
+    """A new folder beside `target`, and the descriptor that holds its lock until this process ends, however it ends."""
+    while True:
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+        try:
+            lock = os.open(staging, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # another process swept it away before it was locked
+        if _try_lock(lock) and staging.exists():
+            return staging, lock
+        os.close(lock)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what publications that were killed have left beside `target`; living ones hold a lock."""
+    for staging in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+        try:
+            lock = os.open(staging, os.O_RDONLY)
+        except OSError:
+            continue
+        if _try_lock(lock):
+            shutil.rmtree(staging, ignore_errors=True)
+        os.close(lock)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _is_ours(folder: Path, kind: Kind) -> bool:

@@ -56,6 +56,22 @@ def test_both_backends_agree(tiny_bundle, tiny_adapter, texts):
     assert set(labels[0]) == set(Label), "a model that says one thing only proves little"
 
 
+def test_both_backends_agree_on_real_reviews_of_every_length(shared, tiny_bundle, tiny_adapter):
+    pandas = pytest.importorskip("pandas")
+    onnx = load_predictor("onnx", onnx_model=tiny_bundle)
+    torch = load_predictor("torch", adapter=tiny_adapter)
+    texts = pandas.read_parquet(shared / "imdb" / "train.parquet", columns=["text"])["text"]
+    by_length = texts.iloc[texts.str.len().argsort()]
+    chosen = list(by_length.iloc[:: len(by_length) // 120])  # from the shortest review to the longest
+    assert len(chosen[0]) < 200 < 5000 < len(chosen[-1])
+    encodings = onnx.tokenizer.encode(chosen)
+    assert [encoding.tokens for encoding in encodings] == [
+        encoding.tokens for encoding in torch.tokenizer.encode(chosen)
+    ]
+    np.testing.assert_allclose(onnx.logits(encodings), torch.logits(encodings), atol=1e-4)
+    assert [each.label for each in onnx.predict_many(chosen)] == [each.label for each in torch.predict_many(chosen)]
+
+
 def test_logits_have_the_promised_shape(predictor):
     encodings = predictor.tokenizer.encode(["one", "another one"])
     logits = predictor.logits(encodings)
