@@ -6,7 +6,7 @@ from tests.conftest import ROOT
 
 FLOORS = (
     ("toolkit.errors", "toolkit.labels", "toolkit.machine"),
-    ("toolkit.bundle", "toolkit.metrics", "toolkit.hub"),
+    ("toolkit.bundle", "toolkit.metrics", "toolkit.calibration", "toolkit.hub"),
     ("toolkit.publishing", "toolkit.text", "toolkit.base_models"),
     ("toolkit.splits", "toolkit.data", "toolkit.plots", "toolkit.adapter"),
     ("toolkit.importers", "toolkit.prediction", "toolkit.training", "export"),

@@ -60,6 +60,8 @@ def test_the_manifest_and_the_model_card_have_the_runs_figures(tiny_adapter, tin
     assert manifest.metrics == {"validation": tiny_run.validation, "test": tiny_run.test}
     assert manifest.training["learning_rate"] == 1e-2
     assert manifest.max_length == 512
+    assert manifest.temperature == tiny_run.temperature != 1
+    assert tiny_run.validation["brier"] < tiny_run.validation["brier_uncalibrated"]
     card = (tiny_adapter / "README.md").read_text()
     assert f"| test | 24 | {tiny_run.test['accuracy']:.4f} |" in card
     assert "learning_rate = 0.01" in card
@@ -243,6 +245,7 @@ def test_a_run_killed_after_its_last_step_only_publishes(config):
     assert resumed.steps == 10
     assert (resumed.adapter / "adapter_model.safetensors").read_bytes() == adapter
     assert resumed.test == finished.test
+    assert 0 < resumed.seconds <= finished.seconds, "the time that the killed run took counts"
     assert (resumed.adapter / "training_metrics.png").is_file()
 
 

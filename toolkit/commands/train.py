@@ -63,5 +63,8 @@ def train(preset: str | None, config_file: Path | None, resume: bool, **settings
     if result is None:
         return
     for split, metrics in (("validation", result.validation), ("test", result.test)):
-        click.echo(f"{split}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+        click.echo(
+            f"{split}: "
+            + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if not name.endswith("_uncalibrated"))
+        )
     _logger.info("adapter saved in %s after %d steps, %.0f s", result.adapter, result.steps, result.seconds)

@@ -18,15 +18,18 @@ class TrainingResult:
 
     Attributes:
         adapter: the published folder.
-        validation: accuracy, precision, recall, f1, roc_auc and loss of the kept checkpoint on the whole split.
+        validation: accuracy, precision, recall, f1, roc_auc and loss of the kept checkpoint on the whole split, and
+            the calibration error (`ece`) and Brier score (`brier`) of its scores, before and after calibration.
         test: the same on the test split.
+        temperature: fitted on the validation split.
         steps: optimiser steps taken, over all resumptions.
-        seconds: wall-clock time of this process's part of the training, final evaluations apart.
+        seconds: wall-clock time of the training, over all resumptions, final evaluations apart.
     """
 
     adapter: Path
     validation: dict[str, float]
     test: dict[str, float]
+    temperature: float
     steps: int
     seconds: float
 

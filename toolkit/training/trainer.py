@@ -1,6 +1,7 @@
 """The training itself, on the Hugging Face Trainer."""
 
 import logging
+import os
 import random
 import sys
 import time
@@ -25,11 +26,12 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_callback import ExportableState, PrinterCallback, ProgressCallback
 
 from toolkit.adapter import attach_adapter, load_classifier, load_tokenizer
 from toolkit.base_models import BaseModel
 from toolkit.bundle import Kind, Manifest, package_versions
+from toolkit.calibration import calibration_metrics, fit_temperature
 from toolkit.data import IMDBDataset
 from toolkit.errors import ConfigError
 from toolkit.metrics import classification_metrics
@@ -68,18 +70,23 @@ def fit(
         "training %s on %d reviews, %d steps, evaluating every %d",
         base.name, len(splits["train"]), trainer.planned_steps, trainer.args.eval_steps,
     )  # fmt: skip
-    started = time.monotonic()
     with logging_redirect_tqdm(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="mtime may not be reliable")  # checkpoints are numbered all the same
         if not _take_finished(trainer, checkpoint):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    seconds = time.monotonic() - started
     if not trainer.is_world_process_zero():
         return None
     trained = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
-    results = {split: _final_metrics(trained, tokenizer, config, splits[split]) for split in ("validation", "test")}
-    steps = trainer.state.global_step
-    result = TrainingResult(Path(config.output), results["validation"], results["test"], steps, seconds)
+    validation, test = (_logits(trained, tokenizer, config, splits[split]) for split in ("validation", "test"))
+    temperature = fit_temperature(*validation)
+    result = TrainingResult(
+        Path(config.output),
+        _final_metrics(*validation, temperature),
+        _final_metrics(*test, temperature),
+        temperature,
+        trainer.state.global_step,
+        trainer.clock.seconds,
+    )
     _publish(config, base, tokenizer, trainer, splits, result)
     return result
 
@@ -92,6 +99,7 @@ def _take_finished(trainer: "ProbeTrainer", checkpoint: Path | None) -> bool:
     if state.global_step < state.max_steps:
         return False
     trainer.state = state
+    trainer.clock.seconds = state.stateful_callbacks.get("Clock", {}).get("args", {}).get("seconds", 0.0)
     trainer._load_best_model()
     return True
 
@@ -105,6 +113,11 @@ class ProbeTrainer(Trainer):
     probe: IMDBDataset
     planned_steps: int
 
+    @property
+    def clock(self) -> "Clock":
+        """The callback that measures the run's time."""
+        return next(each for each in self.callback_handler.callbacks if isinstance(each, Clock))
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ANN401 - Trainer's own signature
         """Evaluate as the Trainer does, then log `train_accuracy` of the probe at the same step."""
         metrics: dict[str, float] = super().evaluate(*args, **kwargs)
@@ -115,6 +128,34 @@ class ProbeTrainer(Trainer):
             self.state.global_step, self.state.max_steps, metrics["eval_accuracy"], metrics["eval_loss"], accuracy,
         )  # fmt: skip
         return metrics
+
+
+class Clock(TrainerCallback, ExportableState):
+    """Measures the time a run took, all its resumptions together; checkpoints carry it.
+
+    Attributes:
+        seconds: wall-clock time of the steps and the evaluations between them.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self._since = time.monotonic()
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps, in the form the Trainer asks for."""
+        return {"args": {"seconds": self.seconds}, "attributes": {}}
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - TrainerCallback's own signature
+        """Start, or start again."""
+        self._since = time.monotonic()
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Add what has passed."""
+        now = time.monotonic()
+        self.seconds += now - self._since
+        self._since = now
+
+    on_evaluate = on_train_end = on_step_end
 
 
 class _FinalEvaluation(TrainerCallback):
@@ -154,7 +195,7 @@ def _build_trainer(
         data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if torch.cuda.is_available() else None),
         processing_class=tokenizer,
         compute_metrics=_compute_metrics,
-        callbacks=[_FinalEvaluation()],
+        callbacks=[_FinalEvaluation(), Clock()],
     )
     trainer.planned_steps = steps
     trainer.probe = IMDBDataset.from_reviews(
@@ -203,6 +244,9 @@ def lora_config(config: TrainingConfig) -> LoraConfig:
 
 def _training_arguments(config: TrainingConfig) -> TrainingArguments:
     has_cuda = torch.cuda.is_available()
+    in_bf16 = _computes_in_bf16(config.precision)
+    # The Trainer sets this variable for bf16 and never takes it back, so a later run in the process would get it too.
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if in_bf16 else "no"
     return TrainingArguments(
         output_dir=str(config.checkpoint_folder),
         logging_dir=str(config.log_folder),
@@ -229,12 +273,13 @@ def _training_arguments(config: TrainingConfig) -> TrainingArguments:
         greater_is_better=config.metric_for_best_model != "loss",
         seed=config.seed,
         data_seed=config.seed,
-        bf16=_computes_in_bf16(config.precision),
+        bf16=in_bf16,
         use_cpu=not (has_cuda or torch.backends.mps.is_available()),  # the Trainer takes bf16 on a CPU only when told
         dataloader_pin_memory=has_cuda,
         remove_unused_columns=False,
         label_names=["labels"],  # PEFT hides the model's signature, from which the Trainer would read it
         report_to=["tensorboard"],
+        restore_callback_states_from_checkpoint=True,
     )
 
 
@@ -266,17 +311,26 @@ def _compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if isinstance(value, float)}
 
 
-def _final_metrics(
+def _logits(
     model: PeftModel, tokenizer: PreTrainedTokenizerFast, config: TrainingConfig, reviews: Sequence[Review]
-) -> dict[str, float]:
-    """Measure as the torch backend will serve it: in float32, whatever the training's precision was."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (N, 2) and labels (N,), as the torch backend will serve them: in float32, however it was trained."""
     reader = ReviewTokenizer.wrap(tokenizer, config.max_length)
     manifest = Manifest(kind=Kind.ADAPTER, base_model=config.base_model, max_length=config.max_length)
     logits = TorchPredictor(model, reader, manifest).logits(reader.encode([review.text for review in reviews]))
-    labels = [int(review.label) for review in reviews]
-    metrics = _compute_metrics(EvalPrediction(logits, np.array(labels)))
-    loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.tensor(labels))
-    return metrics | {"loss": float(loss)}
+    return logits, np.array([int(review.label) for review in reviews])
+
+
+def _final_metrics(logits: np.ndarray, labels: np.ndarray, temperature: float) -> dict[str, float]:
+    """Of the labels, and of the scores before and after calibration."""
+    loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
+    uncalibrated = calibration_metrics(logits, labels, 1.0)
+    return {
+        **_compute_metrics(EvalPrediction(logits, labels)),
+        "loss": float(loss),
+        **calibration_metrics(logits, labels, temperature),
+        **{f"{name}_uncalibrated": value for name, value in uncalibrated.items()},
+    }
 
 
 def _publish(
@@ -292,6 +346,7 @@ def _publish(
         base_model=base.name,
         base_model_sha256=base.sha256,
         max_length=config.max_length,
+        temperature=result.temperature,
         training=config.recipe,
         metrics={"validation": result.validation, "test": result.test},
         versions=package_versions("torch", "transformers", "peft", "accelerate", "distilbert-review-toolkit"),
