@@ -1,8 +1,8 @@
 import io
 
 import pytest
-from tests.conftest import FakePredictor
 
+from tests.conftest import FakePredictor
 from toolkit.bundle import Kind, Manifest
 from toolkit.prediction import AbstentionPolicy
 from toolkit.streaming import Answers, Selection, Source, classify, make_writer, read_records

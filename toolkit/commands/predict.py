@@ -89,7 +89,9 @@ def predict(
             tally = job.run(partial(load, **model))
         _logger.info("%s: %s", output, tally.summary())
         if tally.problems:
-            raise click.ClickException(f"rows that could not be classified: {tally.problems}; their column error says why")
+            raise click.ClickException(
+                f"rows that could not be classified: {tally.problems}; their column error says why"
+            )
         return
 
     reviews = [read_all(open_stdin()) if text == "-" else text for text in texts]

@@ -13,7 +13,7 @@ from toolkit.streaming.records import Record, RecordError
 from toolkit.streaming.writers import Writer
 
 ON_ERROR = ("report", "skip", "stop")
-_AHEAD_CHARACTERS = 1 << 22  # some 3,000 reviews; a bound for inputs of a few huge records
+_AHEAD_SIZE = 1 << 22  # some 3,000 reviews; a bound for inputs of a few huge records
 
 Results = list[tuple[Record, Prediction | None]]
 
@@ -45,7 +45,7 @@ class _ReadAhead:
     def __init__(self, records: Iterable[Record]) -> None:
         self._changed = threading.Condition()
         self._held: list[Record] = []
-        self._characters = 0
+        self._size = 0
         self._limit = 64  # records, until the predictor says how many it takes
         self._finished = False
         self._closed = False
@@ -62,11 +62,10 @@ class _ReadAhead:
             with self._changed:
                 self._changed.wait_for(lambda: self._held or self._finished)
                 batch, self._held = self._held[:limit], self._held[limit:]
-                self._characters = sum(len(record.text) for record in self._held)
+                self._size = sum(record.size for record in self._held)
                 self._changed.notify_all()
             if batch:
                 yield batch
-                del batch  # before the next wait, so that a huge record does not stay
             elif self._error:
                 raise self._error
             else:
@@ -86,9 +85,8 @@ class _ReadAhead:
                     if self._closed:
                         return
                     self._held.append(record)
-                    self._characters += len(record.text)
+                    self._size += record.size
                     self._changed.notify_all()
-                del record
         except BaseException as error:  # noqa: BLE001 - raised again where the records are asked for
             self._error = error
         finally:
@@ -97,7 +95,7 @@ class _ReadAhead:
                 self._changed.notify_all()
 
     def _has_room(self) -> bool:
-        return self._closed or (len(self._held) < self._limit and self._characters < _AHEAD_CHARACTERS)
+        return self._closed or (len(self._held) < self._limit and self._size < _AHEAD_SIZE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,12 +27,14 @@ class Record(ABC):
 
     Attributes:
         place: where it stands in the input, for people.
+        size: bytes or characters that came, about.
         text: of the review, as much as the model may read; empty where there is a problem.
         problem: why it cannot be classified, in words; None where it can.
     """
 
-    def __init__(self, place: str, text: str, problem: str | None = None) -> None:
+    def __init__(self, place: str, size: int, text: str, problem: str | None) -> None:
         self.place = place
+        self.size = size
         self.problem = problem or (None if normalise(text[:TEXT_LIMIT]) else EMPTY)
         self.text = text if self.problem is None else ""
 
@@ -63,7 +65,7 @@ class LineRecord(Record):
                 text = _decode_head(raw)
             except UnicodeDecodeError:
                 problem = "not valid UTF-8"
-        super().__init__(place, text, problem)
+        super().__init__(place, len(raw), text, problem)
         self._raw = raw
 
     def line(self) -> bytes:
@@ -96,7 +98,7 @@ class JsonRecord(Record):
                 text = _text_of(self._fields, field)
         except RecordError as error:
             problem = str(error)
-        super().__init__(place, text if problem is None else "", problem)
+        super().__init__(place, len(source), text if problem is None else "", problem)
         self._review: str = text
 
     def line(self) -> bytes:
@@ -136,7 +138,7 @@ class CsvRecord(Record):
                 problem = f"expected {len(columns)} fields, found {len(row)}{surplus}"
             elif any("\udc80" <= character <= "\udcff" for cell in row if not cell.isascii() for character in cell):
                 problem = "not valid UTF-8"  # this is how surrogateescape spells other bytes
-        super().__init__(place, "" if problem else row[index], problem)
+        super().__init__(place, sum(map(len, row)), "" if problem else row[index], problem)
         self._columns = columns
         self._row = [_replace_escapes(cell) for cell in row] if problem else row
         self._index = index

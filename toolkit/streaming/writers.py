@@ -69,7 +69,8 @@ class TabWriter(LabelWriter):
 
     def answer(self, record: Record, prediction: Prediction, verdict: str) -> bytes:
         """Four decimals of the score."""
-        return b"\t".join((self._label(verdict).encode(), b"%.4f" % prediction.score, record.line())) + self._end
+        head = f"{self._label(verdict)}\t{prediction.score:.4f}\t".encode()
+        return b"".join((head, record.line(), self._end))  # one copy of a text that may be huge
 
 
 class _FieldWriter(Writer):
