@@ -105,6 +105,12 @@ def test_predict_says_what_it_did_not_read(with_fake):
     assert "read 64 of 102 tokens" in result.stderr
 
 
+def test_predict_says_which_review_it_did_not_read_and_when_it_stopped_counting(with_fake):
+    result = run("predict", "short", "film " * 100_000)
+    assert re.search(r"^review 2: read 64 of at least \d+ tokens \(0%\)$", result.stderr, re.MULTILINE)
+    assert "review 1" not in result.stderr
+
+
 def test_predict_reads_a_review_from_stdin(with_fake):
     assert run("predict", "-", stdin=b"a great\nfilm\n").stdout.endswith("\ta great film\n")
 

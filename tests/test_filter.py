@@ -277,6 +277,26 @@ def test_stdin_that_ends_at_once(tiny_bundle, redirect):
     assert (process.returncode, process.stdout) == (1, b"")
 
 
+@pytest.mark.parametrize(("arguments", "shown"), [((), True), (("-q",), False)])
+def test_progress_shows_on_a_terminal(tiny_bundle, tmp_path, arguments, shown):
+    import pty
+
+    (tmp_path / "reviews.txt").write_bytes(b"a film\n" * 300)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "toolkit", *arguments, "filter", "--onnx-model", str(tiny_bundle)]
+    with (tmp_path / "reviews.txt").open("rb") as stdin:
+        process = subprocess.run(command, stdin=stdin, stdout=subprocess.PIPE, stderr=theirs, check=True, timeout=60)
+    os.set_blocking(ours, False)
+    try:
+        seen = os.read(ours, 1 << 16)
+    except BlockingIOError:
+        seen = b""
+    os.close(theirs)
+    os.close(ours)
+    assert process.stdout.count(b"\n") == 300
+    assert (b"100%" in seen) == shown
+
+
 def test_a_model_that_is_not_there_exits_2_in_one_line(toolkit_command, tmp_path):
     result = toolkit_command("filter", "--onnx-model", tmp_path / "none", stdin=b"a film\n")
     assert result.returncode == 2

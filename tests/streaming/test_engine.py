@@ -38,11 +38,12 @@ def test_every_format_answers_at_the_end_of_a_record(predictor, input_format, da
     stream.may_type.release()
 
 
-def test_input_that_is_there_fills_every_chunk(predictor):
+def test_input_that_is_there_soon_fills_every_chunk(predictor, monkeypatch):
+    monkeypatch.setattr(predictor, "chunk_size", 16)
     there = threading.Event()
 
     def records():
-        for number in range(64):
+        for number in range(60):
             yield LineRecord(f"line {number}", b"a film")
         there.set()
 
@@ -50,7 +51,7 @@ def test_input_that_is_there_fills_every_chunk(predictor):
         assert there.wait(60)  # the reader works while a model is loaded
         return predictor
 
-    assert [len(batch) for batch in classify(records(), load)] == [predictor.chunk_size] * 16
+    assert [len(batch) for batch in classify(records(), load)] == [4, 8, 16, 16, 16]
 
 
 def test_no_more_is_read_than_a_chunk_ahead(predictor):

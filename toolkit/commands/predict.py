@@ -26,7 +26,7 @@ from toolkit.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from toolkit.prediction import AbstentionPolicy, Prediction
+    from toolkit.prediction import AbstentionPolicy, Predictor
 
 _logger = logging.getLogger(__name__)
 
@@ -79,48 +79,58 @@ def predict(
         raise click.UsageError("--file and --output go together")
 
     from toolkit.prediction import AbstentionPolicy
+    from toolkit.text import TEXT_LIMIT
 
     policy = AbstentionPolicy(uncertain_below)
     if file and output:
-        from toolkit.streaming.files import FileJob
-
-        with progress_bar(file.stat().st_size, "classifying") as bar:
-            job = FileJob(file, output, column, prefix, policy, label_writer(lang, on_terminal=False), bar.update)
-            tally = job.run(partial(load, **model))
-        _logger.info("%s: %s", output, tally.summary())
-        if tally.problems:
-            raise click.ClickException(
-                f"rows that could not be classified: {tally.problems}; their column error says why"
-            )
+        label = label_writer(lang, on_terminal=False)
+        _classify_file(file, output, column, prefix, policy, label, partial(load, **model))
         return
-
     reviews = [read_all(open_stdin()) if text == "-" else text for text in texts]
-    on_terminal = sys.stdout.isatty()
-    label = label_writer(lang, on_terminal and not as_json)
-    for number, prediction in enumerate(load(**model).predict_many(reviews)):
-        review = " ".join(reviews[number].split())
+    on_terminal = sys.stdout.isatty() and not as_json
+    label = label_writer(lang, on_terminal)
+    for number, prediction in enumerate(load(**model).predict_many(reviews), start=1):
+        review = reviews[number - 1]
+        verdict = label(policy.verdict(prediction))
         if as_json:
-            click.echo(
-                json.dumps({**prediction.to_dict(), "label": label(policy.verdict(prediction))}, ensure_ascii=False)
-            )
+            click.echo(json.dumps({**prediction.to_dict(), "label": verdict}, ensure_ascii=False))
         elif on_terminal:
-            click.echo(_drawn(prediction, policy, label, review))
+            click.echo(_drawn(verdict, prediction.score, " ".join(review.split())))
         else:
-            click.echo(f"{label(policy.verdict(prediction))}\t{prediction.score:.4f}\t{review}")
+            click.echo(f"{verdict}\t{prediction.score:.4f}\t{' '.join(review.split())}")
         if prediction.tokens_read < prediction.tokens:
-            which = f"review {number + 1}: " if len(reviews) > 1 else ""
-            share = prediction.tokens_read / prediction.tokens
             _logger.info(
-                "%sread %d of %d tokens (%.0f%%)", which, prediction.tokens_read, prediction.tokens, 100 * share
+                "%sread %d of %s%d tokens (%.0f%%)",
+                f"review {number}: " if len(reviews) > 1 else "",
+                prediction.tokens_read,
+                "at least " if len(review) > TEXT_LIMIT else "",
+                prediction.tokens,
+                100 * prediction.tokens_read / prediction.tokens,
             )
 
 
-def _drawn(prediction: "Prediction", policy: "AbstentionPolicy", label: Callable[[str], str], review: str) -> str:
+def _classify_file(
+    source: Path,
+    target: Path,
+    column: str,
+    prefix: str,
+    policy: "AbstentionPolicy",
+    label: Callable[[str], str],
+    load_model: "Callable[[], Predictor]",
+) -> None:
+    from toolkit.streaming.files import FileJob
+
+    with progress_bar(source.stat().st_size, "classifying") as bar:
+        tally = FileJob(source, target, column, prefix, policy, label, bar.update).run(load_model)
+    _logger.info("%s: %s", target, tally.summary())
+    if tally.problems:
+        raise click.ClickException(f"rows that could not be classified: {tally.problems}; their column error says why")
+
+
+def _drawn(verdict: str, score: float, review: str) -> str:
     """Label, score as a bar from 0 to 1, score, and as much of the review as the line holds."""
-    filled = round(prediction.score * _BAR_WIDTH)
-    bar = "█" * filled + "░" * (_BAR_WIDTH - filled)
-    head = f"{label(policy.verdict(prediction))}  {bar} {prediction.score:.4f}  "
-    room = max(
-        20, shutil.get_terminal_size().columns - len(click.unstyle(head)) - 4
-    )  # Chinese labels take twice their 4
+    filled = round(score * _BAR_WIDTH)
+    head = f"{verdict}  {'█' * filled}{'░' * (_BAR_WIDTH - filled)} {score:.4f}  "
+    wide = 4  # more columns than characters, that a Chinese label takes
+    room = max(20, shutil.get_terminal_size().columns - len(click.unstyle(head)) - wide)
     return head + (review if len(review) <= room else review[: room - 1] + "…")

@@ -13,6 +13,9 @@ from toolkit.streaming.records import Record, RecordError
 from toolkit.streaming.writers import Writer
 
 ON_ERROR = ("report", "skip", "stop")
+_FIRST_BATCH = (
+    4  # records; doubled until it is a predictor's chunk, so that the first answers need not wait for a whole one
+)
 _AHEAD_SIZE = 1 << 22  # some 3,000 reviews; a bound for inputs of a few huge records
 
 Results = list[tuple[Record, Prediction | None]]
@@ -21,8 +24,9 @@ Results = list[tuple[Record, Prediction | None]]
 def classify(records: Iterable[Record], load: Callable[[], Predictor]) -> Iterator[Results]:
     """Classify records, in order; those with a problem come back without a prediction.
 
-    Each list holds what there was to read when the model was free: a single record when somebody types, a predictor's
-    chunk when input is plentiful. Another thread reads, at most a chunk ahead, and starts before the model is loaded.
+    Each list holds what there was to read when the model was free: a single record when somebody types, soon a
+    predictor's chunk when input is plentiful. Another thread reads, at most a chunk ahead, and starts before the model is
+    loaded.
 
     Args:
         records: an iterator that may wait for its input.
@@ -54,16 +58,18 @@ class _ReadAhead:
         threading.Thread(target=self._read, args=(records,), name="reader", daemon=True).start()
 
     def batches(self, limit: int) -> Iterator[list[Record]]:
-        """Everything there is, as soon as there is something, `limit` records at most."""
+        """What there is, as soon as there is something: few records at first, `limit` at most."""
         with self._changed:
             self._limit = limit
             self._changed.notify_all()
+        most = _FIRST_BATCH
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._held or self._finished)
-                batch, self._held = self._held[:limit], self._held[limit:]
+                batch, self._held = self._held[:most], self._held[most:]
                 self._size = sum(record.size for record in self._held)
                 self._changed.notify_all()
+            most = min(2 * most, limit)
             if batch:
                 yield batch
             elif self._error:
