@@ -39,11 +39,11 @@ def test_every_format_answers_at_the_end_of_a_record(predictor, input_format, da
 
 
 def test_input_that_is_there_soon_fills_every_chunk(predictor, monkeypatch):
-    monkeypatch.setattr(predictor, "chunk_size", 16)
+    monkeypatch.setattr(predictor, "chunk_size", 50)
     there = threading.Event()
 
     def records():
-        for number in range(60):
+        for number in range(64):
             yield LineRecord(f"line {number}", b"a film")
         there.set()
 
@@ -51,7 +51,7 @@ def test_input_that_is_there_soon_fills_every_chunk(predictor, monkeypatch):
         assert there.wait(60)  # the reader works while a model is loaded
         return predictor
 
-    assert [len(batch) for batch in classify(records(), load)] == [4, 8, 16, 16, 16]
+    assert [len(batch) for batch in classify(records(), load)] == [16, 32, 16]
 
 
 def test_no_more_is_read_than_a_chunk_ahead(predictor):

@@ -152,7 +152,7 @@ def filter_command(
 
 
 def _open(files: tuple[Path, ...]) -> "list[Source]":
-    """Every input, so that a missing one is known before the first is read."""
+    """Every input; click has seen that the files are there."""
     from toolkit.streaming.sources import Source
 
     if sys.stdin is not None and sys.stdin.isatty() and (not files or Path("-") in files):

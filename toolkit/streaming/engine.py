@@ -62,7 +62,7 @@ class _ReadAhead:
         with self._changed:
             self._limit = limit
             self._changed.notify_all()
-        most = _FIRST_BATCH
+        most = min(_FIRST_BATCH, limit)
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._held or self._finished)

@@ -4,6 +4,7 @@ import os
 import stat
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -25,32 +26,30 @@ class Source:
 
     Args:
         name: for people; empty for stdin.
-        stream: unbuffered, so that a typed line is there at once, and no lock is held while a thread waits for it.
+        stream: unbuffered, so that a typed line is there at once, and no lock is held while a thread waits for it; or the
+            path of a file, which is opened when its turn comes.
 
     Attributes:
         size: bytes to come, where that is known; else None.
         position: bytes read so far.
     """
 
-    def __init__(self, name: str, stream: RawReader) -> None:
+    def __init__(self, name: str, stream: RawReader | Path) -> None:
         self.name = name
-        self.size = _size(stream)
+        self.size = _file_size(stream)
         self.position = 0
         self._stream = stream
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """A file, whatever its name ends with.
-
-        Raises:
-            OSError: it cannot be read.
-        """
-        return cls(str(path), path.open("rb", buffering=0))
+        """A file, whatever its name ends with."""
+        return cls(str(path), path)
 
     def blocks(self) -> Iterator[bytes]:
         """What is in it, decompressed where its first bytes say gzip or zstd.
 
         Raises:
+            OSError: it cannot be read.
             ToolkitError: the compressed data is broken or ends in the middle; what came before it has been yielded.
             MissingExtraError: it is zstd and no package reads that.
         """
@@ -69,9 +68,12 @@ class Source:
         yield from blocks
 
     def _read(self) -> Iterator[bytes]:
-        while block := self._stream.read(READ_BYTES):
-            self.position += len(block)
-            yield block
+        source = self._stream
+        opened = source.open("rb", buffering=0) if isinstance(source, Path) else nullcontext(source)
+        with opened as stream:
+            while block := stream.read(READ_BYTES):
+                self.position += len(block)
+                yield block
 
     def _decompress(
         self,
@@ -126,13 +128,15 @@ _COMPRESSIONS: dict[bytes, tuple[str, Callable[[], Callable[[], Any]]]] = {
 }
 
 
-def _size(stream: RawReader) -> int | None:
+def _file_size(stream: RawReader | Path) -> int | None:
     """Bytes that a regular file still has; None of anything else."""
+    if isinstance(stream, Path):
+        return stream.stat().st_size if stream.is_file() else None
     try:
         descriptor = stream.fileno()  # type: ignore[attr-defined]
         status = os.fstat(descriptor)
         if stat.S_ISREG(status.st_mode):
-            return max(0, status.st_size - os.lseek(descriptor, 0, os.SEEK_CUR))
+            return status.st_size - os.lseek(descriptor, 0, os.SEEK_CUR)
     except (AttributeError, OSError):  # a stream of Python's own, which has no file descriptor
         pass
     return None
