@@ -13,9 +13,8 @@ from toolkit.streaming.records import Record, RecordError
 from toolkit.streaming.writers import Writer
 
 ON_ERROR = ("report", "skip", "stop")
-_FIRST_BATCH = (
-    4  # records; doubled until it is a predictor's chunk, so that the first answers need not wait for a whole one
-)
+# Records; doubled up to the chunk of a predictor, so that the first answers do not wait for a whole one.
+_FIRST_BATCH = 16
 _AHEAD_SIZE = 1 << 22  # some 3,000 reviews; a bound for inputs of a few huge records
 
 Results = list[tuple[Record, Prediction | None]]
