@@ -1,10 +1,16 @@
+import contextlib
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
+from toolkit.cli import COMMANDS as COMMAND_NAMES
 from toolkit.cli import cli
 from toolkit.errors import BundleError
 from toolkit.splits import read_splits
@@ -57,9 +63,10 @@ def test_the_fixed_option_names_are_there():
         "train": "--preset --config --dataset --output --base-model --epochs --max-steps --batch-size --learning-rate "
         "--max-length --seed --early-stopping --resume",
         "export": "--adapter --output --proof --quantize",
-        "predict": "--backend --onnx-model --adapter --max-length --json",
-        "filter": "--backend --onnx-model --adapter --max-length",
-        "evaluate": "--backend --onnx-model --adapter --max-length --dataset --split --file --json",
+        "predict": "--backend --onnx-model --adapter --max-length --json --lang --uncertain-below --file --output --column --prefix",
+        "filter": "--backend --onnx-model --adapter --max-length -0 --jsonl --field --csv --column --format --prefix --keep "
+        "--invert --count --min-score --uncertain-below --summary --strict --on-error --lang",
+        "evaluate": "--backend --onnx-model --adapter --max-length --dataset --split --file --json --lang",
     }
     for command, names in options.items():
         known = {name for option in cli.get_command(None, command).params for name in option.opts}
@@ -98,22 +105,120 @@ def test_predict_says_what_it_did_not_read(with_fake):
     assert "read 64 of 102 tokens" in result.stderr
 
 
+def test_predict_says_which_review_it_did_not_read_and_when_it_stopped_counting(with_fake):
+    result = run("predict", "short", "film " * 100_000)
+    assert re.search(r"^review 2: read 64 of at least \d+ tokens \(0%\)$", result.stderr, re.MULTILINE)
+    assert "review 1" not in result.stderr
+
+
 def test_predict_reads_a_review_from_stdin(with_fake):
     assert run("predict", "-", stdin=b"a great\nfilm\n").stdout.endswith("\ta great film\n")
 
 
-@pytest.mark.parametrize(
-    ("stdin", "code", "lines"),
-    [(b"good\nbad\n", 0, 2), (b"", 1, 0), (b"good\n\nbad\n", 2, 2), (b"tab\there\n", 0, 1)],
-)
-def test_filter_exit_codes(with_fake, stdin, code, lines):
-    result = run("filter", stdin=stdin)
-    assert result.exit_code == code
-    rows = [line.split("\t", 2) for line in result.stdout.splitlines()]
-    assert len(rows) == lines
-    assert all(row[0] in ("positive", "negative") and 0.5 <= float(row[1]) <= 1 for row in rows)
-    if code == 2:
-        assert "line 2: empty review" in result.stderr
+def test_predict_draws_on_a_terminal_and_leaves_colour_out_when_asked(tiny_bundle):
+    """A terminal of 60 columns shows a bar and as much of the review as the line holds."""
+    import pty
+
+    def on_terminal(**environment):
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "toolkit", "predict", "--onnx-model", str(tiny_bundle), "a film " * 40],
+            stdout=theirs, stderr=subprocess.DEVNULL, env={**os.environ, "COLUMNS": "60", **environment},
+        )  # fmt: skip
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal says that its other end is closed
+            while block := os.read(ours, 4096):
+                shown += block
+        assert process.wait(60) == 0
+        os.close(ours)
+        return shown.decode().rstrip("\r\n")
+
+    coloured, plain = on_terminal(NO_COLOR=""), on_terminal(NO_COLOR="1")
+    assert "\x1b[3" in coloured
+    assert click.unstyle(coloured) == plain
+    assert re.fullmatch(r"(positive|negative)  █+░* 0\.\d{4}  (a film )+.*…", plain)
+    assert len(plain) <= 60
+
+
+def test_predict_calls_the_unsure_uncertain_and_speaks_chinese(with_fake):
+    prediction = with_fake.predict("a great film")
+    assert run("predict", "--uncertain-below", "1", "a great film").stdout.startswith("uncertain\t")
+    assert run("predict", "--lang", "zh", "a great film").stdout.startswith(prediction.label.display("zh") + "\t")
+    shown = json.loads(run("predict", "--json", "--lang", "zh", "--uncertain-below", "1", "a great film").stdout)
+    assert shown == {**prediction.to_dict(), "label": "不确定"}
+
+
+def test_predict_classifies_a_file(with_fake, tmp_path):
+    (tmp_path / "in.csv").write_text("id,review\n1,a great film\n2,\n")
+    arguments = ("predict", "--file", tmp_path / "in.csv", "--output", tmp_path / "out.jsonl")
+    assert run(*arguments).exit_code == 1
+    assert not (tmp_path / "out.jsonl").exists()
+    result = run(*arguments, "--column", "review", "--lang", "zh")
+    assert result.exit_code == 1
+    assert "rows that could not be classified: 1" in result.stderr
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert rows[0]["label"] == with_fake.predict("a great film").label.display("zh")
+    assert rows[1] == {"id": "2", "review": "", "error": f"{tmp_path / 'in.csv'}: line 3: empty review"}
+
+
+@pytest.mark.parametrize("arguments", [("--file", "pyproject.toml"), ("--output", "x.csv", "a"),
+                                       ("--file", "pyproject.toml", "--output", "x.csv", "a"), ("--file", "none.csv")])  # fmt: skip
+def test_a_file_needs_an_output_and_no_text(with_fake, arguments):
+    assert run("predict", *arguments).exit_code == 2
+
+
+def test_evaluate_names_the_labels_in_chinese(with_fake, tiny_dataset):
+    def shown(language):
+        lines = run("evaluate", "--dataset", tiny_dataset, "--lang", language).stdout.splitlines()
+        return "\n".join(lines[:-1])  # the last says how fast it was
+
+    english, chinese = shown("en"), shown("zh")
+    assert "\nnegative reviews: " in english
+    assert chinese == (
+        english.replace("negative reviews", "负面评论").replace("positive reviews", "正面评论")
+        .replace("called negative", "called 负面评论").replace("called positive", "called 正面评论")
+    )  # fmt: skip
+
+
+def test_help_has_headings(with_fake):
+    text = run("--help").output
+    headings = [line[:-1] for line in text.splitlines() if re.fullmatch(r"[A-Z][a-z ]+:", line)]
+    assert headings[:3] == ["Options", "Ask a model", "Make a model"]
+    assert all(re.search(rf"^  {name} ", text, re.MULTILINE) for name in COMMAND_NAMES)
+    assert [line for line in run("filter", "--help").output.splitlines() if re.fullmatch(r"[A-Z][a-z ]+:", line)] == [
+        "Input:",
+        "Output:",
+        "Choice:",
+        "Broken records:",
+        "Model:",
+        "Options:",
+    ]
+
+
+@pytest.mark.parametrize("name", ["predict", "train"])
+def test_ctrl_c_is_130_everywhere(monkeypatch, name):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.get_command(None, name), "invoke", interrupted)
+    result = run(name)
+    assert (result.exit_code, result.stderr) == (130, "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_there(shell):
+    def complete(**environment):
+        command = [sys.executable, "-m", "toolkit"]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+        ).stdout
+
+    if shell == "bash" and shutil.which("bash") is None:
+        pytest.skip("click asks bash for its version")
+    assert "_TOOLKIT_COMPLETE" in complete(_TOOLKIT_COMPLETE=f"{shell}_source")
+    words = complete(_TOOLKIT_COMPLETE="bash_complete", COMP_WORDS="toolkit filter --ke", COMP_CWORD="2")
+    assert words == "plain,--keep\n"
 
 
 def test_errors_are_one_message_and_debug_shows_the_rest(tmp_path):
@@ -234,14 +339,6 @@ def test_closed_stdin_is_one_line(tiny_bundle, arguments):
 def test_quiet_is_quiet(with_fake):
     result = run("-q", "predict", "a " * 100)
     assert result.stderr == ""
-
-
-def test_a_closed_pipe_ends_quietly(tiny_bundle):
-    command = f"yes 'a film' | head -20000 | {sys.executable} -m toolkit filter --onnx-model {tiny_bundle} | head -1"
-    process = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60)
-    assert process.stdout.count("\n") == 1
-    assert "Traceback" not in process.stderr
-    assert "BrokenPipe" not in process.stderr
 
 
 def test_without_the_training_packages_the_install_command_is_named(tiny_bundle, tiny_adapter):

@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 READMES = ("README.md", "README.zh-CN.md")
+PAGES = (*READMES, "docs/shell.md")
 # What a command of the README stands for is the same; what it takes is cut down.
 SMALLER = {
     "toolkit train": " --base-model base --max-steps 5",
@@ -58,7 +59,7 @@ def checkout(tmp_path_factory, tiny_base, tiny_adapter, tiny_bundle, demo_review
     return folder
 
 
-@pytest.mark.parametrize("readme", READMES)
+@pytest.mark.parametrize("readme", PAGES)
 def test_every_command_runs(readme, checkout):
     lines = [line for line in shell_lines(readme) if not re.search(r"\bnox\b|\bpip\b|^git |^cd |chainlit run", line)]
     assert len(lines) >= 5

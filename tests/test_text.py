@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.errors import BundleError, EmptyReviewError
-from toolkit.text import ReviewTokenizer, normalise
+from toolkit.text import TEXT_LIMIT, ReviewTokenizer, normalise
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,20 @@ def test_wrap_takes_a_fast_tokenizer_and_refuses_others(tiny_base):
     assert ReviewTokenizer.wrap(AutoTokenizer.from_pretrained(tiny_base), 64).encode(["good"])
     with pytest.raises(TypeError, match="expected a fast tokenizer"):
         ReviewTokenizer.wrap(str.split, 64)
+
+
+def test_a_huge_text_costs_and_counts_no_more_than_its_beginning(tiny_tokenizer):
+    tokenizer = ReviewTokenizer(tiny_tokenizer, 64)
+    start = ("a film " * TEXT_LIMIT)[:TEXT_LIMIT]
+    beginning, whole = tokenizer.encode([start, start + "a film " * 1_000_000])
+    assert whole.tokens == beginning.tokens > TEXT_LIMIT / 7
+    assert whole.input_ids.tolist() == beginning.input_ids.tolist()
+    just_below = tokenizer.encode([start[:-7]])[0]
+    assert just_below.tokens < beginning.tokens  # up to the limit the count is exact
+
+
+def test_long_texts_are_tokenised_like_short_ones(tiny_tokenizer):
+    tokenizer = ReviewTokenizer(tiny_tokenizer, 64)
+    texts = ["film " * size for size in (30_000, 1, 30_000, 5, 39_999)]
+    alone = [tokenizer.encode([text])[0].tokens for text in texts]
+    assert [each.tokens for each in tokenizer.encode(texts)] == alone

@@ -22,18 +22,51 @@ COMMANDS = {
 }
 
 
+# The help's headings; a command that is in none of them stands under the last.
+SECTIONS = {
+    "Ask a model": ("predict", "filter", "chat"),
+    "Make a model": ("dataset", "train", "export", "evaluate"),
+    "Know your machine": ("doctor", "bench"),
+}
+
+FAILURE_CODES = {"filter": 2}  # as grep; 1 says there that nothing was kept. Of every other command it is 1.
+
+_INTERRUPTED, _CLOSED_PIPE = 130, 141  # 128 plus SIGINT, SIGPIPE: what a shell reports of a program that they end
+
+
+class _Failure(click.ClickException):
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # click means it as a default
+
+
 class _ToolkitGroup(click.Group):
     """Loads a command when it is asked for, and turns the library's errors into one message and exit code 1."""
 
     def invoke(self, context: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         try:
             return super().invoke(context)
-        except BrokenPipeError:
-            raise  # click ends quietly
+        except KeyboardInterrupt as error:
+            raise click.exceptions.Exit(_INTERRUPTED) from error
+        except BrokenPipeError as error:
+            # Whoever read stdout is gone; what is left in its buffer goes nowhere, without a word at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(_CLOSED_PIPE) from error
         except (ToolkitError, OSError) as error:  # a full disk or a forbidden folder is the user's to mend as well
             if context.params.get("debug"):
                 raise
-            raise click.ClickException(str(error)) from error
+            raise _Failure(str(error), FAILURE_CODES.get(context.invoked_subcommand or "", 1)) from error
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands under `SECTIONS`."""
+        known = {name for names in SECTIONS.values() for name in names}
+        sections = {heading: [name for name in names if name in COMMANDS] for heading, names in SECTIONS.items()}
+        sections[list(SECTIONS)[-1]] += [name for name in COMMANDS if name not in known]
+        for heading, names in sections.items():
+            commands = [(name, self.get_command(context, name)) for name in names]
+            if commands:
+                with formatter.section(heading):
+                    formatter.write_dl([(name, each.get_short_help_str(90)) for name, each in commands if each])
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -50,8 +83,18 @@ class _ToolkitGroup(click.Group):
 @click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def cli(verbose: bool, quiet: bool, debug: bool) -> None:
-    """Is this film review positive or negative? Train, export and ask a small classifier on your own machine."""
+@click.pass_context
+def cli(context: click.Context, verbose: bool, quiet: bool, debug: bool) -> None:
+    """Is this film review positive or negative? Train, export and ask a small classifier on your own machine.
+
+    \b
+    Examples:
+      toolkit predict "A quiet film that stays with you."
+      toolkit filter --keep negative < reviews.txt
+      eval "$(_TOOLKIT_COMPLETE=bash_source toolkit)"     # completion; also zsh_source, fish_source
+    """
+    if os.environ.get("NO_COLOR"):
+        context.color = False
     level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))

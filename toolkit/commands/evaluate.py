@@ -6,22 +6,28 @@ from typing import Any
 
 import click
 
-from toolkit.commands.options import PATH, load, prediction_options
+from toolkit.commands.options import PATH, SectionCommand, language_option, load, prediction_options, section_option
 
 
-@click.command()
-@click.option("--dataset", "folder", type=PATH, default="dataset", show_default=True, help="Data set folder.")
-@click.option(
+@click.command(cls=SectionCommand)
+@section_option(
+    "Reviews", "--dataset", "folder", type=PATH, default="dataset", show_default=True, help="Data set folder."
+)
+@section_option(
+    "Reviews",
     "--split",
     type=click.Choice(["train", "validation", "test"]),
     default="test",
     show_default=True,
     help="Which of its splits.",
 )
-@click.option("--file", "file", type=PATH, help="A CSV, JSONL or Parquet file of labelled reviews instead.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@section_option(
+    "Reviews", "--file", "file", type=PATH, help="A CSV, JSONL or Parquet file of labelled reviews instead."
+)
+@section_option("Output", "--json", "as_json", is_flag=True, help="Print one JSON object.")
+@language_option("Output")
 @prediction_options
-def evaluate(folder: Path, split: str, file: Path | None, as_json: bool, **model: Any) -> None:  # noqa: ANN401
+def evaluate(folder: Path, split: str, file: Path | None, as_json: bool, lang: str, **model: Any) -> None:  # noqa: ANN401
     """Measure a model on labelled reviews.
 
     \b
@@ -30,6 +36,7 @@ def evaluate(folder: Path, split: str, file: Path | None, as_json: bool, **model
       toolkit evaluate --file reviews.parquet --backend torch --json
     """
     from toolkit.evaluation import evaluate as run_evaluation
+    from toolkit.labels import Label
     from toolkit.splits import read_reviews
 
     reviews = read_reviews(file or folder / f"{split}.csv")
@@ -42,7 +49,9 @@ def evaluate(folder: Path, split: str, file: Path | None, as_json: bool, **model
             f"{name:<10} {metrics[name]:.4f}" if metrics[name] is not None else f"{name:<10} undefined: one class only"
         )
     (true_negative, false_positive), (false_negative, true_positive) = metrics["confusion_matrix"]
-    click.echo(f"negative reviews: {true_negative} right, {false_positive} called positive")
-    click.echo(f"positive reviews: {true_positive} right, {false_negative} called negative")
+    negative, positive = (label.display(lang) for label in Label)
+    noun = " reviews" if lang == "en" else ""  # the Chinese labels have it in them
+    click.echo(f"{negative}{noun}: {true_negative} right, {false_positive} called {positive}")
+    click.echo(f"{positive}{noun}: {true_positive} right, {false_negative} called {negative}")
     click.echo(f"{metrics['reviews']} reviews, {metrics['truncated']} truncated, {metrics['reviews_per_second']:.1f} reviews/s "
                f"with {metrics['backend']} on {metrics['device']}")  # fmt: skip

@@ -1,37 +1,181 @@
 """`toolkit filter`."""
 
+import logging
 import sys
-from typing import Any
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands.options import line, load, open_stdin, prediction_options
+from toolkit.commands.options import (
+    INPUT_FILE,
+    SectionCommand,
+    label_writer,
+    language_option,
+    load,
+    open_stdin,
+    prediction_options,
+    progress_bar,
+    section_option,
+    uncertain_option,
+)
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
+    from toolkit.streaming import Answers, Source
+
+_logger = logging.getLogger(__name__)
 
 
-@click.command("filter")
-@prediction_options
-def filter_command(**model: Any) -> None:  # noqa: ANN401 - _load's arguments
-    """Classify stdin, one review a line, as label, score and text between tabs.
+@click.command("filter", cls=SectionCommand)
+@click.argument("files", nargs=-1, type=INPUT_FILE)
+@section_option(
+    "Input", "-0", "--null", is_flag=True, help="Reviews are separated by NUL bytes, not lines; so is the output."
+)
+@section_option("Input", "--jsonl", is_flag=True, help="A JSON object a line.")
+@section_option("Input", "--csv", "csv_input", is_flag=True, help="CSV with a header.")
+@section_option("Input", "--field", help="Of an object, the text's field.  [default: text]")
+@section_option("Input", "--column", help="Of a CSV, the text's column.  [default: text]")
+@section_option(
+    "Output",
+    "--format",
+    "output_format",
+    type=click.Choice(["tsv", "jsonl", "csv", "label"]),
+    default="tsv",
+    show_default=True,
+    help="tsv: label, score, text. jsonl, csv: the input's fields and the answer's.",
+)
+@section_option("Output", "--prefix", default="", help="Put before the names of new fields in jsonl and csv.")
+@language_option("Output")
+@section_option("Output", "-c", "--count", is_flag=True, help="Print how many reviews were kept, nothing else.")
+@section_option(
+    "Output", "--summary", is_flag=True, help="Say counts, mean score, reviews/s and seconds on stderr at the end."
+)
+@section_option(
+    "Choice",
+    "--keep",
+    type=click.Choice(["positive", "negative", "uncertain"]),
+    multiple=True,
+    help="Keep these only; may be given more than once.",
+)
+@section_option(
+    "Choice",
+    "--min-score",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    metavar="P",
+    help="Keep what has a score of P or more, 0 to 1.",
+)
+@section_option("Choice", "--invert", is_flag=True, help="Keep what would be left out.")
+@uncertain_option("Choice")
+@section_option(
+    "Broken records",
+    "--on-error",
+    type=click.Choice(["report", "skip", "stop"]),
+    default="report",
+    show_default=True,
+    help="report: an error record in jsonl and csv, else a line on stderr; exit 2 at the end. skip: say nothing. stop: exit 2 at the first.",
+)
+@section_option("Broken records", "--strict", is_flag=True, help="The same as --on-error stop.")
+@prediction_options  # fmt: skip
+def filter_command(
+    files: tuple[Path, ...],
+    null: bool,
+    jsonl: bool,
+    csv_input: bool,
+    field: str | None,
+    column: str | None,
+    output_format: str,
+    prefix: str,
+    lang: str,
+    count: bool,
+    summary: bool,
+    keep: tuple[str, ...],
+    min_score: float,
+    invert: bool,
+    uncertain_below: float,
+    on_error: str,
+    strict: bool,
+    **model: Any,  # noqa: ANN401 - load's arguments
+) -> None:
+    """Classify FILES or stdin, a review a line, as label, score and text between tabs.
 
-    A line that cannot be classified is named on stderr and the exit code is 2; 1 means there was nothing to classify.
+    Answers come in the order of the input, as soon as they can be had. gzip and zstd are recognised. Exit code 0: something
+    was kept; 1: nothing was; 2: an error, or a record that could not be classified; 130: Ctrl-C; 141: a closed pipe.
+
+    A record may have 64 MiB, a CSV field 16 million characters. The number of tokens counts the first 200,000 characters
+    of a review.
 
     \b
     Examples:
       toolkit filter < reviews.txt > verdicts.tsv
-      tail -f reviews.log | toolkit filter | grep ^negative
+      tail -f reviews.log | toolkit filter --keep negative --min-score 0.9
+      toolkit filter --csv --column review --format csv reviews.csv.gz > verdicts.csv
+      toolkit filter --jsonl --format jsonl --prefix model_ < reviews.jsonl | jq .model_label
+      find notes -name "*.txt" -exec cat {} + | toolkit filter --count --keep positive
     """
-    from toolkit.streaming import classify_lines
+    if sum((null, jsonl, csv_input)) > 1:
+        raise click.UsageError("--null, --jsonl and --csv are three kinds of input; name one")
+    if (field and not jsonl) or (column and not csv_input):
+        raise click.UsageError("--field goes with --jsonl, --column with --csv")
+    if invert and not keep and not min_score:
+        raise click.UsageError("--invert needs something to turn round: --keep or --min-score")
+    if "uncertain" in keep and uncertain_below <= 0.5:
+        raise click.UsageError("--keep uncertain needs --uncertain-below P, which says what is uncertain")
+    sources = _open(files)
 
-    stdin = open_stdin()
-    predictor = load(**model)
-    written = problems = 0
-    for records in classify_lines(stdin, predictor):
-        for record in records:
-            if record.prediction is None:
-                problems += 1
-                click.echo(f"line {record.number}: {record.problem}", err=True)
-            else:
-                written += 1
-                sys.stdout.buffer.write(f"{line(record.prediction, record.text)}\n".encode(errors="replace"))
-        sys.stdout.buffer.flush()
-    sys.exit(2 if problems else 0 if written else 1)
+    from toolkit.prediction import AbstentionPolicy
+    from toolkit.streaming import Answers, NoWriter, Selection, classify, make_writer, read_records
+
+    label = label_writer(lang, sys.stdout.isatty() and output_format in ("tsv", "label"))
+    answers = Answers(
+        NoWriter(label) if count else make_writer(output_format, label, prefix, b"\0" if null else b"\n"),
+        AbstentionPolicy(uncertain_below),
+        Selection(keep, min_score, invert),
+        "stop" if strict else on_error,
+        partial(click.echo, err=True),
+    )
+    input_format = "nul" if null else "jsonl" if jsonl else "csv" if csv_input else "lines"
+    records = chain.from_iterable(read_records(source, input_format, field or column or "text") for source in sources)
+    try:
+        _copy(answers.write(classify(records, partial(load, **model))), sources)
+    finally:
+        if summary:
+            click.echo(answers.tally.summary(), err=True)
+    if count:
+        click.echo(answers.tally.kept)
+    _finish(answers)
+
+
+def _open(files: tuple[Path, ...]) -> "list[Source]":
+    """Every input; click has seen that the files are there."""
+    from toolkit.streaming.sources import Source
+
+    if sys.stdin is not None and sys.stdin.isatty() and (not files or Path("-") in files):
+        _logger.info("reviews, one a line; Ctrl-D ends")
+    paths = files or (Path("-"),)
+    return [Source("", open_stdin()) if path == Path("-") else Source.open(path) for path in paths]
+
+
+def _copy(output: Iterator[bytes], sources: "list[Source]") -> None:
+    """Write each batch at once; answers on a terminal show the progress themselves."""
+    sizes = [source.size for source in sources]
+    size = None if None in sizes else sum(filter(None, sizes))
+    bar: ProgressBar[int]
+    with progress_bar(size, "classifying", shown=not sys.stdout.isatty()) as bar:
+        for block in output:
+            if block:
+                sys.stdout.buffer.write(block)
+                sys.stdout.buffer.flush()
+            bar.update(sum(source.position for source in sources) - bar.pos)
+
+
+def _finish(answers: "Answers") -> None:
+    if answers.tally.problems and answers.on_error != "skip":
+        click.echo(f"records that could not be classified: {answers.tally.problems}", err=True)
+        sys.exit(2)
+    sys.exit(0 if answers.tally.kept else 1)

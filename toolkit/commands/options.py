@@ -1,34 +1,83 @@
-"""What several commands share: the options of a model, stdin, a line of output."""
+"""What several commands share: sections of options, those of a model, stdin, labels, a progress bar."""
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from toolkit.errors import ToolkitError
-
 if TYPE_CHECKING:
-    from toolkit.prediction import Prediction, Predictor
-    from toolkit.streaming import BinaryReader
+    from click._termui_impl import ProgressBar
+
+    from toolkit.prediction import Predictor
+    from toolkit.streaming.sources import RawReader
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
+INPUT_FILE = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
+
+_COLOURS = {"positive": "green", "negative": "red", "uncertain": "yellow"}
+
+
+class SectionOption(click.Option):
+    """An option that says under which heading of the help it stands."""
+
+    def __init__(self, *args: Any, section: str, **kwargs: Any) -> None:  # noqa: ANN401 - click's own
+        super().__init__(*args, **kwargs)
+        self.section = section
+
+
+class SectionCommand(click.Command):
+    """A command whose help has a heading for each section of its options."""
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Sections in the order in which they first come up; the rest last, under `Options`."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        rest: list[tuple[str, str]] = []
+        for parameter in self.get_params(context):
+            if isinstance(parameter, click.Option) and (row := parameter.get_help_record(context)):
+                section = getattr(parameter, "section", None)
+                (sections.setdefault(section, []) if section else rest).append(row)
+        for heading, rows in [*sections.items(), ("Options", rest)]:
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+
+def section_option(section: str, *names: str, **attributes: Any) -> Callable[[Command], Command]:  # noqa: ANN401
+    """`click.option` under a heading of the help."""
+    return click.option(*names, cls=SectionOption, section=section, **attributes)
 
 
 def prediction_options(command: Command) -> Command:
     """The options of every command that asks a model."""
     for option in (
-        click.option("--max-length", type=click.IntRange(min=3), help="Tokens to read of a review; the model's own number by default."),
-        click.option("--base-model", help="For torch, the base to use instead of the one the adapter names."),
-        click.option("--adapter", type=PATH, help="Adapter folder for torch.  [default: $TOOLKIT_ADAPTER or ./lora_model]"),
-        click.option("--onnx-model", type=PATH, help="ONNX bundle.  [default: $TOOLKIT_ONNX_MODEL or ./onnx_model]"),
-        click.option("--backend", type=click.Choice(["auto", "onnx", "torch"]), default="auto", show_default=True,
-                     help="auto: the kind of model that is named; else torch where it sees a GPU and an adapter, else ONNX."),
+        section_option("Model", "--max-length", type=click.IntRange(min=3), help="Tokens to read of a review; the model's own number by default."),
+        section_option("Model", "--base-model", help="For torch, the base to use instead of the one the adapter names."),
+        section_option("Model", "--adapter", type=PATH, help="Adapter folder for torch.  [default: $TOOLKIT_ADAPTER or ./lora_model]"),
+        section_option("Model", "--onnx-model", type=PATH, help="ONNX bundle.  [default: $TOOLKIT_ONNX_MODEL or ./onnx_model]"),
+        section_option("Model", "--backend", type=click.Choice(["auto", "onnx", "torch"]), default="auto", show_default=True,
+                       help="auto: the kind of model that is named; else torch where it sees a GPU and an adapter, else ONNX."),
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def language_option(section: str) -> Callable[[Command], Command]:
+    """`--lang`."""
+    return section_option(
+        section, "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True,
+        help="Write labels as positive and negative, or as 正面评论 and 负面评论.",
+    )  # fmt: skip
+
+
+def uncertain_option(section: str) -> Callable[[Command], Command]:
+    """`--uncertain-below`."""
+    return section_option(
+        section, "--uncertain-below", type=click.FloatRange(0.5, 1), default=0.5, metavar="P",
+        help="Call a review uncertain if the score of its label is below P, 0.5 to 1.",
+    )  # fmt: skip
 
 
 def load(**model: Any) -> "Predictor":  # noqa: ANN401 - load_predictor's arguments
@@ -38,22 +87,40 @@ def load(**model: Any) -> "Predictor":  # noqa: ANN401 - load_predictor's argume
     return load_predictor(**model)
 
 
-def read_all(stream: "BinaryReader") -> str:
-    """Everything that is left in `stream`, bad bytes replaced."""
-    return b"".join(iter(stream.read1, b"")).decode(errors="replace")
-
-
-def open_stdin() -> "BinaryReader":
-    """Stdin as bytes.
+def open_stdin() -> "RawReader":
+    """Stdin as bytes, without a buffer between.
 
     Raises:
-        ToolkitError: it is closed.
+        ClickException: it is closed.
     """
     if sys.stdin is None:
-        raise ToolkitError("stdin is closed; pipe reviews in, or redirect a file with <")
-    return cast("BinaryReader", sys.stdin.buffer)
+        raise click.ClickException("stdin is closed; pipe reviews in, or redirect a file with <")
+    return cast("RawReader", getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
 
 
-def line(prediction: "Prediction", text: str) -> str:
-    """A prediction as the shell gets it: label, score and text between tabs."""
-    return f"{prediction.label.text}\t{prediction.score:.4f}\t{text}"
+def read_all(stream: "RawReader") -> str:
+    """Everything that is left in `stream`, bad bytes replaced."""
+    blocks = []
+    while block := stream.read(1 << 20):
+        blocks.append(block)
+    return b"".join(blocks).decode(errors="replace")
+
+
+def label_writer(language: str, on_terminal: bool) -> Callable[[str], str]:
+    """How a verdict is written: in the reader's language, and in colour on a terminal that shows any."""
+    from toolkit.prediction.abstention import display
+
+    colourful = on_terminal and click.get_current_context().color is not False
+
+    def write(verdict: str) -> str:
+        text = display(verdict, language)
+        return click.style(text, fg=_COLOURS[verdict]) if colourful else text
+
+    return write
+
+
+def progress_bar(length: int | None, label: str, shown: bool = True) -> "AbstractContextManager[ProgressBar[int]]":
+    """A bar on stderr, if `shown`, if that is a terminal, if `length` is known, and nobody asked for quiet."""
+    quiet = click.get_current_context().find_root().params.get("quiet")
+    hidden = not (shown and length and sys.stderr.isatty()) or quiet
+    return click.progressbar(length=length or 0, label=label, file=sys.stderr, hidden=bool(hidden))

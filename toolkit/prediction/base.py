@@ -21,7 +21,8 @@ class Prediction:
         label: the argmax.
         score: calibrated probability of `label`, 0.5 to 1.
         probabilities: of both labels, summing to 1.
-        tokens: tokens in the whole review, [CLS] and [SEP] included.
+        tokens: tokens in the whole review, [CLS] and [SEP] included; a lower bound for one over
+            `toolkit.text.TEXT_LIMIT` characters, of which no more are counted.
         tokens_read: tokens the model saw, counted alike; fewer than `tokens` means truncated.
     """
 

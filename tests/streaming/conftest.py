@@ -1,0 +1,44 @@
+import io
+
+import pytest
+
+from tests.conftest import FakePredictor
+from toolkit.bundle import Kind, Manifest
+from toolkit.prediction import AbstentionPolicy
+from toolkit.streaming import Answers, Selection, Source, classify, make_writer, read_records
+from toolkit.text import ReviewTokenizer
+
+
+class Reads:
+    """A stream whose reads bring exactly the given blocks, as a slow pipe's do."""
+
+    def __init__(self, *blocks):
+        self.blocks = list(blocks)
+
+    def read(self, size):
+        return self.blocks.pop(0) if self.blocks else b""
+
+
+@pytest.fixture(scope="session")
+def predictor(tiny_tokenizer):
+    """The fake predictor for as long as hypothesis wants it."""
+    return FakePredictor(Manifest(Kind.ONNX, "fake", 64), ReviewTokenizer(tiny_tokenizer, 64))
+
+
+@pytest.fixture(scope="session")
+def run(predictor):
+    """Bytes in, (bytes out, complaints, tally) as the filter has them."""
+
+    def run(data, input_format="lines", output_format="tsv", *, field="text", prefix="", on_error="report", below=0.5,
+            selection=None, end=b"\n"):  # fmt: skip
+        stream = data if isinstance(data, Reads) else io.BytesIO(data)
+        complaints = []
+        answers = Answers(
+            make_writer(output_format, str, prefix, end), AbstentionPolicy(below), selection or Selection(), on_error,
+            complaints.append,
+        )  # fmt: skip
+        records = read_records(Source("", stream), input_format, field)
+        written = b"".join(answers.write(classify(records, lambda: predictor)))
+        return written, complaints, answers.tally
+
+    return run

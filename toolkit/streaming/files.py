@@ -1,0 +1,187 @@
+"""A file of reviews into another file with the answers beside them, whole or not at all."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import IO, Any
+
+from toolkit.errors import ToolkitError, needs_extra
+from toolkit.labels import Label
+from toolkit.prediction import AbstentionPolicy, Predictor
+from toolkit.streaming.engine import Answers, Selection, Tally, classify
+from toolkit.streaming.records import EMPTY, read_records
+from toolkit.streaming.sources import Source
+from toolkit.streaming.writers import ERROR_FIELD, NEW_FIELDS, make_writer
+from toolkit.text import TEXT_LIMIT, normalise
+
+FORMATS = (".csv", ".jsonl", ".parquet")
+_FIELDS = (*NEW_FIELDS, ERROR_FIELD)
+_ROWS = 4096  # of a Parquet row group; some 5 MB of reviews
+
+
+@dataclass(frozen=True, slots=True)
+class FileJob:
+    """What to classify, and how the answers are to be written.
+
+    Attributes:
+        source: a CSV, JSONL or Parquet file; its ending says which, one for gzip or zstd apart.
+        target: CSV or JSONL for either of these, Parquet for Parquet; takes its place when it is finished.
+        column: of the text.
+        prefix: of the names of the new columns.
+        policy: says which answers are uncertain.
+        label: a verdict as it is to be written.
+        advance: takes the bytes of the source that were done since it was last called.
+    """
+
+    source: Path
+    target: Path
+    column: str
+    prefix: str
+    policy: AbstentionPolicy
+    label: Callable[[str], str]
+    advance: Callable[[int], None]
+
+    def run(self, load: Callable[[], Predictor]) -> Tally:
+        """Classify every row; one that cannot be has its reason in the column `error`.
+
+        Raises:
+            ToolkitError: the two files do not go together, the text's column is missing, a new one is there already, or
+                there is nothing to classify.
+            OSError: a file cannot be read or written. Whatever is raised, the target is as it was.
+        """
+        source_format, target_format = _format(self.source), _format(self.target)
+        if "parquet" in (source_format, target_format) and source_format != target_format:
+            raise ToolkitError(
+                f"{self.source} into {self.target}: Parquet goes into Parquet, CSV and JSONL into either"
+            )
+        if self.target.exists() and self.target.samefile(self.source):
+            raise ToolkitError(f"{self.target} is the input; choose another file for the output")
+        with _replacing(self.target) as stream:
+            if source_format == "parquet":
+                tally = self._run_parquet(load, stream)
+            else:
+                tally = self._run_text(load, stream, source_format, target_format)
+            if not tally.problems and not tally.kept:
+                raise ToolkitError(f"{self.source}: expected reviews, found no row")
+        return tally
+
+    def _run_text(
+        self, load: Callable[[], Predictor], stream: IO[bytes], source_format: str, target_format: str
+    ) -> Tally:
+        source = Source.open(self.source)
+        records = read_records(source, source_format, self.column)
+        writer = make_writer(target_format, self.label, self.prefix)
+        answers = Answers(writer, self.policy, Selection(), "report", _refuse)
+        done = 0
+        for block in answers.write(classify(records, load)):
+            stream.write(block)
+            self.advance(source.position - done)
+            done = source.position
+        return answers.tally
+
+    def _run_parquet(self, load: Callable[[], Predictor], stream: IO[bytes]) -> Tally:
+        with needs_extra("train", "reading Parquet"):
+            import pyarrow
+            import pyarrow.parquet
+        try:
+            file = pyarrow.parquet.ParquetFile(self.source)
+            schema = self._extend_schema(file.schema_arrow)
+            advance = self._count_rows(file.metadata.num_rows)
+            predictor, tally = load(), Tally()
+            with pyarrow.parquet.ParquetWriter(stream, schema) as writer:
+                for batch in file.iter_batches(batch_size=_ROWS):
+                    texts = batch.column(self.column).to_pylist()
+                    rows = list(self._parquet_rows(texts, predictor, tally, advance))
+                    new = [
+                        pyarrow.array([row.get(name) for row in rows], each.type)
+                        for name, each in zip(_FIELDS, list(schema)[-len(_FIELDS) :], strict=True)
+                    ]
+                    writer.write_batch(pyarrow.record_batch([*batch.columns, *new], schema=schema))
+        except pyarrow.ArrowException as error:
+            raise ToolkitError(
+                f"{self.source} is not readable Parquet ({str(error).splitlines()[0]}); make it again"
+            ) from error
+        return tally
+
+    def _extend_schema(self, schema: Any) -> Any:  # noqa: ANN401 - pyarrow ships no types
+        """The file's columns, types and metadata as they are, and the new columns behind them."""
+        import pyarrow
+
+        if self.column not in schema.names:
+            raise ToolkitError(
+                f"{self.source}: expected a column {self.column!r}, found {', '.join(schema.names)}; name it with --column"
+            )
+        probabilities = pyarrow.struct([(label.text, pyarrow.float64()) for label in Label])
+        types = (pyarrow.string(), pyarrow.float64(), probabilities, pyarrow.int64(), pyarrow.int64(), pyarrow.string())
+        new = [pyarrow.field(self.prefix + name, each) for name, each in zip(_FIELDS, types, strict=True)]
+        if taken := {each.name for each in new}.intersection(schema.names):
+            raise ToolkitError(
+                f"{self.source}: the input already has a field {min(taken)!r}; "
+                "give the new fields other names, for example with: --prefix predicted_"
+            )
+        return pyarrow.schema([*schema, *new], metadata=schema.metadata)
+
+    def _parquet_rows(
+        self, texts: list[Any], predictor: Predictor, tally: Tally, advance: Callable[[], None]
+    ) -> Iterator[dict[str, Any]]:
+        problems = [_problem(text) for text in texts]
+        predictions = predictor.predict_many(text for text, problem in zip(texts, problems, strict=True) if not problem)
+        for problem in problems:
+            advance()
+            if problem:
+                tally.problems += 1
+                yield {ERROR_FIELD: problem}
+                continue
+            prediction = next(predictions)
+            verdict = self.policy.verdict(prediction)
+            tally.count(verdict, prediction, kept=True)
+            yield {**prediction.to_dict(), "label": self.label(verdict)}
+
+    def _count_rows(self, rows: int) -> Callable[[], None]:
+        """Tell the progress in bytes, as if every row had as many."""
+        size = self.source.stat().st_size
+        numbers = count(1)
+
+        def advance() -> None:
+            number = next(numbers)
+            self.advance(size * number // rows - size * (number - 1) // rows)
+
+        return advance
+
+
+def _format(path: Path) -> str:
+    suffixes = [suffix for suffix in path.suffixes if suffix not in (".gz", ".zst")]
+    if not suffixes or suffixes[-1] not in FORMATS:
+        raise ToolkitError(f"{path}: expected a file ending in {', '.join(FORMATS)}")
+    return suffixes[-1].removeprefix(".")
+
+
+def _problem(text: object) -> str | None:
+    if text is None:
+        return "no text"
+    if not isinstance(text, str):
+        return f"expected a string, found {text!r}"
+    return None if normalise(text[:TEXT_LIMIT]) else EMPTY
+
+
+def _refuse(message: str) -> None:
+    """A CSV cannot say what is wrong with a record before the first that has columns."""
+    raise ToolkitError(f"{message}; a CSV takes its columns from the first record: mend it, or write .jsonl")
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[IO[bytes]]:
+    """A file to write that takes the place of `target` at the end of a block that ends well. A link is followed."""
+    target = target.resolve()
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)

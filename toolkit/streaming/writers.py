@@ -1,0 +1,172 @@
+"""From records and predictions to bytes: tab-separated lines, bare labels, JSON lines, CSV."""
+
+import csv
+import io
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from toolkit.errors import ToolkitError
+from toolkit.prediction import Prediction
+from toolkit.streaming.records import Record, RecordError
+
+NEW_FIELDS = ("label", "score", "probabilities", "tokens", "tokens_read")
+ERROR_FIELD = "error"
+
+
+class Writer(ABC):
+    """One output format.
+
+    Args:
+        label: a verdict as it is to be written.
+    """
+
+    def __init__(self, label: Callable[[str], str]) -> None:
+        self._label = label
+
+    @abstractmethod
+    def answer(self, record: Record, prediction: Prediction, verdict: str) -> bytes:
+        """A record with its answer.
+
+        Raises:
+            RecordError: this record does not fit into the format.
+            ToolkitError: none would.
+        """
+
+    def problem(self, record: Record, message: str) -> bytes | None:
+        """A record without one; None where the format has no place for that."""
+        return None
+
+
+class NoWriter(Writer):
+    """Writes nothing, for those who only count."""
+
+    def answer(self, record: Record, prediction: Prediction, verdict: str) -> bytes:
+        """Nothing."""
+        return b""
+
+
+class LabelWriter(Writer):
+    """A label a line.
+
+    Args:
+        label: see `Writer`.
+        end: of a line.
+    """
+
+    def __init__(self, label: Callable[[str], str], end: bytes) -> None:
+        super().__init__(label)
+        self._end = end
+
+    def answer(self, record: Record, prediction: Prediction, verdict: str) -> bytes:
+        """The label alone."""
+        return self._label(verdict).encode() + self._end
+
+
+class TabWriter(LabelWriter):
+    """Label, score and text between tabs; the text last, because it may hold tabs itself."""
+
+    def answer(self, record: Record, prediction: Prediction, verdict: str) -> bytes:
+        """Four decimals of the score."""
+        head = f"{self._label(verdict)}\t{prediction.score:.4f}\t".encode()
+        return b"".join((head, record.line(), self._end))  # one copy of a text that may be huge
+
+
+class _FieldWriter(Writer):
+    """Adds fields to the input's own."""
+
+    def __init__(self, label: Callable[[str], str], prefix: str) -> None:
+        super().__init__(label)
+        self._names = [prefix + name for name in NEW_FIELDS]
+        self._error_name = prefix + ERROR_FIELD
+        self._taken = {*self._names, self._error_name}
+
+    def _new_fields(self, prediction: Prediction, verdict: str) -> dict[str, Any]:
+        values = {**prediction.to_dict(), "label": self._label(verdict)}
+        return {name: values[field] for name, field in zip(self._names, NEW_FIELDS, strict=True)}
+
+    def _check_names(self, record: Record, names: Iterable[str]) -> None:
+        if taken := self._taken.intersection(names):
+            raise ToolkitError(
+                f"{record.place}: the input already has a field {min(taken)!r}; "
+                "give the new fields other names, for example with: --prefix predicted_"
+            )
+
+
+class JsonWriter(_FieldWriter):
+    """The input's object with the answer behind its own fields."""
+
+    def answer(self, record: Record, prediction: Prediction, verdict: str) -> bytes:
+        """What the input wrote stands there letter by letter."""
+        return self._extend(record, self._new_fields(prediction, verdict))
+
+    def problem(self, record: Record, message: str) -> bytes:
+        """The input's fields, as far as it had any, and `error`."""
+        return self._extend(record, {self._error_name: message})
+
+    def _extend(self, record: Record, new: dict[str, Any]) -> bytes:
+        self._check_names(record, record.names())
+        members = record.json()[:-1].rstrip()  # without the closing brace
+        comma = "" if members == "{" else ", "
+        return f"{members}{comma}{json.dumps(new, ensure_ascii=False)[1:]}\n".encode(errors="replace")
+
+
+class CsvWriter(_FieldWriter):
+    """The input's columns, those of the answer, and one for errors, under a header.
+
+    The columns are those of the first record that has any. A JSON object with fewer fields leaves cells empty; one with
+    others cannot be written.
+    """
+
+    def __init__(self, label: Callable[[str], str], prefix: str) -> None:
+        super().__init__(label, prefix)
+        self._columns: list[str] | None = None
+
+    def answer(self, record: Record, prediction: Prediction, verdict: str) -> bytes:
+        """The probabilities are one cell of JSON."""
+        new = self._new_fields(prediction, verdict).values()
+        return self._row(record, [json.dumps(value) if isinstance(value, dict) else str(value) for value in new], "")
+
+    def problem(self, record: Record, message: str) -> bytes | None:
+        """Empty cells in the place of the answer; None as long as no record has said what the columns are."""
+        if self._columns is None and not record.names():
+            return None
+        return self._row(record, [""] * len(NEW_FIELDS), message)
+
+    def _row(self, record: Record, answer: list[str], message: str) -> bytes:
+        header = b""
+        if self._columns is None:
+            self._check_names(record, record.names())
+            self._columns = list(record.names())
+            header = _csv_line([*self._columns, *self._names, self._error_name])
+        cells = record.cells()
+        if not message and (others := [name for name in cells if name not in self._columns]):
+            raise RecordError(f"{others[0]!r} is not among the first record's columns, {', '.join(self._columns)}")
+        return header + _csv_line([*(cells.get(name, "") for name in self._columns), *answer, message])
+
+
+def make_writer(output_format: str, label: Callable[[str], str], prefix: str = "", end: bytes = b"\n") -> Writer:
+    """A writer of one of `OUTPUTS`.
+
+    Args:
+        output_format: see there.
+        label: a verdict as it is to be written.
+        prefix: of the names of new fields, for `jsonl` and `csv`.
+        end: of a record, for `tsv` and `label`.
+    """
+    return OUTPUTS[output_format](label, prefix, end)
+
+
+OUTPUTS: dict[str, Callable[[Callable[[str], str], str, bytes], Writer]] = {
+    "tsv": lambda label, _prefix, end: TabWriter(label, end),
+    "jsonl": lambda label, prefix, _end: JsonWriter(label, prefix),
+    "csv": lambda label, prefix, _end: CsvWriter(label, prefix),
+    "label": lambda label, _prefix, end: LabelWriter(label, end),
+}
+
+
+def _csv_line(cells: list[str]) -> bytes:
+    stream = io.StringIO()
+    csv.writer(stream).writerow(cells)  # its own line end makes it quote both \r and \n, so it is changed afterwards
+    return (stream.getvalue().removesuffix("\r\n") + "\n").encode(errors="replace")
