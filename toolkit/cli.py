@@ -18,6 +18,7 @@ COMMANDS = {
     "filter": "filter_command",
     "evaluate": "evaluate",
     "dataset": "dataset",
+    "chat": "chat",
 }
 
 
