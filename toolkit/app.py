@@ -1,25 +1,21 @@
 """The chat app: a message is a review, the answer its verdict and why. `toolkit chat` or `chainlit run toolkit/app.py`."""
 
 import asyncio
-import hmac
 import logging
-import os
-import secrets
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from toolkit.chat.corrections import Correction, save_correction
 from toolkit.chat.explanation import explain
-from toolkit.chat.guard import MEGABYTE, Guard, language_cookie, request_language
-from toolkit.chat.models import Model, Models
+from toolkit.chat.guard import language_cookie
+from toolkit.chat.models import Model
 from toolkit.chat.panels import file_panel, verdict_panel, why_panel
-from toolkit.chat.settings import LARGEST_UPLOAD, LONGEST_TEXT, UPLOAD_SUFFIXES, ServerSettings, UserSettings
-from toolkit.chat.state import CORRECTIONS, is_prepared, prepare
+from toolkit.chat.server import models, serve, server_settings
+from toolkit.chat.settings import LONGEST_TEXT, UserSettings
+from toolkit.chat.state import CORRECTIONS
 from toolkit.chat.texts import TEXTS, choose_language, starters
 from toolkit.chat.uploads import ClassifiedRow, classify_rows, read_upload, to_csv
 from toolkit.errors import ToolkitError, needs_extra
@@ -32,10 +28,8 @@ with needs_extra("app", "the chat app"):
     import chainlit
     from chainlit.config import config
 
-LARGEST_MESSAGE = 16 << 20  # bytes; uvicorn's own limit for one WebSocket message
 KEPT_ANSWERS = 100  # of one conversation that can still be corrected
 PROGRESS_SECONDS = 0.5
-LOGIN_DELAY = 1.0  # seconds a wrong password costs
 _logger = logging.getLogger(__name__)
 
 
@@ -48,18 +42,6 @@ class Answer:
     verdict: str
     model_hash: str
     actions: tuple[Any, ...]
-
-
-@cache
-def server_settings() -> ServerSettings:
-    """How this server was started."""
-    return ServerSettings.from_environment()
-
-
-@cache
-def models() -> Models:
-    """The models everybody shares."""
-    return Models(server_settings())
 
 
 def get_model_and_tokenizer() -> tuple[Predictor, ReviewTokenizer]:
@@ -211,7 +193,7 @@ def _user_settings() -> UserSettings:
     language = choose_language(
         environ.get("HTTP_ACCEPT_LANGUAGE"), language_cookie(environ.get("HTTP_COOKIE")), server.language
     )
-    return UserSettings(language, models().choice().backend, server.max_length, server.uncertain_below)
+    return UserSettings(language, models().default.backend, server.max_length, server.uncertain_below)
 
 
 async def _send_panel(settings: UserSettings) -> None:
@@ -280,78 +262,6 @@ def _remember(identifier: str, answer: Answer) -> None:
     answers[identifier] = answer
     while len(answers) > KEPT_ANSWERS:
         del answers[next(iter(answers))]
-
-
-# The server.
-
-
-async def load_in_background() -> None:
-    """Start loading the model when the server starts; messages wait for it, `/health` says when it is there."""
-
-    def load() -> None:
-        try:
-            models().load()
-        except Exception:  # told to whoever asks, and tried again then
-            _logger.exception("the model could not be loaded")
-
-    asyncio.get_running_loop().run_in_executor(None, load)
-
-
-def health() -> tuple[int, dict[str, Any]]:
-    """What `/health` answers: 200 with the model once it is loaded, 503 before."""
-    model = models().loaded
-    if model is None:
-        return 503, {"status": "loading"}
-    predictor = model.predictor
-    return 200, {"status": "ok", "backend": predictor.backend, "device": predictor.device, "model": model.model_hash}
-
-
-async def authenticate(user: str, password: str) -> Any:  # noqa: ANN401
-    """Let in whoever knows the password; the name is only a name."""
-    expected = server_settings().password or ""
-    if hmac.compare_digest(password.encode(), expected.encode()):
-        return chainlit.User(identifier=user or "reader")
-    await asyncio.sleep(LOGIN_DELAY)
-    return None
-
-
-def refuse_upload(file: Any, spec: object = None) -> None:  # noqa: ANN401
-    """Chainlit's check of an upload, by the file's ending, since browsers disagree on the type, and in the user's words.
-
-    Raises:
-        ValueError: the sentence for the user.
-    """
-    texts = TEXTS[request_language.get()]
-    if Path(file.filename or "").suffix.lower() not in UPLOAD_SUFFIXES:
-        raise ValueError(texts.upload_type)
-    if file.size is None or file.size > LARGEST_UPLOAD * MEGABYTE:
-        raise ValueError(texts.upload_size.format(limit=LARGEST_UPLOAD))
-
-
-def serve() -> None:
-    """Make the Chainlit server that is about to start ours.
-
-    Chainlit reads its folder when it is imported, which `chainlit run` does before this file is read: the process then
-    starts itself again with the folder that belongs to us.
-    """
-    settings = server_settings()
-    if not is_prepared(config.root):
-        environment = prepare(settings, config.run.port)
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **environment})  # noqa: S606
-    from chainlit import server
-    from starlette.middleware import Middleware
-
-    # Innermost, so that it sees pages before they are compressed.
-    server.app.user_middleware.append(Middleware(Guard, settings=settings, host=config.run.host, health=health))
-    server.validate_file_upload = refuse_upload
-    server.sio.eio.max_http_buffer_size = LARGEST_MESSAGE
-    chainlit.on_app_startup(load_in_background)
-    config.run.headless = True
-    if settings.password:
-        os.environ.setdefault("CHAINLIT_AUTH_SECRET", secrets.token_hex(32))
-        chainlit.password_auth_callback(authenticate)
-    elif config.run.host not in ("127.0.0.1", "localhost", "::1"):
-        _logger.warning("anybody who reaches %s can use this server; TOOLKIT_CHAT_PASSWORD asks them", config.run.host)
 
 
 if config.run.module_name:  # Chainlit is serving this file; nobody merely imports it

@@ -25,6 +25,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 request_language: ContextVar[str] = ContextVar("request_language", default="zh")
 
 _OUTSIDE_TAGS = re.compile(rb'<link\b[^>]*"https?://[^>]*>\s*|<meta property="og:[^>]*>\s*')
+_TITLE = re.compile(rb"<title>[^<]*</title>")
 # Chainlit's page has inline scripts, and runs the elements of ours through eval; nothing comes from another host.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -113,6 +114,7 @@ class _Answer:
             return
         body = _OUTSIDE_TAGS.sub(b"", self._body)
         body = body.replace(b'<html lang="en">', f'<html lang="{TAGS[self._language]}">'.encode(), 1)
+        body = _TITLE.sub(f"<title>{TEXTS[self._language].title}</title>".encode(), body, count=1)
         headers = [(name, value) for name, value in self._page["headers"] if name != b"content-length"]
         headers.append((b"content-length", str(len(body)).encode()))
         await self._send({**self._page, "headers": headers})

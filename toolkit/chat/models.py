@@ -4,6 +4,7 @@ import copy
 import importlib.util
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
@@ -54,17 +55,16 @@ class Models:
     @property
     def loaded(self) -> Model | None:
         """The default backend's model, once it is there; never waits."""
-        return self._models.get(self.choice().backend)
+        return self._models.get(self.default.backend)
 
-    def choice(self, backend: str | None = None) -> Choice:
-        """Which folder serves a backend; the server's own choice by default."""
-        return choose_backend(
-            backend or self._settings.backend, onnx_model=self._settings.onnx_model, adapter=self._settings.adapter
-        )
+    @cached_property
+    def default(self) -> Choice:
+        """What serves whoever chose nothing, decided once."""
+        return self._choose(self._settings.backend)
 
     def backends(self) -> tuple[str, ...]:
         """The backends a user can choose from, the default first."""
-        default = self.choice().backend
+        default = self.default.backend
         others = [name for name in _WEIGHTS if name != default and self._is_there(name)]
         return (default, *others)
 
@@ -75,16 +75,19 @@ class Models:
             BundleError: its folder is missing or damaged; whoever asks next tries again.
             MissingExtraError: its packages are not installed.
         """
-        choice = self.choice(backend)
+        choice = self._choose(backend) if backend else self.default
         with self._lock:
             if choice.backend not in self._models:
                 self._models[choice.backend] = _load(choice, self._settings.base_model)
             return self._models[choice.backend]
 
+    def _choose(self, backend: str) -> Choice:
+        return choose_backend(backend, onnx_model=self._settings.onnx_model, adapter=self._settings.adapter)
+
     def _is_there(self, backend: str) -> bool:
         if backend == "torch" and not all(map(importlib.util.find_spec, ("torch", "peft"))):
             return False
-        return (self.choice(backend).folder / _WEIGHTS[backend]).is_file()
+        return (self._choose(backend).folder / _WEIGHTS[backend]).is_file()
 
 
 def _load(choice: Choice, base_model: str | None) -> Model:

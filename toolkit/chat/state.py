@@ -13,6 +13,7 @@ from toolkit.errors import MissingExtraError, ToolkitError
 
 ASSETS = Path(__file__).parent / "assets"
 PREPARED = "TOOLKIT_CHAT_PREPARED"  # names the folder that was made ready for the process that reads it
+CONFIGURATION = "config.toml"
 CORRECTIONS = "corrections.jsonl"
 
 
@@ -31,13 +32,18 @@ def prepare(settings: ServerSettings, port: int) -> dict[str, str]:
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary.mkdir(exist_ok=True)
-        shutil.copytree(ASSETS, root, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        _copy_pages(root)
         _write_configuration(root, settings)
     except OSError as error:
         raise ToolkitError(
             f"the state folder {settings.state} cannot be written ({error}); name another in TOOLKIT_STATE"
         ) from error
-    return {"CHAINLIT_APP_ROOT": str(root), "TMPDIR": str(temporary), PREPARED: str(root)}
+    return {
+        "CHAINLIT_APP_ROOT": str(root),
+        "TMPDIR": str(temporary),
+        "TOOLKIT_STATE": str(settings.state),
+        PREPARED: str(root),
+    }
 
 
 def is_prepared(root: str) -> bool:
@@ -45,12 +51,21 @@ def is_prepared(root: str) -> bool:
     return os.environ.get(PREPARED) == root
 
 
+def _copy_pages(root: Path) -> None:
+    """Contents only: the modes of a read-only checkout would make the state folder read-only."""
+    for source in ASSETS.rglob("*"):
+        target = root / source.relative_to(ASSETS)
+        if source.is_file() and source.name != CONFIGURATION:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+
+
 def _write_configuration(root: Path, settings: ServerSettings) -> None:
     folder = root / ".chainlit"
     (folder / "translations").mkdir(parents=True, exist_ok=True)
-    configuration = (ASSETS / "config.toml").read_text(encoding="utf-8")
+    configuration = (ASSETS / CONFIGURATION).read_text(encoding="utf-8")
     origins = f"allow_origins = {json.dumps(settings.origins)}"
-    (folder / "config.toml").write_text(configuration.replace("allow_origins = []", origins), encoding="utf-8")
+    (folder / CONFIGURATION).write_text(configuration.replace("allow_origins = []", origins), encoding="utf-8")
     for tag, ours in CHAINLIT_TEXTS.items():
         translation = json.loads((_chainlit_folder() / "translations" / f"{tag}.json").read_text(encoding="utf-8"))
         merged = json.dumps(_merge(translation, ours), ensure_ascii=False)

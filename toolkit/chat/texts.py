@@ -12,6 +12,7 @@ TAGS = {"zh": "zh-CN", "en": "en-US"}  # what Chainlit calls them
 class Texts:
     """The sentences in one language; the words in braces are filled in."""
 
+    title: str
     empty: str
     verdict: str
     failure: str
@@ -44,7 +45,6 @@ class Texts:
     counts: str
     columns: tuple[str, str, str, str]
     unreadable: str
-    download: str
     setting_language: str
     setting_backend: str
     setting_max_length: str
@@ -56,6 +56,7 @@ class Texts:
 
 TEXTS = {
     "zh": Texts(
+        title="影评分类",
         empty="请输入一段影评以进行分类",
         verdict="该文本被分类为: {label}",
         failure="错误信息: {error}",
@@ -88,7 +89,6 @@ TEXTS = {
         counts="各类数量",
         columns=("行", "结果", "概率", "影评"),
         unreadable="无法读取",
-        download="下载 CSV",
         setting_language="语言 / Language",
         setting_backend="后端",
         setting_max_length="最多读取的词元数",
@@ -98,6 +98,7 @@ TEXTS = {
         settings_saved="设置已保存。",
     ),
     "en": Texts(
+        title="Film reviews",
         empty="Enter a film review to classify",
         verdict="This text is classified as: {label}",
         failure="Error: {error}",
@@ -130,7 +131,6 @@ TEXTS = {
         counts="Counts",
         columns=("Row", "Verdict", "Score", "Review"),
         unreadable="unreadable",
-        download="Download CSV",
         setting_language="Language / 语言",
         setting_backend="Backend",
         setting_max_length="Tokens read of a review, at most",

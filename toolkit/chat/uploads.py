@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.bundle import LABELS
 from toolkit.chat.settings import UPLOAD_SUFFIXES
 from toolkit.chat.texts import Texts
 from toolkit.errors import ToolkitError
@@ -79,9 +80,9 @@ def classify_rows(rows: Sequence[Row], predictor: Predictor, policy: AbstentionP
 
 
 def count_verdicts(rows: Sequence[ClassifiedRow]) -> dict[str, int]:
-    """Rows of each verdict, in the order of `COUNTED`, those that occur."""
+    """Rows of each verdict, in the order of `COUNTED`: both labels, and what else occurs."""
     counts = Counter(row.verdict for row in rows)
-    return {verdict: counts[verdict] for verdict in COUNTED if counts[verdict]}
+    return {verdict: counts[verdict] for verdict in COUNTED if counts[verdict] or verdict in LABELS}
 
 
 def to_csv(rows: Sequence[ClassifiedRow]) -> bytes:
