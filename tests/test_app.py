@@ -1,9 +1,15 @@
+import asyncio
+import threading
+from types import SimpleNamespace
+
 import pytest
 
 pytest.importorskip("chainlit", reason="the extra 'app' is not installed")
 
 from toolkit import app
+from toolkit.chat.models import Model
 from toolkit.chat.server import models, server_settings
+from toolkit.chat.settings import UserSettings
 
 
 @pytest.fixture
@@ -46,3 +52,66 @@ def test_the_model_is_loaded_once_and_reads_as_documented(start, tiny_bundle):
     (first, tokenizer), (second, _) = app.get_model_and_tokenizer(), app.get_model_and_tokenizer()
     assert first._sessions is second._sessions
     assert tokenizer.max_length == 120
+
+
+class Part:
+    """What is sent to the page, kept instead."""
+
+    sent: list = []  # noqa: RUF012 - emptied by the fixture
+
+    def __init__(self, **fields):
+        self.__dict__.update(fields)
+
+    async def send(self):
+        self.sent.append(self)
+
+    update = send
+
+
+@pytest.fixture
+def conversation(monkeypatch, fake_predictor):
+    """The handlers without a page, on a model that answers once `fake_predictor.released` is set."""
+    fake_predictor.released = threading.Event()
+    logits = fake_predictor.logits
+
+    def slow(encodings):
+        assert fake_predictor.released.wait(20), "the model held up whoever should have released it"
+        return logits(encodings)
+
+    fake_predictor.logits = slow
+    model = Model(fake_predictor, 64, "hash")
+    monkeypatch.setattr(app, "models", lambda: SimpleNamespace(load=lambda backend: model))
+    monkeypatch.setattr(app, "_user_settings", lambda: UserSettings("zh", "onnx", 64, 0.5))
+    monkeypatch.setattr(app, "_remember", lambda identifier, answer: None)
+    for name in ("Message", "CustomElement", "Action", "File"):
+        monkeypatch.setattr(app.chainlit, name, Part)
+    Part.sent.clear()
+    return fake_predictor
+
+
+@pytest.mark.parametrize("kind", ["review", "file"])
+def test_a_slow_model_holds_nobody_up(conversation, tmp_path, kind):
+    path = tmp_path / "reviews.txt"
+    path.write_text("A quiet film.\n" * 20)
+    files = [SimpleNamespace(path=str(path), name="reviews.txt")] if kind == "file" else []
+    message = SimpleNamespace(content="" if files else "A quiet film. A loud film.", elements=files)
+
+    async def answer_and_release():
+        task = asyncio.create_task(app.on_message(message))
+        await asyncio.sleep(0)  # the answer begins
+        conversation.released.set()  # which nobody would do if the model ran here
+        await task
+
+    asyncio.run(answer_and_release())
+    contents = [part.content for part in Part.sent if hasattr(part, "content")]
+    assert contents[-1].startswith({"review": "该文本被分类为: ", "file": "reviews.txt：共 20 条影评。"}[kind])
+
+
+def test_a_failure_in_a_conversation_is_shown_and_logged(conversation, caplog):
+    def fail(encodings):
+        raise RuntimeError("the model is ill")
+
+    conversation.logits = fail
+    asyncio.run(app.on_message(SimpleNamespace(content="A quiet film.", elements=[])))
+    assert Part.sent[-1].content == "错误信息: the model is ill"
+    assert "a message could not be answered" in caplog.text

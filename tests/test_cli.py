@@ -20,9 +20,10 @@ HEAVY = (
     "sklearn",
     "optimum",
     "peft",
+    "chainlit",
 )
 COMMANDS = ((), ("dataset",), ("dataset", "import"), ("dataset", "check"), ("train",), ("export",), ("predict",),
-            ("filter",), ("evaluate",))  # fmt: skip
+            ("filter",), ("evaluate",), ("chat",))  # fmt: skip
 
 
 @pytest.fixture
@@ -59,6 +60,7 @@ def test_the_fixed_option_names_are_there():
         "export": "--adapter --output --proof --quantize",
         "predict": "--backend --onnx-model --adapter --max-length --json",
         "filter": "--backend --onnx-model --adapter --max-length",
+        "chat": "--host --port --language --uncertain-below --state --backend --onnx-model --adapter --max-length",
         "evaluate": "--backend --onnx-model --adapter --max-length --dataset --split --file --json",
     }
     for command, names in options.items():

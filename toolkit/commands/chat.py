@@ -87,7 +87,7 @@ def _check_model(settings: Any) -> None:  # noqa: ANN401
 
 def _check_port(host: str, port: int) -> None:
     try:
-        with socket.create_server((host, port)):
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             return
     except OSError as error:
         raise ToolkitError(f"cannot listen on {host}, port {port} ({error}); choose another with --port") from error

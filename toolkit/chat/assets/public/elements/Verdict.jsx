@@ -26,6 +26,7 @@ export default function Verdict() {
               <span
                 className={each.kind ? `toolkit-segment toolkit-${each.kind}` : ""}
                 style={{ "--shade": each.shade || 0 }}
+                role="group"
                 title={each.title}
                 aria-label={each.title ? `${each.text} (${each.title})` : undefined}
               >
