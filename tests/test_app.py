@@ -71,11 +71,12 @@ class Part:
 @pytest.fixture
 def conversation(monkeypatch, fake_predictor):
     """The handlers without a page, on a model that answers once `fake_predictor.released` is set."""
-    fake_predictor.released = threading.Event()
+    fake_predictor.asked, fake_predictor.released = threading.Event(), threading.Event()
     logits = fake_predictor.logits
 
     def slow(encodings):
-        assert fake_predictor.released.wait(20), "the model held up whoever should have released it"
+        fake_predictor.asked.set()
+        assert fake_predictor.released.wait(5), "the model held up whoever should have released it"
         return logits(encodings)
 
     fake_predictor.logits = slow
@@ -98,8 +99,9 @@ def test_a_slow_model_holds_nobody_up(conversation, tmp_path, kind):
 
     async def answer_and_release():
         task = asyncio.create_task(app.on_message(message))
-        await asyncio.sleep(0)  # the answer begins
-        conversation.released.set()  # which nobody would do if the model ran here
+        while not conversation.asked.is_set():
+            await asyncio.sleep(0.001)
+        conversation.released.set()  # too late if the model ran here: it would have given up
         await task
 
     asyncio.run(answer_and_release())
