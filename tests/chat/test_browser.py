@@ -107,16 +107,12 @@ class Tab:
         self.page.locator("input[type=file]").first.set_input_files(path)
 
     def overflow(self) -> list[str]:
-        """Elements that reach beyond the window's right edge without a scrolling box of their own."""
+        """What reaches beyond the window's edges, be it cut off or scrolled to; a wide table has its own box."""
         return self.page.evaluate(
-            """() => {
-              const wide = document.documentElement.clientWidth
-              const scrolls = (node) => node && (/auto|scroll|hidden/.test(getComputedStyle(node).overflowX) || scrolls(node.parentElement))
-              return [...document.querySelectorAll("#root *")]
-                .filter((node) => node.getBoundingClientRect().right > wide + 1 && !scrolls(node.parentElement))
-                .map((node) => `${node.tagName}.${node.className}`)
-                .concat(document.documentElement.scrollWidth > wide ? ["the page itself"] : [])
-            }"""
+            """() => [...document.querySelectorAll("#root *")].filter((node) => {
+              const { left, right, width } = node.getBoundingClientRect()
+              return width && !node.closest(".toolkit-scroll table") && (left < -1 || right > document.documentElement.clientWidth + 1)
+            }).map((node) => `${node.tagName}.${node.className}`)"""
         )
 
     def picture(self, name: str) -> None:
