@@ -84,6 +84,9 @@ def conversation(monkeypatch, fake_predictor):
     monkeypatch.setattr(app, "models", lambda: SimpleNamespace(load=lambda backend: model))
     monkeypatch.setattr(app, "_user_settings", lambda: UserSettings("zh", "onnx", 64, 0.5))
     monkeypatch.setattr(app, "_remember", lambda identifier, answer: None)
+    monkeypatch.setattr(app, "is_connected", lambda session: fake_predictor.connected)
+    monkeypatch.setattr(app.chainlit, "context", SimpleNamespace(session=None))
+    fake_predictor.connected = True
     for name in ("Message", "CustomElement", "Action", "File"):
         monkeypatch.setattr(app.chainlit, name, Part)
     Part.sent.clear()
@@ -117,3 +120,14 @@ def test_a_failure_in_a_conversation_is_shown_and_logged(conversation, caplog):
     asyncio.run(app.on_message(SimpleNamespace(content="A quiet film.", elements=[])))
     assert Part.sent[-1].content == "错误信息: the model is ill"
     assert "a message could not be answered" in caplog.text
+
+
+def test_a_file_is_given_up_when_its_user_has_left(conversation, tmp_path, monkeypatch):
+    path = tmp_path / "reviews.txt"
+    path.write_text("A quiet film.\n" * 200)
+    monkeypatch.setattr(app, "ABSENCE_SECONDS", 0.0)
+    conversation.connected = False
+    conversation.released.set()
+    files = [SimpleNamespace(path=str(path), name="reviews.txt")]
+    asyncio.run(app.on_message(SimpleNamespace(content="", elements=files)))
+    assert [part.content for part in Part.sent] == ["reviews.txt：已分类 0 / 200"]

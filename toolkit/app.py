@@ -13,7 +13,7 @@ from toolkit.chat.explanation import explain
 from toolkit.chat.guard import language_cookie
 from toolkit.chat.models import Model
 from toolkit.chat.panels import file_panel, verdict_panel, why_panel
-from toolkit.chat.server import models, serve, server_settings
+from toolkit.chat.server import is_connected, models, serve, server_settings
 from toolkit.chat.settings import LONGEST_TEXT, UserSettings
 from toolkit.chat.state import CORRECTIONS
 from toolkit.chat.texts import TEXTS, choose_language, starters
@@ -30,6 +30,7 @@ with needs_extra("app", "the chat app"):
 
 KEPT_ANSWERS = 100  # of one conversation that can still be corrected
 PROGRESS_SECONDS = 0.5
+ABSENCE_SECONDS = 15.0  # after which nobody waits for a file any more; a lost connection is back sooner
 _logger = logging.getLogger(__name__)
 
 
@@ -168,9 +169,12 @@ async def _answer_file(path: Path, name: str, model: Model, settings: UserSettin
     batches = classify_rows(rows, model.reading(settings.max_length), AbstentionPolicy(settings.uncertain_below))
     clock = asyncio.get_running_loop().time
     classified: list[ClassifiedRow] = []
-    told = clock()
+    told = seen = clock()
     while batch := await asyncio.to_thread(next, batches, None):
         classified += batch
+        seen = clock() if is_connected(chainlit.context.session) else seen
+        if clock() - seen > ABSENCE_SECONDS:
+            return
         if clock() - told >= PROGRESS_SECONDS:
             told = clock()
             message.content = texts.progress.format(name=name, done=len(classified), total=len(rows))

@@ -81,6 +81,8 @@ class Tab:
 
     def say(self, text: str) -> None:
         self.page.fill("#chat-input", text)
+        if text.strip():
+            self.page.wait_for_selector("#chat-submit:not([disabled])")  # the page has taken the text in
         self.page.press("#chat-input", "Enter")
 
     def ask(self, text: str) -> str:

@@ -54,6 +54,13 @@ def health() -> tuple[int, dict[str, Any]]:
     return 200, {"status": "ok", "backend": predictor.backend, "device": predictor.device, "model": model.model_hash}
 
 
+def is_connected(session: Any) -> bool:  # noqa: ANN401
+    """Whether the page of a Chainlit session is still there."""
+    from chainlit.server import sio
+
+    return bool(sio.manager.is_connected(session.socket_id, "/"))
+
+
 async def authenticate(user: str, password: str) -> Any:  # noqa: ANN401
     """Let in whoever knows the password; the name is only a name."""
     expected = server_settings().password or ""
