@@ -121,6 +121,7 @@ class Tab:
         if os.environ.get("TOOLKIT_SCREENSHOTS"):
             folder = ROOT / "docs" / "images"
             folder.mkdir(parents=True, exist_ok=True)
+            self.page.mouse.move(0, 0)
             self.page.wait_for_timeout(800)  # fades and scrolls come to rest
             self.page.screenshot(path=folder / f"{name}.png")
 
@@ -178,7 +179,7 @@ def test_typed_reviews_get_their_verdict_in_the_browsers_language(open_tab, read
         answer = tab.ask(review)
         assert answer.startswith(SENTENCE[language] + prediction.label.display(language))
         expected = [100 * probability for probability in prediction.probabilities.values()]
-        assert tab.percents() == pytest.approx(expected, abs=0.051)
+        assert tab.percents() == pytest.approx(expected, abs=0.101)
     assert tab.page.locator("[data-testid=why] [aria-label]").count() == 8
     assert tab.errors == []
     if language == "en":
@@ -390,8 +391,6 @@ def test_thumbs_are_saved_and_can_be_imported(open_tab, server, reader, tmp_path
 def test_it_is_legible_and_overflows_nowhere(open_tab, tmp_path, dark, size, name):
     tab = open_tab(dark=dark, size=size)
     assert tab.overflow() == []
-    if size is PHONE:
-        tab.picture(f"{name}-welcome")
     tab.ask(starters("zh")[2][1])
     assert tab.overflow() == []
     assert tab.page.evaluate(CONTRAST) == []
@@ -405,7 +404,8 @@ def test_it_is_legible_and_overflows_nowhere(open_tab, tmp_path, dark, size, nam
         tab.page.locator("[data-testid=reviews]").wait_for()
         assert tab.overflow() == []
         assert tab.page.evaluate(CONTRAST) == []
-        tab.picture(f"{name}-file")
+        if dark:
+            tab.picture("phone-dark-file")
 
 
 # Texts of our panels whose contrast with what lies behind them is under 4.5 (WCAG 2.2, 1.4.3), as "ratio text".

@@ -1,3 +1,6 @@
+// Rounding must not turn nearly certain into certain.
+const shown = (percent) => (percent > 99.9 ? ">99.9%" : percent < 0.1 ? "<0.1%" : `${percent.toFixed(1)}%`)
+
 export default function Verdict() {
   const { classes, tokens, truncated, why } = props
   return (
@@ -6,11 +9,11 @@ export default function Verdict() {
         {classes.map((each) => (
           <span key={each.kind} className={`toolkit-name toolkit-${each.kind}`}>
             {each.kind === "positive" ? "+ " : "− "}
-            {each.name} <b>{each.percent.toFixed(1)}%</b>
+            {each.name} <b>{shown(each.percent)}</b>
           </span>
         ))}
       </div>
-      <div className="toolkit-bar" role="img" aria-label={classes.map((each) => `${each.name} ${each.percent.toFixed(1)}%`).join(", ")}>
+      <div className="toolkit-bar" role="img" aria-label={classes.map((each) => `${each.name} ${shown(each.percent)}`).join(", ")}>
         {classes.map((each) => (
           <div key={each.kind} className={`toolkit-fill toolkit-${each.kind}`} style={{ width: `${each.percent}%` }} />
         ))}
