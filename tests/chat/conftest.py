@@ -106,7 +106,7 @@ def start_server(tmp_path_factory, bundle):
             )
         server = Server(f"http://127.0.0.1:{port}", port, folder / "state", folder / "home", process, log)
         servers.append(server)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 180
         while wait and not is_ready(server):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, f"the server does not answer\n{log.read_text()}"

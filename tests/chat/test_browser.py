@@ -52,7 +52,7 @@ def chromium():
 class Tab:
     """One page of the app, and what somebody does on it."""
 
-    def __init__(self, browser, server, language="zh-CN", dark=False, size=DESKTOP, context=None) -> None:
+    def __init__(self, browser, server, language="zh-CN", dark=False, size=DESKTOP, context=None, opened=True) -> None:
         self.context = context or browser.new_context(
             locale=language, viewport=size, color_scheme="dark" if dark else "light", accept_downloads=True
         )
@@ -65,8 +65,9 @@ class Tab:
         self.page.on("request", lambda request: self._request(request.url))
         self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.set_default_timeout(60_000)
-        self.open()
+        self.page.set_default_timeout(180_000)
+        if opened:
+            self.open()
 
     def _request(self, url: str) -> None:
         if urlsplit(url).scheme not in ("data", "blob") and urlsplit(url).netloc != f"127.0.0.1:{self.server.port}":
@@ -382,6 +383,23 @@ def test_thumbs_are_saved_and_can_be_imported(open_tab, server, reader, tmp_path
     (tmp_path / "corrections.jsonl").write_text("\n".join([*lines, *more]), encoding="utf-8")
     info = import_dataset(str(tmp_path / "corrections.jsonl"), tmp_path / "data", ImportOptions())
     assert sum(sum(counts.values()) for counts in info.counts.values()) >= 40
+
+
+def test_a_password_is_asked_for_in_words(chromium, start_server):
+    server = start_server(TOOLKIT_CHAT_PASSWORD="open sesame")
+    tab = Tab(chromium, server, opened=False)
+    tab.page.goto(server.url)
+    tab.page.get_by_text("请输入密码").wait_for()
+    for password in ("guess", "open sesame"):
+        tab.page.fill("#email", "reader")
+        tab.page.fill("#password", password)
+        with tab.page.expect_response("**/login") as answer:
+            tab.page.press("#password", "Enter")
+        assert answer.value.status == (200 if password == "open sesame" else 401)
+    tab.ready()
+    assert tab.ask("A quiet film. A loud film.").startswith(SENTENCE["zh"])
+    assert tab.outside == []
+    tab.context.close()
 
 
 @pytest.mark.parametrize(

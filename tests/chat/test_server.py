@@ -23,6 +23,9 @@ from toolkit.prediction import load_predictor
 pytest.importorskip("chainlit", reason="the extra 'app' is not installed")
 
 
+PATIENCE = 180  # seconds for what takes one; machines are busy at times
+
+
 def checkout_files() -> set:
     """Path and time of every file of the project, compiled and ignored ones apart."""
     folders = ("toolkit", "dataset", "export", "onnx_model", "lora_model")
@@ -45,11 +48,19 @@ class Visitor:
         self.client.on("new_message", self._message)
         self.client.on("update_message", self._message)
         self.client.on("element", self._element)
-        self.client.on("chat_settings", self.panels.append)
+        self.toasts: asyncio.Queue = asyncio.Queue()
+        self.client.on("chat_settings", self._panel)
+        self.client.on("toast", self._toast)
 
     async def _message(self, message):
         if message["type"] == "assistant_message":
             await self.answers.put(message["output"])
+
+    async def _panel(self, panel):
+        self.panels.append(panel)
+
+    async def _toast(self, toast):
+        await self.toasts.put(toast["message"])
 
     async def _element(self, element):
         self.elements[element["id"]] = element
@@ -79,11 +90,11 @@ class Visitor:
 
     async def ask(self, text: str) -> str:
         await self.say(text)
-        return await asyncio.wait_for(self.answers.get(), 60)
+        return await asyncio.wait_for(self.answers.get(), PATIENCE)
 
     async def why(self, count: int = 1) -> list[dict]:
         """The verdict panels, once `count` of them are explained."""
-        for _ in range(600):
+        for _ in range(10 * PATIENCE):
             panels = [element["props"] for element in self.elements.values() if element["name"] == "Verdict"]
             explained = [panel for panel in panels if panel["why"]["segments"]]
             if len(explained) >= count:
@@ -231,7 +242,7 @@ def test_nobody_waits_for_a_long_file(server, tmp_path):
                 "createdAt": "",
             }
             await busy.client.emit("client_message", {"message": message, "fileReferences": [{"id": stored["id"]}]})
-            assert "0 / 2,000" in await asyncio.wait_for(busy.answers.get(), 60)
+            assert "0 / 2,000" in await asyncio.wait_for(busy.answers.get(), PATIENCE)
             assert (await other.ask("A quiet film.")).startswith("该文本被分类为: ")
             while not busy.answers.empty():
                 assert "共 2,000 条" not in busy.answers.get_nowait()
@@ -264,6 +275,26 @@ def test_forged_settings_and_corrections_are_harmless(server):
             assert len(list(server.state.glob("corrections.jsonl"))) == before
 
     asyncio.run(visit())
+
+
+def test_the_backend_can_be_changed_where_both_are_there(start_server, tiny_adapter):
+    server = start_server(TOOLKIT_ADAPTER=str(tiny_adapter), TOOLKIT_CHAT_BACKEND="onnx")
+
+    async def visit():
+        async with Visitor(server.url) as visitor:
+            await visitor.ask("A quiet film. A loud film.")
+            await visitor.why()
+            backends = next(each for each in visitor.panels[0] if each["id"] == "backend")["items"]
+            assert [each["value"] for each in backends] == ["onnx", "torch"]
+            await visitor.client.emit("chat_settings_change", {"backend": "torch", "max_length": 20})
+            assert await asyncio.wait_for(visitor.toasts.get(), PATIENCE) == "设置已保存。"
+            await visitor.ask("A quiet film. A loud film.")
+            return [panel["tokens"] for panel in await visitor.why(2)]
+
+    first, last = asyncio.run(visit())
+    assert first.endswith("onnx · CPU")
+    assert "torch · " in last
+    assert last.startswith("读取 ")
 
 
 def test_a_password_is_asked_for_where_one_is_set(start_server):

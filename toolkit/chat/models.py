@@ -50,7 +50,7 @@ class Models:
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._models: dict[str, Model] = {}
-        self._lock = Lock()
+        self._locks = {backend: Lock() for backend in _WEIGHTS}  # loading one keeps nobody from the other
 
     @property
     def loaded(self) -> Model | None:
@@ -76,7 +76,7 @@ class Models:
             MissingExtraError: its packages are not installed.
         """
         choice = self._choose(backend) if backend else self.default
-        with self._lock:
+        with self._locks[choice.backend]:
             if choice.backend not in self._models:
                 self._models[choice.backend] = _load(choice, self._settings.base_model)
             return self._models[choice.backend]
