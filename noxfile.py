@@ -64,10 +64,7 @@ def models() -> tuple[Path, Path]:
 def app(session: nox.Session) -> None:
     """Open the chat app on localhost, port 8000; its state goes under build/app/."""
     install(session, "app")
-    state = Path("build/app")
-    state.mkdir(parents=True, exist_ok=True)
-    environment = {"TOOLKIT_ONNX_MODEL": str(models()[1]), "CHAINLIT_APP_ROOT": str(state)}
-    session.run("chainlit", "run", "toolkit/app.py", "--host", "127.0.0.1", *session.posargs, env=environment)
+    session.run("toolkit", "chat", "--onnx-model", str(models()[1]), "--state", "build/app", *session.posargs)
 
 
 @nox.session

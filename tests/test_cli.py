@@ -26,9 +26,10 @@ HEAVY = (
     "sklearn",
     "optimum",
     "peft",
+    "chainlit",
 )
 COMMANDS = ((), ("dataset",), ("dataset", "import"), ("dataset", "check"), ("train",), ("export",), ("predict",),
-            ("filter",), ("evaluate",), ("doctor",))  # fmt: skip
+            ("filter",), ("evaluate",), ("doctor",), ("chat",))  # fmt: skip
 
 
 @pytest.fixture
@@ -67,6 +68,7 @@ def test_the_fixed_option_names_are_there():
         "filter": "--backend --onnx-model --adapter --max-length -0 --jsonl --field --csv --column --format --prefix --keep "
         "--invert --count --min-score --uncertain-below --summary --strict --on-error --lang",
         "evaluate": "--backend --onnx-model --adapter --max-length --dataset --split --file --json --lang",
+        "chat": "--host --port --language --uncertain-below --state --backend --onnx-model --adapter --max-length",
     }
     for command, names in options.items():
         known = {name for option in cli.get_command(None, command).params for name in option.opts}

@@ -1,43 +1,272 @@
-"""The Chainlit app: a message is a review, the answer its verdict. Run it with `chainlit run toolkit/app.py`."""
+"""The chat app: a message is a review, the answer its verdict and why. `toolkit chat` or `chainlit run toolkit/app.py`."""
 
 import asyncio
 import logging
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
-from toolkit.errors import needs_extra
-from toolkit.prediction import Predictor, load_predictor
+from toolkit.chat.corrections import Correction, save_correction
+from toolkit.chat.explanation import explain
+from toolkit.chat.guard import language_cookie
+from toolkit.chat.models import Model
+from toolkit.chat.panels import file_panel, verdict_panel, why_panel
+from toolkit.chat.server import is_connected, models, serve, server_settings
+from toolkit.chat.settings import LONGEST_TEXT, UserSettings
+from toolkit.chat.state import CORRECTIONS
+from toolkit.chat.texts import TEXTS, choose_language, starters
+from toolkit.chat.uploads import ClassifiedRow, classify_rows, read_upload, to_csv
+from toolkit.errors import ToolkitError, needs_extra
+from toolkit.labels import Label
+from toolkit.prediction import AbstentionPolicy, Prediction, Predictor
+from toolkit.prediction.abstention import UNCERTAIN, display
 from toolkit.text import ReviewTokenizer, normalise
 
 with needs_extra("app", "the chat app"):
     import chainlit
+    from chainlit.config import config
 
-EMPTY_INPUT = "请输入一段影评以进行分类"
-VERDICT = "该文本被分类为: {label}"
-FAILURE = "错误信息: {error}"
+KEPT_ANSWERS = 100  # of one conversation that can still be corrected
+PROGRESS_SECONDS = 0.5
+ABSENCE_SECONDS = 15.0  # after which nobody waits for a file any more; a lost connection is back sooner
 _logger = logging.getLogger(__name__)
 
 
-@cache
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What has to be known of an answer when its 👍 or 👎 is pressed."""
+
+    text: str
+    prediction: Prediction
+    verdict: str
+    model_hash: str
+    actions: tuple[Any, ...]
+
+
 def get_model_and_tokenizer() -> tuple[Predictor, ReviewTokenizer]:
-    """The predictor and its tokenizer, loaded once a server; the places are `load_predictor`'s."""
-    predictor = load_predictor()
+    """The predictor and its tokenizer, loaded once a server, reading as many tokens as the server was told."""
+    predictor = models().load().reading(server_settings().max_length)
     return predictor, predictor.tokenizer
 
 
 def classify_review(text: str) -> str:
     """The sentence that answers a review: what to do, the verdict, or what went wrong, which is logged too."""
+    texts = TEXTS["zh"]
     if not normalise(text):
-        return EMPTY_INPUT
+        return texts.empty
     try:
         predictor, _ = get_model_and_tokenizer()
-        return VERDICT.format(label=predictor.predict(text).label.display("zh"))
+        return texts.verdict.format(label=predictor.predict(text).label.display("zh"))
     except Exception as error:
         _logger.exception("a review could not be classified")
-        return FAILURE.format(error=error)
+        return texts.failure.format(error=error)
 
 
-@chainlit.on_message  # type: ignore[untyped-decorator]  # chainlit ships no types
-async def on_message(message: chainlit.Message) -> None:
-    """Answer a message; the model runs in a thread, so that nobody else waits for it."""
-    answer = await asyncio.to_thread(classify_review, message.content)
-    await chainlit.Message(content=answer).send()
+# The conversation. Chainlit ships no types, hence the comments.
+
+
+@chainlit.set_starters  # type: ignore[untyped-decorator]
+async def offer_starters(user: object, tag: str | None) -> list[Any]:
+    """Example reviews on the empty page."""
+    language = choose_language(tag)  # the guard has settled it
+    return [chainlit.Starter(label=label, message=review) for label, review in starters(language)]
+
+
+@chainlit.on_chat_start  # type: ignore[untyped-decorator]
+async def on_chat_start() -> None:
+    """Show the settings panel."""
+    await _send_panel(_user_settings())
+
+
+@chainlit.on_settings_update  # type: ignore[untyped-decorator]
+async def on_settings_update(panel: Mapping[str, Any]) -> None:
+    """Take what the user chose; a backend that cannot be loaded is not taken."""
+    before = _user_settings()
+    try:
+        backend = panel.get("backend")
+        backends = models().backends()
+        model = await asyncio.to_thread(models().load, backend if backend in backends else before.backend)
+        settings = before.changed_by(panel, backends, model.positions)
+    except Exception as error:
+        _logger.exception("the settings could not be changed")
+        await chainlit.Message(content=TEXTS[before.language].failure.format(error=error)).send()
+        await _send_panel(before)
+        return
+    chainlit.user_session.set("settings", settings)
+    if settings.language != before.language:
+        await chainlit.send_window_message({"toolkitLanguage": settings.language})
+        await _send_panel(settings)
+    await chainlit.context.emitter.send_toast(TEXTS[settings.language].settings_saved, "success")
+
+
+@chainlit.on_message  # type: ignore[untyped-decorator]
+async def on_message(message: Any) -> None:  # noqa: ANN401
+    """Answer a message: each uploaded file, then the text; models run in threads, so that nobody else waits."""
+    settings = _user_settings()
+    texts = TEXTS[settings.language]
+    files = [element for element in message.elements if element.path]
+    try:
+        model = await asyncio.to_thread(models().load, settings.backend)
+        for file in files:
+            await _answer_file(Path(file.path), file.name, model, settings)
+        if len(message.content) > LONGEST_TEXT:
+            sentence = texts.too_long.format(found=len(message.content), limit=LONGEST_TEXT)
+            await chainlit.Message(content=sentence).send()
+        elif normalise(message.content):
+            await _answer_review(message.content, model, settings)
+        elif not files:
+            await chainlit.Message(content=texts.empty).send()
+    except Exception as error:
+        _logger.exception("a message could not be answered")
+        await chainlit.Message(content=texts.failure.format(error=error)).send()
+
+
+@chainlit.action_callback("correct")  # type: ignore[untyped-decorator]
+async def on_correction(action: Any) -> None:  # noqa: ANN401
+    """Save what a user says of an answer, once."""
+    texts = TEXTS[_user_settings().language]
+    answer = _answers().pop(str(action.payload.get("answer")), None)
+    corrected = action.payload.get("label")
+    if answer is None or corrected not in [label.text for label in Label]:
+        await chainlit.context.emitter.send_toast(texts.gone, "warning")
+        return
+    correction = Correction(answer.text, answer.verdict, corrected, answer.prediction.score, answer.model_hash)
+    await asyncio.to_thread(save_correction, server_settings().state / CORRECTIONS, correction)
+    for each in answer.actions:
+        await each.remove()
+    await chainlit.context.emitter.send_toast(texts.thanks, "success")
+
+
+async def _answer_review(text: str, model: Model, settings: UserSettings) -> None:
+    """The verdict as soon as it is there, and then why."""
+    texts = TEXTS[settings.language]
+    predictor = model.reading(settings.max_length)
+    prediction = await asyncio.to_thread(predictor.predict, text)
+    verdict = AbstentionPolicy(settings.uncertain_below).verdict(prediction)
+    panel = chainlit.CustomElement(name="Verdict", props=verdict_panel(prediction, predictor, texts))
+    identifier = uuid4().hex
+    actions = _correction_actions(identifier, prediction, verdict, settings.language)
+    _remember(identifier, Answer(text, prediction, verdict, model.model_hash, tuple(actions)))
+    sentence = texts.verdict.format(label=display(verdict, settings.language))
+    await chainlit.Message(content=sentence, elements=[panel], actions=actions).send()
+    explanation = await asyncio.to_thread(explain, predictor, text)
+    panel.props = {**panel.props, "why": why_panel(explanation, texts)}
+    await panel.update()
+
+
+async def _answer_file(path: Path, name: str, model: Model, settings: UserSettings) -> None:
+    """Counts, first rows and a CSV, with progress on the way."""
+    texts = TEXTS[settings.language]
+    try:
+        rows = await asyncio.to_thread(read_upload, path, name, texts)
+    except ToolkitError as refused:
+        await chainlit.Message(content=str(refused)).send()
+        return
+    message = chainlit.Message(content=texts.progress.format(name=name, done=0, total=len(rows)))
+    await message.send()
+    batches = classify_rows(rows, model.reading(settings.max_length), AbstentionPolicy(settings.uncertain_below))
+    clock = asyncio.get_running_loop().time
+    classified: list[ClassifiedRow] = []
+    told = seen = clock()
+    while batch := await asyncio.to_thread(next, batches, None):
+        classified += batch
+        seen = clock() if is_connected(chainlit.context.session) else seen
+        if clock() - seen > ABSENCE_SECONDS:
+            return
+        if clock() - told >= PROGRESS_SECONDS:
+            told = clock()
+            message.content = texts.progress.format(name=name, done=len(classified), total=len(rows))
+            await message.update()
+    content = await asyncio.to_thread(to_csv, classified)
+    panel = chainlit.CustomElement(name="Reviews", props=file_panel(classified, settings.language, texts))
+    download = chainlit.File(name=f"{Path(name).stem}-predictions.csv", content=content, mime="text/csv")
+    message.content = texts.summary.format(name=name, total=len(rows))
+    message.elements = [panel, download]
+    await message.update()
+
+
+def _user_settings() -> UserSettings:
+    """What this user chose, or what the server and the browser say."""
+    chosen: UserSettings | None = chainlit.user_session.get("settings")
+    if chosen:
+        return chosen
+    environ = chainlit.context.session.environ
+    server = server_settings()
+    language = choose_language(
+        environ.get("HTTP_ACCEPT_LANGUAGE"), language_cookie(environ.get("HTTP_COOKIE")), server.language
+    )
+    return UserSettings(language, models().default.backend, server.max_length, server.uncertain_below)
+
+
+async def _send_panel(settings: UserSettings) -> None:
+    texts = TEXTS[settings.language]
+    model = models().loaded
+    positions = model.positions if model else max(settings.max_length, 512)
+    names = {"中文": "zh", "English": "en"}
+    inputs = [
+        chainlit.input_widget.Select(
+            id="language", label=texts.setting_language, items=names, initial_value=settings.language
+        ),
+        chainlit.input_widget.Select(
+            id="backend",
+            label=texts.setting_backend,
+            items={name: name for name in models().backends()},
+            initial_value=settings.backend,
+        ),
+        chainlit.input_widget.Slider(
+            id="max_length",
+            label=texts.setting_max_length,
+            description=texts.setting_max_length_help,
+            initial=min(settings.max_length, positions),
+            min=min(16, positions),
+            max=positions,
+            step=1,
+        ),
+        chainlit.input_widget.Slider(
+            id="uncertain_below",
+            label=texts.setting_threshold,
+            description=texts.setting_threshold_help,
+            initial=settings.uncertain_below,
+            min=0.5,
+            max=1,
+            step=0.01,
+        ),
+    ]
+    await chainlit.ChatSettings(inputs).send()
+
+
+def _correction_actions(identifier: str, prediction: Prediction, verdict: str, language: str) -> list[Any]:
+    """👍 and 👎, or both labels where the verdict was neither."""
+    texts = TEXTS[language]
+    icons = {True: "thumbs-up", False: "thumbs-down"}
+    actions = []
+    for label in (prediction.label, Label(1 - prediction.label)):
+        right = label is prediction.label
+        words = texts.right if right else texts.wrong
+        if verdict == UNCERTAIN:
+            words = texts.rather.format(label=label.display(language))
+        payload = {"answer": identifier, "label": label.text}
+        icon = None if verdict == UNCERTAIN else icons[right]
+        actions.append(chainlit.Action(name="correct", payload=payload, label=words, icon=icon))
+    return actions
+
+
+def _answers() -> dict[str, Answer]:
+    answers: dict[str, Answer] | None = chainlit.user_session.get("answers")
+    if answers is None:
+        answers = {}
+        chainlit.user_session.set("answers", answers)
+    return answers
+
+
+def _remember(identifier: str, answer: Answer) -> None:
+    answers = _answers()
+    answers[identifier] = answer
+    while len(answers) > KEPT_ANSWERS:
+        del answers[next(iter(answers))]
+
+
+if config.run.module_name:  # Chainlit is serving this file; nobody merely imports it
+    serve()

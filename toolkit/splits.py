@@ -19,7 +19,7 @@ from toolkit.text import ReviewTokenizer, normalise
 SPLITS = ("train", "validation", "test")
 FORMATS = (".csv", ".jsonl", ".parquet")
 TEXT_COLUMNS = ("text", "review", "content", "sentence")
-LABEL_COLUMNS = ("label", "sentiment", "labels", "polarity")
+LABEL_COLUMNS = ("label", "sentiment", "labels", "polarity", "corrected")  # the last is the chat app's
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 _Row = tuple[str, Mapping[str, Any] | str]
@@ -277,3 +277,8 @@ def _parquet_rows(path: Path) -> Iterator[_Row]:
 
 
 _READERS = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
+
+
+def read_rows(path: Path, suffix: str) -> Iterator[_Row]:
+    """The rows of a file as they come, in the format that `suffix` names; nothing is asked of their columns."""
+    return _READERS[suffix](path)

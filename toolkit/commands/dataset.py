@@ -29,7 +29,9 @@ def dataset() -> None:
 @click.option("--limit", type=int, help="Keep a balanced sample of so many reviews in all.")
 @click.option("--seed", type=int, default=42, show_default=True, help="Of the shuffle and the sample.")
 @click.option("--text-column", help="Name of the text's column, where it is not text, review, content or sentence.")
-@click.option("--label-column", help="Name of the label's column, where it is not label, sentiment or polarity.")
+@click.option(
+    "--label-column", help="Name of the label's column, where it is not label, sentiment, polarity or corrected."
+)
 def import_command(source: str, output: Path, **options: Any) -> None:  # noqa: ANN401 - ImportOptions' fields
     """Split SOURCE into train, validation and test, without duplicates or leaks.
 

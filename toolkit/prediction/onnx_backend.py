@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class OnnxPredictor(Predictor):
         self.workers = workers or available_cores()
         self.chunk_size = 32 * self.workers  # the wait for a chunk's last review costs under 1/32 of its time
         self._sessions: dict[int, Any] = {}  # by their number of threads
+        self._opening = Lock()
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="onnx")
 
     @classmethod
@@ -73,12 +75,13 @@ class OnnxPredictor(Predictor):
         return np.concatenate(list(self._pool.map(run, encodings)))
 
     def _session(self, threads: int) -> Any:  # noqa: ANN401 - onnxruntime ships no types
-        if threads not in self._sessions:
-            session = _open_session(self._graph, threads)
-            if _status(self._graph) != self._graph_status:
-                raise BundleError(f"{self._graph} was replaced since it was verified; load the predictor again")
-            self._sessions[threads] = session
-        return self._sessions[threads]
+        with self._opening:  # callers in many threads open each session once
+            if threads not in self._sessions:
+                session = _open_session(self._graph, threads)
+                if _status(self._graph) != self._graph_status:
+                    raise BundleError(f"{self._graph} was replaced since it was verified; load the predictor again")
+                self._sessions[threads] = session
+            return self._sessions[threads]
 
 
 def _status(path: Path) -> tuple[int, int, int, int]:

@@ -1,0 +1,136 @@
+"""A chat server in a process of its own, as a user would start it, with the network watched."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+SHIPPED = ROOT / "onnx_model"
+# Imported by the server's Python before anything else: every attempt to leave the machine fails and is written down.
+NO_NETWORK = """
+import os, socket
+def refuse(self, address, connect):
+    if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        with open(os.environ["OUTSIDE_CALLS"], "a") as stream:
+            stream.write(f"{address}\\n")
+        raise OSError("the network is blocked")
+    return connect(self, address)
+for name in ("connect", "connect_ex"):
+    setattr(socket.socket, name, lambda self, address, connect=getattr(socket.socket, name): refuse(self, address, connect))
+lookup = socket.getaddrinfo
+def getaddrinfo(host, *arguments, **named):
+    if host not in (None, "", "127.0.0.1", "::1", "localhost", b"127.0.0.1"):
+        with open(os.environ["OUTSIDE_CALLS"], "a") as stream:
+            stream.write(f"lookup of {host}\\n")
+        raise OSError("the network is blocked")
+    return lookup(host, *arguments, **named)
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+@dataclass
+class Server:
+    """A running server: where it is, and the folders it was given."""
+
+    url: str
+    port: int
+    state: Path
+    home: Path
+    process: subprocess.Popen
+    log: Path
+
+    def get(self, path: str = "/", **headers):
+        return self.request(urllib.request.Request(f"{self.url}{path}", headers=headers))
+
+    def request(self, request):
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status, dict(response.headers), response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, dict(error.headers), error.read().decode()
+
+    def health(self):
+        status, _, body = self.get("/health")
+        return status, json.loads(body)
+
+    def outside_calls(self) -> str:
+        calls = self.home / "outside"
+        return calls.read_text() if calls.exists() else ""
+
+
+@pytest.fixture(scope="session")
+def bundle(request) -> Path:
+    """The shipped model where there is one, else the tiny one, which knows nothing of films."""
+    return SHIPPED if (SHIPPED / "model.onnx").is_file() else request.getfixturevalue("tiny_bundle")
+
+
+@pytest.fixture(scope="session")
+def start_server(tmp_path_factory, bundle):
+    """Start servers; they are ended with the test run."""
+    pytest.importorskip("chainlit", reason="the extra 'app' is not installed")
+    servers = []
+
+    def start(command=("-m", "toolkit", "chat"), wait=True, **environment) -> Server:
+        folder = tmp_path_factory.mktemp("chat")
+        for name in ("home", "state", "site"):
+            (folder / name).mkdir()
+        (folder / "site" / "sitecustomize.py").write_text(NO_NETWORK)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        log = folder / "log"
+        variables = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("CHAINLIT", "TOOLKIT"))},
+            "HOME": str(folder / "home"),
+            "OUTSIDE_CALLS": str(folder / "home" / "outside"),
+            "PYTHONPATH": os.pathsep.join([str(folder / "site"), str(ROOT), os.environ.get("PYTHONPATH", "")]),
+            "TOOLKIT_STATE": str(folder / "state"),
+            "TOOLKIT_ONNX_MODEL": str(bundle),
+            **environment,
+        }
+        arguments = [sys.executable, *command, "--host", "127.0.0.1", "--port", str(port)]
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                arguments, env=variables, cwd=folder / "home", stdout=stream, stderr=subprocess.STDOUT
+            )
+        server = Server(f"http://127.0.0.1:{port}", port, folder / "state", folder / "home", process, log)
+        servers.append(server)
+        deadline = time.monotonic() + 180
+        while wait and not is_ready(server):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, f"the server does not answer\n{log.read_text()}"
+            time.sleep(0.1)
+        return server
+
+    yield start
+    for server in servers:
+        server.process.send_signal(signal.SIGTERM)
+    for server in servers:
+        try:
+            server.process.wait(10)
+        except subprocess.TimeoutExpired:
+            server.process.kill()
+
+
+@pytest.fixture(scope="session")
+def server(start_server) -> Server:
+    """The server most tests share."""
+    return start_server()
+
+
+def is_ready(server: Server) -> bool:
+    try:
+        return server.health()[0] == 200
+    except OSError:
+        return False

@@ -1,0 +1,320 @@
+"""The rooms of the chat app one by one, without Chainlit."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from toolkit.bundle import Kind, Manifest
+from toolkit.chat.corrections import Correction, save_correction
+from toolkit.chat.explanation import MAX_SEGMENTS, explain
+from toolkit.chat.models import Models
+from toolkit.chat.panels import file_panel, why_panel
+from toolkit.chat.settings import ServerSettings, UserSettings, default_state
+from toolkit.chat.state import prepare
+from toolkit.chat.texts import TEXTS, choose_language, starters
+from toolkit.chat.uploads import MAX_ROWS, classify_rows, count_verdicts, read_upload, to_csv
+from toolkit.cli import cli
+from toolkit.errors import ToolkitError
+from toolkit.labels import Label
+from toolkit.prediction import AbstentionPolicy, Prediction, Predictor
+from toolkit.text import ReviewTokenizer
+
+
+class WordPredictor(Predictor):
+    """Each "good" is worth one point of log-odds towards positive, each "bad" one towards negative."""
+
+    backend, device, chunk_size = "fake", "nowhere", 64
+
+    def logits(self, encodings):
+        import numpy as np
+
+        good, bad = (self.tokenizer.encode([word])[0].input_ids[1:-1] for word in ("good", "bad"))
+        assert len(good) == len(bad) == 1
+        self.calls = getattr(self, "calls", 0) + 1
+        rows = [
+            [0, (encoding.input_ids == good[0]).sum() - (encoding.input_ids == bad[0]).sum()] for encoding in encodings
+        ]
+        return np.array(rows, np.float32)
+
+
+@pytest.fixture
+def words(tiny_tokenizer) -> WordPredictor:
+    return WordPredictor(Manifest(Kind.ONNX, "fake", 64), ReviewTokenizer(tiny_tokenizer, 64))
+
+
+# Languages and settings.
+
+
+@pytest.mark.parametrize(
+    ("tag", "chosen", "default", "language"),
+    [
+        ("zh-CN,zh;q=0.9", None, None, "zh"),
+        ("en-GB,en;q=0.9", None, None, "en"),
+        ("fr-FR", None, None, "zh"),
+        (None, None, None, "zh"),
+        ("zh-CN", "en", None, "en"),
+        ("en-US", "klingon", None, "en"),
+        ("en-US", None, "zh", "zh"),
+    ],
+)
+def test_the_language_is_the_users_the_servers_or_the_browsers(tag, chosen, default, language):
+    assert choose_language(tag, chosen, default) == language
+
+
+def test_starters_are_the_same_reviews_in_both_languages():
+    chinese, english = starters("zh"), starters("en")
+    assert [review for _, review in chinese] == [review for _, review in english]
+    assert not {label for label, _ in chinese} & {label for label, _ in english}
+
+
+def test_server_settings_come_from_the_environment(tmp_path):
+    settings = ServerSettings.from_environment(
+        {
+            "TOOLKIT_STATE": str(tmp_path),
+            "TOOLKIT_CHAT_PASSWORD": " secret ",
+            "TOOLKIT_CHAT_ORIGINS": "https://a.example/,https://b.example:8443",
+            "TOOLKIT_CHAT_LANGUAGE": "en",
+            "TOOLKIT_CHAT_MAX_LENGTH": "256",
+            "TOOLKIT_CHAT_UNCERTAIN_BELOW": "0.7",
+        }
+    )
+    assert settings == ServerSettings(
+        tmp_path, " secret ", ("https://a.example", "https://b.example:8443"), "en", max_length=256, uncertain_below=0.7
+    )
+    assert ServerSettings.from_environment({"TOOLKIT_STATE": str(tmp_path)}) == ServerSettings(tmp_path)
+    assert ServerSettings(tmp_path).max_length == 120
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TOOLKIT_CHAT_LANGUAGE", "fr"),
+        ("TOOLKIT_CHAT_BACKEND", "jax"),
+        ("TOOLKIT_CHAT_ORIGINS", "*"),
+        ("TOOLKIT_CHAT_MAX_LENGTH", "2"),
+        ("TOOLKIT_CHAT_MAX_LENGTH", "many"),
+        ("TOOLKIT_CHAT_UNCERTAIN_BELOW", "0.4"),
+    ],
+)
+def test_a_wrong_variable_is_named(tmp_path, name, value):
+    with pytest.raises(ToolkitError, match=f"{name} is {value!r}, expected".replace("*", r"\*")):
+        ServerSettings.from_environment({"TOOLKIT_STATE": str(tmp_path), name: value})
+
+
+def test_the_default_state_is_the_users_or_a_temporary_folder(tmp_path):
+    assert default_state({"XDG_STATE_HOME": str(tmp_path)}) == str(tmp_path / "distilbert-review-toolkit")
+    (tmp_path / "file").touch()
+    fallback = Path(default_state({"XDG_STATE_HOME": str(tmp_path / "file")}))
+    assert fallback.is_dir()
+    fallback.rmdir()
+
+
+def test_what_a_panel_sends_is_not_trusted():
+    before = UserSettings("zh", "onnx", 120, 0.5)
+    after = before.changed_by(
+        {"language": "en", "backend": "onnx", "max_length": 300, "uncertain_below": 0.8}, ("onnx",), 512
+    )
+    assert after == UserSettings("en", "onnx", 300, 0.8)
+    forged = {"language": "xx", "backend": "torch", "max_length": 10**9, "uncertain_below": "0.9", "else": 1}
+    assert before.changed_by(forged, ("onnx",), 512) == UserSettings("zh", "onnx", 512, 0.5)
+    for odd in (float("nan"), True, None, [], {}):
+        assert before.changed_by({"max_length": odd, "uncertain_below": odd, "language": odd}, ("onnx",), 512) == before
+
+
+# The state folder.
+
+
+def test_the_state_folder_is_all_that_chainlit_needs(tmp_path):
+    pytest.importorskip("chainlit")
+    settings = ServerSettings(tmp_path / "state", origins=("https://a.example",))
+    environment = prepare(settings, 8000)
+    root = Path(environment["CHAINLIT_APP_ROOT"])
+    assert root.parent == settings.state
+    assert Path(environment["TMPDIR"]).is_relative_to(root)
+    configuration = (root / ".chainlit" / "config.toml").read_text()
+    assert 'allow_origins = ["https://a.example"]' in configuration
+    chinese = json.loads((root / ".chainlit" / "translations" / "zh-CN.json").read_text())
+    assert chinese["chat"]["input"]["placeholder"] == "请输入一段影评以进行分类"
+    assert chinese["chat"]["input"]["actions"]["send"]  # Chainlit's own stay
+    assert (root / "public" / "elements" / "Verdict.jsx").is_file()
+    (root / "public" / "toolkit.css").write_text("old")
+    prepare(settings, 8000)
+    assert "toolkit-bar" in (root / "public" / "toolkit.css").read_text()
+    assert Path(prepare(settings, 9000)["CHAINLIT_APP_ROOT"]) != root
+
+
+def test_a_state_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ToolkitError, match="TOOLKIT_STATE"):
+        prepare(ServerSettings(tmp_path / "file" / "state"), 8000)
+
+
+# Models.
+
+
+def test_one_model_serves_every_length(tiny_bundle, tmp_path):
+    models = Models(ServerSettings(tmp_path, onnx_model=str(tiny_bundle)))
+    assert models.loaded is None
+    model = models.load()
+    assert models.loaded is model is models.load("onnx")
+    text = "A quiet film. " * 300
+    short, longer = (model.reading(length).predict(text) for length in (20, 10**6))
+    assert (short.tokens_read, longer.tokens_read) == (20, model.positions)
+    assert model.predictor.tokenizer.max_length == model.predictor.manifest.max_length
+    assert model.reading(20)._sessions is model.predictor._sessions
+    assert len(model.model_hash) == 64
+
+
+def test_backends_that_exist_are_offered(tiny_bundle, tiny_adapter, tmp_path):
+    nowhere = str(tmp_path / "nowhere")
+    both = Models(ServerSettings(tmp_path, backend="onnx", onnx_model=str(tiny_bundle), adapter=str(tiny_adapter)))
+    assert both.backends() == ("onnx", "torch")
+    text = "A quiet film, and a bad one."
+    assert abs(both.load("torch").predictor.predict(text).score - both.load().predictor.predict(text).score) < 1e-4
+    assert Models(ServerSettings(tmp_path, onnx_model=str(tiny_bundle), adapter=nowhere)).backends() == ("onnx",)
+
+
+def test_a_missing_model_is_asked_for_again(tmp_path, tiny_bundle):
+    models = Models(ServerSettings(tmp_path, onnx_model=str(tmp_path / "onnx_model")))
+    with pytest.raises(ToolkitError, match="找不到"):
+        models.load()
+    (tmp_path / "onnx_model").symlink_to(tiny_bundle)
+    assert models.load().predictor.backend == "onnx"
+
+
+# Why.
+
+
+def test_each_sentence_is_credited_with_what_it_adds(words):
+    explanation = explain(words, "This is good. That is bad, bad. It is what it is! Good good good.")
+    assert [segment.text for segment in explanation.segments] == [
+        "This is good.",
+        "That is bad, bad.",
+        "It is what it is!",
+        "Good good good.",
+    ]
+    assert [round(segment.push, 5) for segment in explanation.segments] == [1, -2, 0, 3]
+    assert explanation.unread_words == 0
+    assert words.calls == 1  # one batch
+
+
+def test_unread_text_plays_no_part(words):
+    explanation = explain(words, "This is good. " + "It is. " * 40 + "Bad. " * 50)
+    shown = " ".join(segment.text for segment in explanation.segments)
+    assert words.tokenizer.encode([shown])[0].tokens <= 64
+    assert "Bad" not in shown
+    assert len(shown.split()) + explanation.unread_words == 3 + 80 + 50
+    assert explanation.segments[0].push > 0
+    assert all(abs(segment.push) < 1e-9 for segment in explanation.segments[1:])
+
+
+def test_a_long_review_costs_a_bounded_number_of_readings(words):
+    explanation = explain(words, "Good! " * 25)
+    assert len(explanation.segments) == MAX_SEGMENTS
+    assert sum(segment.text.count("Good!") for segment in explanation.segments) == 25
+    assert {segment.text.count("Good!") for segment in explanation.segments} == {1, 2}
+
+
+def test_a_lone_sentence_has_nothing_to_be_compared_with(words):
+    explanation = explain(words, "Mr. Good is <b>bad</b>")
+    assert [(segment.text, segment.push) for segment in explanation.segments] == [("Mr. Good is <b>bad</b>", None)]
+    panel = why_panel(explanation, TEXTS["en"])
+    assert panel["note"] == TEXTS["en"].why_lone
+    assert panel["segments"] == [{"text": "Mr. Good is <b>bad</b>"}]
+
+
+def test_shading_has_a_sign_and_words_beside_the_colour(words):
+    panel = why_panel(explain(words, "Good good. Bad."), TEXTS["en"])
+    first, second = panel["segments"]
+    assert (first["push"], first["kind"], first["shade"]) == ("+2.00", "positive", 1.0)
+    assert (second["push"], second["kind"], second["shade"]) == ("−1.00", "negative", 0.5)
+    assert second["title"] == "−1.00: pushes to negative"
+
+
+# Uploads.
+
+
+def upload(tmp_path, name: str, content: bytes):
+    path = tmp_path / "stored"
+    path.write_bytes(content)
+    return read_upload(path, name, TEXTS["en"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", "\ufeffGood film.\r\n\r\nBad film.\n"),
+        ("a.CSV", '\ufefftitle,Review\nx,Good film.\ny,"Bad film."\n'),
+        ("a.jsonl", '{"text": "Good film."}\n{"text": "Bad film.", "id": 3}\n'),
+    ],
+)
+def test_files_are_read_by_their_names_ending(tmp_path, name, content):
+    rows = upload(tmp_path, name, content.encode())
+    assert [(row.text, row.problem) for row in rows] == [("Good film.", None), ("Bad film.", None)]
+
+
+def test_a_row_that_cannot_be_read_stops_nothing(tmp_path, words):
+    rows = upload(tmp_path, "a.csv", b"text\nGood.\n<br />\n\xff\xfe\na,b\nBad.\n")
+    assert [row.problem is None for row in rows] == [True, False, False, False, True]
+    classified = [row for batch in classify_rows(rows, words, AbstentionPolicy()) for row in batch]
+    assert [row.verdict for row in classified] == ["positive", *["unreadable"] * 3, "negative"]
+    assert count_verdicts(classified) == {"negative": 1, "positive": 1, "unreadable": 3}
+    table = list(csv.DictReader(io.StringIO(to_csv(classified).decode("utf-8-sig"))))
+    assert [row["verdict"] for row in table] == ["positive", "", "", "", "negative"]
+    assert table[1]["problem"] == "empty review"
+    assert table[0]["tokens"] == "4"
+    assert float(table[4]["positive_probability"]) < 0.5 < float(table[4]["score"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.exe", b"x", "only .txt, .csv and .jsonl"),
+        ("a.csv", b"title,stars\nx,3\n", "expected a column called text / review / content / sentence, found: title"),
+        ("a.txt", b"\n \n", "no review"),
+        ("a.txt", b"x\n" * (MAX_ROWS + 1), "over 50,000 rows"),
+    ],
+)
+def test_a_file_that_cannot_be_used_gets_a_sentence(tmp_path, name, content, message):
+    with pytest.raises(ToolkitError, match=message):
+        upload(tmp_path, name, content)
+
+
+def test_large_files_leave_room_for_others(words, tmp_path):
+    rows = upload(tmp_path, "a.txt", b"Good.\n" * 100)
+    batches = classify_rows(rows, words, AbstentionPolicy())
+    assert len(next(batches)) <= 8
+    assert words.calls == 1
+
+
+def test_a_file_preview_is_bounded(words, tmp_path):
+    rows = upload(tmp_path, "a.txt", (b"Good " * 100 + b"\n") * 30)
+    panel = file_panel(
+        [row for batch in classify_rows(rows, words, AbstentionPolicy()) for row in batch], "zh", TEXTS["zh"]
+    )
+    assert len(panel["rows"]) == 20
+    assert max(len(row["text"]) for row in panel["rows"]) < 200
+    assert panel["note"] == "前 20 条，共 30 条；完整结果见 CSV。"
+    assert [(bar["name"], bar["count"]) for bar in panel["counts"]["bars"]] == [("负面评论", 0), ("正面评论", 30)]
+
+
+# Corrections.
+
+
+def test_dataset_import_takes_corrections(tmp_path):
+    path = tmp_path / "corrections.jsonl"
+    prediction = Prediction(Label.POSITIVE, 0.75, {Label.NEGATIVE: 0.25, Label.POSITIVE: 0.75}, 5, 5)
+    for number in range(40):
+        corrected = ("negative", "positive")[number % 2]
+        save_correction(
+            path, Correction(f"film number {number} 电影\n\ud800", "positive", corrected, prediction.score, "ab")
+        )
+    first = json.loads(path.read_text().splitlines()[0])
+    assert list(first) == ["text", "predicted", "corrected", "score", "model_hash"]
+    result = CliRunner().invoke(cli, ["dataset", "import", str(path), "--output", str(tmp_path / "data")])
+    assert result.exit_code == 0, result.output
+    assert "14 negative, 14 positive" in result.output

@@ -1,0 +1,144 @@
+"""What the server is told by its environment, and what a user may choose in the settings panel."""
+
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from toolkit.chat.texts import LANGUAGES
+from toolkit.errors import ToolkitError
+from toolkit.prediction.selection import BACKENDS
+
+DOCUMENTED_MAX_LENGTH = 120  # tokens, as in the documents; the panel goes up to what the model has positions for
+LONGEST_TEXT = 200_000  # characters of one message: some 35,000 words
+LARGEST_UPLOAD = 20  # MB of one file
+UPLOAD_SUFFIXES = (".txt", ".csv", ".jsonl")
+STATE_NAME = "distilbert-review-toolkit"
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """How the server was started; each attribute has an environment variable, named in `from_environment`.
+
+    Attributes:
+        state: the only folder that is written to.
+        password: asked of everybody; None lets everybody in.
+        origins: pages on other hosts that may talk to the server, as `https://host[:port]`.
+        language: of the answers, `zh` or `en`; None leaves it to the browser.
+        backend: `auto`, `onnx` or `torch`.
+        onnx_model: see `load_predictor`, like the next two.
+        adapter: see there.
+        base_model: see there.
+        max_length: tokens read of a review until the user chooses.
+        uncertain_below: see `AbstentionPolicy`, until the user chooses.
+    """
+
+    state: Path
+    password: str | None = None
+    origins: tuple[str, ...] = ()
+    language: str | None = None
+    backend: str = "auto"
+    onnx_model: str | None = None
+    adapter: str | None = None
+    base_model: str | None = None
+    max_length: int = DOCUMENTED_MAX_LENGTH
+    uncertain_below: float = 0.5
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read the variables; an unset or empty one leaves the default.
+
+        Raises:
+            ToolkitError: a variable holds what it cannot.
+        """
+
+        def read(name: str) -> str | None:
+            return environment.get(name, "").strip() or None
+
+        settings = cls(
+            state=Path(read("TOOLKIT_STATE") or default_state(environment)).absolute(),
+            password=environment.get("TOOLKIT_CHAT_PASSWORD") or None,
+            origins=tuple(origin.rstrip("/") for origin in (read("TOOLKIT_CHAT_ORIGINS") or "").split(",") if origin),
+            language=read("TOOLKIT_CHAT_LANGUAGE"),
+            backend=read("TOOLKIT_CHAT_BACKEND") or "auto",
+            onnx_model=read("TOOLKIT_ONNX_MODEL"),
+            adapter=read("TOOLKIT_ADAPTER"),
+            base_model=read("TOOLKIT_BASE_MODEL"),
+            max_length=int(_number(read("TOOLKIT_CHAT_MAX_LENGTH"), "TOOLKIT_CHAT_MAX_LENGTH", cls.max_length, 3)),
+            uncertain_below=_number(
+                read("TOOLKIT_CHAT_UNCERTAIN_BELOW"), "TOOLKIT_CHAT_UNCERTAIN_BELOW", cls.uncertain_below, 0.5, 1
+            ),
+        )
+        for name, value, allowed in (
+            ("TOOLKIT_CHAT_LANGUAGE", settings.language, (None, *LANGUAGES)),
+            ("TOOLKIT_CHAT_BACKEND", settings.backend, BACKENDS),
+        ):
+            if value not in allowed:
+                raise ToolkitError(f"{name} is {value!r}, expected {' or '.join(filter(None, allowed))}")
+        if "*" in settings.origins:
+            raise ToolkitError("TOOLKIT_CHAT_ORIGINS is '*', expected origins such as https://reviews.example.org")
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class UserSettings:
+    """What one user chose in the panel.
+
+    Attributes:
+        language: `zh` or `en`.
+        backend: `onnx` or `torch`.
+        max_length: tokens read of a review.
+        uncertain_below: see `AbstentionPolicy`.
+    """
+
+    language: str
+    backend: str
+    max_length: int
+    uncertain_below: float
+
+    def changed_by(self, panel: Mapping[str, Any], backends: tuple[str, ...], positions: int) -> "UserSettings":
+        """These settings with what the panel sent, which anybody can forge: what cannot be is left as it was.
+
+        Args:
+            panel: values by the attributes' names.
+            backends: those that can be chosen.
+            positions: tokens the model can read at most.
+        """
+        language, backend = panel.get("language"), panel.get("backend")
+        return replace(
+            self,
+            language=language if language in LANGUAGES else self.language,
+            backend=backend if backend in backends else self.backend,
+            max_length=int(_within(panel.get("max_length"), 3, positions, self.max_length)),
+            uncertain_below=float(_within(panel.get("uncertain_below"), 0.5, 1, self.uncertain_below)),
+        )
+
+
+def default_state(environment: Mapping[str, str] = os.environ) -> str:
+    """The user's folder for state, or a temporary one where that cannot be written."""
+    base = environment.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
+    folder = Path(base) / STATE_NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return tempfile.mkdtemp(prefix=f"{STATE_NAME}-")
+    return str(folder) if os.access(folder, os.W_OK) else tempfile.mkdtemp(prefix=f"{STATE_NAME}-")
+
+
+def _number(value: str | None, name: str, default: float, low: float, high: float = math.inf) -> float:
+    try:
+        number = default if value is None else float(value)
+    except ValueError:
+        number = math.nan
+    if not low <= number <= high:
+        raise ToolkitError(f"{name} is {value!r}, expected a number from {low} to {high}".removesuffix(" to inf"))
+    return number
+
+
+def _within(value: object, low: float, high: float, otherwise: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        return otherwise
+    return min(max(value, low), high)

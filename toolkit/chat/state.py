@@ -1,0 +1,90 @@
+"""The state folder: the app's own configuration and pages, what Chainlit keeps while it runs, and the corrections."""
+
+import importlib.util
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from toolkit.chat.settings import ServerSettings
+from toolkit.chat.texts import CHAINLIT_TEXTS
+from toolkit.errors import MissingExtraError, ToolkitError
+
+ASSETS = Path(__file__).parent / "assets"
+PREPARED = "TOOLKIT_CHAT_PREPARED"  # names the folder that was made ready for the process that reads it
+CONFIGURATION = "config.toml"
+CORRECTIONS = "corrections.jsonl"
+
+
+def prepare(settings: ServerSettings, port: int) -> dict[str, str]:
+    """Make the folder in which Chainlit will run, one a port, so that two servers do not clear each other's uploads.
+
+    Returns:
+        The environment that has to be set before Chainlit is imported.
+
+    Raises:
+        ToolkitError: the state folder cannot be written.
+        MissingExtraError: Chainlit is not installed.
+    """
+    root = settings.state / f"server-{port}"
+    temporary = root / "tmp"
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary.mkdir(exist_ok=True)
+        _copy_pages(root)
+        _write_configuration(root, settings)
+    except OSError as error:
+        raise ToolkitError(
+            f"the state folder {settings.state} cannot be written ({error}); name another in TOOLKIT_STATE"
+        ) from error
+    return {
+        "CHAINLIT_APP_ROOT": str(root),
+        "TMPDIR": str(temporary),
+        "TOOLKIT_STATE": str(settings.state),
+        PREPARED: str(root),
+    }
+
+
+def is_prepared(root: str) -> bool:
+    """Whether `prepare` made `root` for this process."""
+    return os.environ.get(PREPARED) == root
+
+
+def _copy_pages(root: Path) -> None:
+    """Contents only: the modes of a read-only checkout would make the state folder read-only."""
+    for source in ASSETS.rglob("*"):
+        target = root / source.relative_to(ASSETS)
+        if source.is_file() and source.name != CONFIGURATION:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+
+
+def _write_configuration(root: Path, settings: ServerSettings) -> None:
+    folder = root / ".chainlit"
+    (folder / "translations").mkdir(parents=True, exist_ok=True)
+    configuration = (ASSETS / CONFIGURATION).read_text(encoding="utf-8")
+    origins = f"allow_origins = {json.dumps(settings.origins)}"
+    (folder / CONFIGURATION).write_text(configuration.replace("allow_origins = []", origins), encoding="utf-8")
+    for tag, ours in CHAINLIT_TEXTS.items():
+        translation = json.loads((_chainlit_folder() / "translations" / f"{tag}.json").read_text(encoding="utf-8"))
+        merged = json.dumps(_merge(translation, ours), ensure_ascii=False)
+        (folder / "translations" / f"{tag}.json").write_text(merged, encoding="utf-8")
+
+
+def _chainlit_folder() -> Path:
+    """Where Chainlit is installed; importing it would already write into the working folder."""
+    spec = importlib.util.find_spec("chainlit")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtraError(
+            "the chat app needs the package 'chainlit', which is not installed.\n"
+            "In a checkout of the project, run: python -m pip install -c constraints.txt '.[app]'"
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        merged[key] = _merge(merged.get(key, {}), value) if isinstance(value, dict) else value
+    return merged

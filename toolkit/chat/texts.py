@@ -1,0 +1,216 @@
+"""Every sentence the app says, in Chinese, as documented, and in English."""
+
+from dataclasses import dataclass
+from typing import Any
+
+LANGUAGES = ("zh", "en")
+LANGUAGE_COOKIE = "toolkit-language"
+TAGS = {"zh": "zh-CN", "en": "en-US"}  # what Chainlit calls them
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The sentences in one language; the words in braces are filled in."""
+
+    title: str
+    empty: str
+    verdict: str
+    failure: str
+    too_long: str
+    class_names: tuple[str, str]
+    tokens: str
+    truncated: str
+    why: str
+    why_pending: str
+    why_legend: str
+    why_lone: str
+    push: str
+    unread: str
+    right: str
+    wrong: str
+    rather: str
+    thanks: str
+    gone: str
+    upload_type: str
+    upload_size: str
+    upload_length: str
+    no_rows: str
+    too_many_rows: str
+    no_text_column: str
+    bad_utf8: str
+    empty_row: str
+    progress: str
+    summary: str
+    shown: str
+    counts: str
+    columns: tuple[str, str, str, str]
+    unreadable: str
+    setting_language: str
+    setting_backend: str
+    setting_max_length: str
+    setting_max_length_help: str
+    setting_threshold: str
+    setting_threshold_help: str
+    settings_saved: str
+
+
+TEXTS = {
+    "zh": Texts(
+        title="影评分类",
+        empty="请输入一段影评以进行分类",
+        verdict="该文本被分类为: {label}",
+        failure="错误信息: {error}",
+        too_long="这段文字有 {found:,} 个字符，最多 {limit:,} 个；请缩短后再发，或作为文件上传。",
+        class_names=("负面", "正面"),
+        tokens="读取 {read} / {total} 个词元 · {backend} · {device}",
+        truncated="只读取了前 {read} 个词元，可在设置中调高。",
+        why="为什么",
+        why_pending="正在逐句比较……",
+        why_legend="+ 蓝色推向正面，− 橙色推向负面；数字是去掉该句后对数几率的变化。",
+        why_lone="只有一句话，无从比较。",
+        push="{push}：推向{side}",
+        unread="其余 {words:,} 个词未读取",
+        right="判断正确",
+        wrong="判断错误",
+        rather="应为{label}",
+        thanks="已保存，谢谢。",
+        gone="这条回答已不在了，请重新发送影评。",
+        upload_type="只接受 .txt、.csv 或 .jsonl 文件",
+        upload_size="文件超过 {limit} MB",
+        upload_length="上传请求没有说明大小",
+        no_rows="{name}：文件里没有影评。",
+        too_many_rows="{name}：超过 {limit:,} 行；请分成几个文件，或使用命令行 toolkit filter。",
+        no_text_column="{name}：需要名为 {expected} 的列，实际为：{found}",
+        bad_utf8="不是有效的 UTF-8",
+        empty_row="空影评",
+        progress="{name}：已分类 {done:,} / {total:,}",
+        summary="{name}：共 {total:,} 条影评。",
+        shown="前 {shown} 条，共 {total:,} 条；完整结果见 CSV。",
+        counts="各类数量",
+        columns=("行", "结果", "概率", "影评"),
+        unreadable="无法读取",
+        setting_language="语言 / Language",
+        setting_backend="后端",
+        setting_max_length="最多读取的词元数",
+        setting_max_length_help="文档中为 120；读得越多越准，也越慢。",
+        setting_threshold="低于此概率时回答“不确定”",
+        setting_threshold_help="0.5 表示总是给出判断。",
+        settings_saved="设置已保存。",
+    ),
+    "en": Texts(
+        title="Film reviews",
+        empty="Enter a film review to classify",
+        verdict="This text is classified as: {label}",
+        failure="Error: {error}",
+        too_long="This text has {found:,} characters, at most {limit:,} are read; shorten it, or upload it as a file.",
+        class_names=("negative", "positive"),
+        tokens="read {read} of {total} tokens · {backend} · {device}",
+        truncated="Only the first {read} tokens were read; the settings can raise that.",
+        why="Why",
+        why_pending="comparing sentence by sentence …",
+        why_legend="+ blue pushes to positive, − orange to negative; the number is the change in log-odds without the sentence.",
+        why_lone="There is one sentence only, so nothing to compare.",
+        push="{push}: pushes to {side}",
+        unread="{words:,} more words were not read",
+        right="Right",
+        wrong="Wrong",
+        rather="It is {label}",
+        thanks="Saved, thank you.",
+        gone="That answer is no longer here; send the review again.",
+        upload_type="only .txt, .csv and .jsonl files are accepted",
+        upload_size="the file is over {limit} MB",
+        upload_length="the upload does not say its size",
+        no_rows="{name}: there is no review in this file.",
+        too_many_rows="{name}: over {limit:,} rows; split the file, or use toolkit filter on the command line.",
+        no_text_column="{name}: expected a column called {expected}, found: {found}",
+        bad_utf8="not valid UTF-8",
+        empty_row="empty review",
+        progress="{name}: {done:,} of {total:,} classified",
+        summary="{name}: {total:,} reviews.",
+        shown="The first {shown} of {total:,}; the CSV has them all.",
+        counts="Counts",
+        columns=("Row", "Verdict", "Score", "Review"),
+        unreadable="unreadable",
+        setting_language="Language / 语言",
+        setting_backend="Backend",
+        setting_max_length="Tokens read of a review, at most",
+        setting_max_length_help="120 in the documents; more is more accurate, and slower.",
+        setting_threshold='Answer "uncertain" below this probability',
+        setting_threshold_help="0.5 always gives a verdict.",
+        settings_saved="Settings saved.",
+    ),
+}
+
+# (label in Chinese, label in English, review); the model reads English, so the reviews stay as they are
+_STARTERS = (
+    (
+        "安静而温暖的电影",
+        "A quiet, warm film",
+        "A quiet, generous film. The two leads hardly raise their voices, and every scene in the kitchen feels lived in. "
+        "I left the cinema wanting to phone my brother. It is wonderful.",
+    ),
+    (
+        "吵闹的动作片",
+        "A loud action film",
+        "Two hours of explosions and not one line anybody would say aloud. The plot makes no sense, the acting is terrible, "
+        "and the ending is an insult. A complete waste of an evening.",
+    ),
+    (
+        "好坏参半",
+        "Good and bad",
+        "The photography is beautiful and the music stays with you. Unfortunately the script is lazy. Half of the jokes are "
+        "older than the cast. Still, the last ten minutes moved me more than I expected.",
+    ),
+)
+
+# What is said differently from Chainlit's own translations, by its tags and keys.
+CHAINLIT_TEXTS: dict[str, dict[str, Any]] = {
+    TAGS["zh"]: {
+        "chat": {
+            "input": {"placeholder": TEXTS["zh"].empty},
+            "watermark": "模型也会判断错误；它只读过英文影评。",
+            "settings": {"title": "设置", "customize": "只影响当前对话"},
+            "fileUpload": {"errors": {"failed": "无法上传"}},
+        },
+        "auth": {
+            "login": {
+                "title": "请输入密码",
+                "form": {"email": {"label": "姓名（任意）", "required": "请填写姓名", "placeholder": "姓名"}},
+            }
+        },
+    },
+    TAGS["en"]: {
+        "chat": {
+            "input": {"placeholder": TEXTS["en"].empty},
+            "watermark": "The model can be wrong; it has read English reviews only.",
+            "settings": {"title": "Settings", "customize": "For this conversation only"},
+            "fileUpload": {"errors": {"failed": "Not uploaded:"}},
+        },
+        "auth": {
+            "login": {
+                "title": "Enter the password",
+                "form": {"email": {"label": "Name (any)", "required": "Enter a name", "placeholder": "name"}},
+            }
+        },
+    },
+}
+
+
+def choose_language(tag: str | None, chosen: str | None = None, default: str | None = None) -> str:
+    """The language to speak: what the user chose, else what the server was told, else the browser's; Chinese if unsure.
+
+    Args:
+        tag: what the browser prefers, as in `Accept-Language` (`en-GB,en;q=0.9`) or `navigator.language`.
+        chosen: a user's choice; anything but a language of ours is no choice.
+        default: the server's setting.
+    """
+    if chosen in LANGUAGES:
+        return str(chosen)
+    if default:
+        return default
+    return "en" if (tag or "").strip().lower().startswith("en") else "zh"
+
+
+def starters(language: str) -> list[tuple[str, str]]:
+    """Example reviews as (label, review)."""
+    return [(english if language == "en" else chinese, review) for chinese, english, review in _STARTERS]

@@ -1,0 +1,134 @@
+"""An uploaded file of reviews: its rows, their predictions a few at a time, and the CSV that goes back."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.bundle import LABELS
+from toolkit.chat.settings import UPLOAD_SUFFIXES
+from toolkit.chat.texts import Texts
+from toolkit.errors import ToolkitError
+from toolkit.prediction import AbstentionPolicy, Prediction, Predictor
+from toolkit.prediction.abstention import VERDICTS
+from toolkit.splits import TEXT_COLUMNS, read_rows
+from toolkit.text import normalise
+
+MAX_ROWS = 50_000  # half an hour or more on two cores; anything larger belongs on the command line
+BATCH = 8  # reviews before somebody else's message gets its turn
+UNREADABLE = "unreadable"
+COUNTED = (*VERDICTS, UNREADABLE)
+_HEADER = ("row", "text", "verdict", "score", "positive_probability", "tokens", "tokens_read", "problem")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a file.
+
+    Attributes:
+        place: what it is called in the file, as `row 3`.
+        text: the review, empty where there is a problem.
+        problem: why it cannot be classified; None where it can.
+    """
+
+    place: str
+    text: str
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifiedRow:
+    """A row and what became of it: one of `COUNTED`, and the prediction unless it is unreadable."""
+
+    row: Row
+    verdict: str
+    prediction: Prediction | None
+
+
+def read_upload(path: Path, name: str, texts: Texts) -> list[Row]:
+    """Read an uploaded file; its name says the format: a review a line in .txt, a text column in .csv and .jsonl.
+
+    Raises:
+        ToolkitError: a sentence for the user: another type, no text column, no row or too many.
+    """
+    suffix = Path(name).suffix.lower()
+    if suffix not in UPLOAD_SUFFIXES:
+        raise ToolkitError(f"{name}: {texts.upload_type}")
+    rows = []
+    for row in _text_lines(path, texts) if suffix == ".txt" else _text_column(path, suffix, name, texts):
+        rows.append(row)
+        if len(rows) > MAX_ROWS:
+            raise ToolkitError(texts.too_many_rows.format(name=name, limit=MAX_ROWS))
+    if not rows:
+        raise ToolkitError(texts.no_rows.format(name=name))
+    return rows
+
+
+def classify_rows(rows: Sequence[Row], predictor: Predictor, policy: AbstentionPolicy) -> Iterator[list[ClassifiedRow]]:
+    """Classify `BATCH` rows at a time, in order; those with a problem pass through."""
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start : start + BATCH]
+        predictions = predictor.predict_many(row.text for row in batch if row.problem is None)
+        classified = []
+        for row in batch:
+            prediction = next(predictions) if row.problem is None else None
+            verdict = policy.verdict(prediction) if prediction else UNREADABLE
+            classified.append(ClassifiedRow(row, verdict, prediction))
+        yield classified
+
+
+def count_verdicts(rows: Sequence[ClassifiedRow]) -> dict[str, int]:
+    """Rows of each verdict, in the order of `COUNTED`: both labels, and what else occurs."""
+    counts = Counter(row.verdict for row in rows)
+    return {verdict: counts[verdict] for verdict in COUNTED if counts[verdict] or verdict in LABELS}
+
+
+def to_csv(rows: Sequence[ClassifiedRow]) -> bytes:
+    """The rows with their predictions, in UTF-8 with the mark by which spreadsheets know it."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(_HEADER)
+    for each in rows:
+        prediction = each.prediction
+        if prediction is None:
+            writer.writerow((each.row.place, each.row.text, "", "", "", "", "", each.row.problem))
+            continue
+        positive = list(prediction.probabilities.values())[1]
+        numbers = (f"{prediction.score:.6f}", f"{positive:.6f}", prediction.tokens, prediction.tokens_read)
+        writer.writerow((each.row.place, each.row.text, each.verdict, *numbers, ""))
+    return stream.getvalue().encode("utf-8-sig", errors="replace")
+
+
+def _text_lines(path: Path, texts: Texts) -> Iterator[Row]:
+    for number, line in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
+        if not line.strip():
+            continue  # a blank line between reviews is not a review
+        try:
+            yield _row(f"row {number}", line.decode(), texts)
+        except UnicodeDecodeError:
+            yield Row(f"row {number}", "", texts.bad_utf8)
+
+
+def _text_column(path: Path, suffix: str, name: str, texts: Texts) -> Iterator[Row]:
+    column = None
+    for place, row in read_rows(path, suffix):
+        if isinstance(row, str):
+            yield Row(place, "", row)
+            continue
+        if column is None:
+            by_lower_name = {str(key).strip().lower(): key for key in row}
+            column = next((by_lower_name[each] for each in TEXT_COLUMNS if each in by_lower_name), None)
+        if column is None:
+            expected, found = " / ".join(TEXT_COLUMNS), ", ".join(map(str, row))
+            raise ToolkitError(texts.no_text_column.format(name=name, expected=expected, found=found[:200]))
+        yield _row(place, row.get(column), texts)
+
+
+def _row(place: str, text: object, texts: Texts) -> Row:
+    if not isinstance(text, str) or not normalise(text):
+        return Row(place, "", texts.empty_row)
+    if any("\udc80" <= character <= "\udcff" for character in text):  # how the reader spells undecodable bytes
+        return Row(place, "", texts.bad_utf8)
+    return Row(place, text)

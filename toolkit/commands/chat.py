@@ -1,0 +1,93 @@
+"""`toolkit chat`."""
+
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from toolkit.commands.options import PATH, prediction_options
+from toolkit.errors import ToolkitError
+
+_logger = logging.getLogger(__name__)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port to listen on.")
+@click.option(
+    "--language", type=click.Choice(["zh", "en"]), help="Of the app.  [default: the browser's, zh unless English]"
+)
+@click.option(
+    "--uncertain-below", type=click.FloatRange(0.5, 1), help="Probability below which the answer is uncertain."
+)
+@click.option("--state", type=PATH, help="The only folder written to.  [default: $TOOLKIT_STATE or one in your home]")
+@prediction_options
+def chat(host: str, port: int, state: Path | None, **options: Any) -> None:  # noqa: ANN401 - load's arguments
+    """Open the chat app in a browser's reach.
+
+    120 tokens of a review are read unless --max-length or the user says otherwise. A password is asked for where
+    TOOLKIT_CHAT_PASSWORD holds one.
+
+    \b
+    Examples:
+      toolkit chat
+      toolkit chat --port 9000 --onnx-model build/demo/onnx_model
+    """
+    from toolkit.chat.settings import ServerSettings
+    from toolkit.chat.state import prepare
+
+    variables = {
+        "TOOLKIT_STATE": state,
+        "TOOLKIT_CHAT_LANGUAGE": options["language"],
+        "TOOLKIT_CHAT_UNCERTAIN_BELOW": options["uncertain_below"],
+        "TOOLKIT_CHAT_MAX_LENGTH": options["max_length"],
+        "TOOLKIT_CHAT_BACKEND": _backend(**options),
+        "TOOLKIT_ONNX_MODEL": options["onnx_model"],
+        "TOOLKIT_ADAPTER": options["adapter"],
+        "TOOLKIT_BASE_MODEL": options["base_model"],
+    }
+    os.environ.update({name: str(value) for name, value in variables.items() if value is not None})
+    settings = ServerSettings.from_environment()
+    _check_model(settings)
+    _check_port(host, port)
+    os.environ.update(prepare(settings, port))
+    os.environ.update(CHAINLIT_HOST=host, CHAINLIT_PORT=str(port))
+    # Chainlit would log to stdout, and every request of its libraries; what goes wrong is enough.
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+
+    from chainlit.cli import run_chainlit
+
+    _logger.info("http://%s:%d, state in %s; Ctrl-C ends it", host, port, settings.state)
+    run_chainlit(str(Path(__file__).parent.parent / "app.py"))
+
+
+def _backend(backend: str, onnx_model: Path | None, adapter: Path | None, **_: object) -> str:
+    """The backend to serve: of the kind of model that is named, as everywhere, before names become variables."""
+    from toolkit.prediction.selection import choose_backend
+
+    return choose_backend(backend, onnx_model=onnx_model, adapter=adapter).backend
+
+
+def _check_model(settings: Any) -> None:  # noqa: ANN401
+    """Say now, not in the first answer, that there is no model.
+
+    Raises:
+        BundleError: it is missing or damaged.
+    """
+    from toolkit.bundle import Kind, read_manifest
+    from toolkit.prediction.selection import choose_backend
+
+    choice = choose_backend(settings.backend, onnx_model=settings.onnx_model, adapter=settings.adapter)
+    read_manifest(choice.folder, Kind.ONNX if choice.backend == "onnx" else Kind.ADAPTER)
+
+
+def _check_port(host: str, port: int) -> None:
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return
+    except OSError as error:
+        raise ToolkitError(f"cannot listen on {host}, port {port} ({error}); choose another with --port") from error
