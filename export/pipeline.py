@@ -17,7 +17,8 @@ from export.parity import EXACT, QUANTIZED, Gate, Measurement, Parity, compare, 
 from export.quantize import MODES, quantize_to_int8
 from export.report import write_report
 from toolkit.adapter import load_adapter, merge_adapter
-from toolkit.bundle import Kind, package_versions, reading_length
+from toolkit.bundle import Kind, Manifest, package_versions, reading_length
+from toolkit.calibration import fit_temperature
 from toolkit.errors import ExportError
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.prediction.torch_backend import TorchPredictor
@@ -108,6 +109,7 @@ def export_model(
         manifest = replace(
             manifest,
             kind=Kind.ONNX,
+            temperature=_temperature(manifest, chosen, measured, reviews),
             metrics={**manifest.metrics, "export": {stage.stage: _figures(stage) for stage in stages}},
             versions=manifest.versions | package_versions("optimum", "optimum-onnx", "onnx", "onnxruntime", "torch"),
             files={},
@@ -116,7 +118,7 @@ def export_model(
             shutil.copyfile(graphs[chosen], folder / "model.onnx")
             shutil.copyfile(graphs["onnx"].parent / "config.json", folder / "config.json")
             tokenizer.save(folder / "tokenizer.json")
-            write_report(folder, stages, measured, tokens_read, proof, length, quantized=chosen == "int8")
+            write_report(folder, stages, measured, tokens_read, proof, manifest, quantized=chosen == "int8")
     return ExportResult(output, chosen == "int8", tuple(stages), (output / "model.onnx").stat().st_size)
 
 
@@ -160,6 +162,15 @@ def _pass_gates(
         else:
             chosen = "int8" if stage.stage == "int8" else "onnx"
     return chosen
+
+
+def _temperature(
+    manifest: Manifest, chosen: str, measured: Mapping[str, Measurement], reviews: Sequence[Review]
+) -> float:
+    """The adapter's, or for int8, whose logits are others, one of its own where the proof is large enough to fit it."""
+    if chosen != "int8" or len(reviews) < QUANTIZED.reviews:
+        return manifest.temperature
+    return fit_temperature(measured[chosen].logits, np.array([int(review.label) for review in reviews]))
 
 
 def _refusal(

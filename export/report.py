@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.parity import EXACT, QUANTIZED, Measurement, Parity
-from toolkit.bundle import sha256, write_json
+from toolkit.bundle import Manifest, sha256, write_json
 from toolkit.machine import available_cores, processor_name
 from toolkit.plots import blank_figure
 
@@ -40,7 +40,7 @@ def write_report(
     measured: Mapping[str, Measurement],
     tokens_read: Sequence[int],
     proof: Path,
-    max_length: int,
+    manifest: Manifest,
     quantized: bool,
 ) -> None:
     """Write `report.json` and `report.png` into `folder`.
@@ -51,7 +51,7 @@ def write_report(
         measured: each stage's logits on the proof, by stage.
         tokens_read: of each review of the proof.
         proof: the file of reviews.
-        max_length: tokens read of a review.
+        manifest: of the bundle.
         quantized: whether the int8 graph is the one that is published.
     """
     content: dict[str, Any] = {
@@ -59,11 +59,12 @@ def write_report(
             "file": proof.name,  # not its path, which is the machine's
             "sha256": sha256(proof),
             "reviews": len(tokens_read),
-            "max_length": max_length,
+            "max_length": manifest.max_length,
             "tokens_read_quartiles": np.percentile(tokens_read, [0, 25, 50, 75, 100]).tolist(),
         },
         "machine": {"processor": processor_name(), "cores": available_cores()},
         "quantized": quantized,
+        "temperature": manifest.temperature,
         "gates": {"merged": asdict(EXACT), "onnx": asdict(EXACT), "int8": asdict(QUANTIZED)},
         "stages": [_describe(stage) for stage in stages],
     }

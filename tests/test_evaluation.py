@@ -31,3 +31,16 @@ def test_evaluate_counts_what_the_predictor_says(fake_predictor):
     assert metrics["accuracy"] == 0
     assert (metrics["reviews"], metrics["truncated"], metrics["backend"]) == (4, 1, "fake")
     assert metrics["reviews_per_second"] > 0
+
+
+def test_the_scores_are_judged_as_they_are_given(fake_predictor):
+    reviews = [Review(f"film number {index}", Label(index % 2)) for index in range(40)]
+    metrics = evaluate(fake_predictor, reviews)
+    predictions = list(fake_predictor.predict_many(review.text for review in reviews))
+    wrong_by = [
+        each.probabilities[Label.POSITIVE] - review.label for each, review in zip(predictions, reviews, strict=True)
+    ]
+    assert metrics["brier"] == pytest.approx(np.mean(np.square(wrong_by)))
+    assert 0 <= metrics["ece"] <= 1
+    low, high = metrics["accuracy_interval"]
+    assert 0 <= low < metrics["accuracy"] < high <= 1

@@ -44,7 +44,9 @@ def evaluate(folder: Path, split: str, file: Path | None, as_json: bool, lang: s
     if as_json:
         click.echo(json.dumps(metrics))
         return
-    for name in ("accuracy", "precision", "recall", "f1", "roc_auc"):
+    low, high = metrics["accuracy_interval"]
+    click.echo(f"accuracy   {metrics['accuracy']:.4f} (95%: {low:.4f} to {high:.4f})")
+    for name in ("precision", "recall", "f1", "roc_auc", "ece", "brier"):
         click.echo(
             f"{name:<10} {metrics[name]:.4f}" if metrics[name] is not None else f"{name:<10} undefined: one class only"
         )
