@@ -13,7 +13,7 @@ from toolkit.errors import ExportError, needs_extra
 
 MODES = ("none", "int8", "auto")
 # Layers whose products stay in float32, by a piece of their nodes' names; docs/quantization.md has the measurements.
-KEPT_FLOAT = ("ffn/lin2",)
+KEPT_FLOAT = ("layer.0/ffn", "layer.1/ffn", "layer.2/ffn")
 
 
 def quantize_to_int8(source: Path, target: Path, kept_float: tuple[str, ...] = KEPT_FLOAT) -> Path:

@@ -16,7 +16,7 @@ PAGES = (*READMES, "docs/shell.md")
 SMALLER = {
     "toolkit train": " --base-model base --max-steps 5",
     "accelerate launch": " --base-model base --max-steps 4",
-    "toolkit export": " --base-model base --small-proof",
+    "toolkit export": " --base-model base --small-proof --quantize auto",
     "toolkit dataset import": " --limit 60",
     "python benchmarks": " --limit 10 --rounds 1",
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 from toolkit.base_models import MINILM
 from toolkit.bundle import MODEL_CARD, package_versions
 from toolkit.machine import available_cores, processor_name
-from toolkit.training.config import TrainingConfig
+from toolkit.training.config import PRESETS, TrainingConfig, load_config
 from toolkit.training.run import TrainingResult
 
 _TEMPLATE = """\
@@ -37,20 +37,22 @@ score from {brier_before:.4f} to {brier:.4f}.
 
 ## Training
 
-{steps} steps in {minutes:.1f} minutes on {hardware}. These settings differ from the toolkit's defaults:
+{steps} steps in {minutes:.1f} minutes on {hardware}, products computed in {precision}. These settings differ from the toolkit's defaults:
 
 | setting | value |
 |---|---|
 {settings}
 
-The same run again, with these lines in `config.toml` and the same data in `dataset/`:
+The same run again, on the same data in `dataset/`{preset_note}:
+
+```
+{command}
+```
+
+with these lines in `config.toml`:
 
 ```toml
 {toml}
-```
-
-```
-toolkit train --config config.toml
 ```
 
 Made with {versions}.
@@ -98,11 +100,22 @@ def write_model_card(folder: Path, config: TrainingConfig, counts: dict[str, int
         steps=result.steps,
         minutes=result.seconds / 60,
         hardware=_hardware(),
+        precision=result.precision,
+        command="toolkit train --config config.toml",
+        preset_note=_preset_note(config),
         settings="\n".join(f"| `{name}` | `{_toml(value)}` |" for name, value in changed.items()),
         toml="\n".join(f"{name} = {_toml(value)}" for name, value in changed.items()),
         versions=", ".join(f"{package} {version}" for package, version in versions.items()),
     )
     (folder / MODEL_CARD).write_text(card, encoding="utf-8")
+
+
+def _preset_note(config: TrainingConfig) -> str:
+    """The shorter way to the same settings, where there is one."""
+    for preset in PRESETS:
+        if load_config(preset).recipe == config.recipe:
+            return f"; `toolkit train --preset {preset}` is the same"
+    return ""
 
 
 def _row(split: str, count: int, metrics: dict[str, float]) -> str:

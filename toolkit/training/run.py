@@ -23,6 +23,7 @@ class TrainingResult:
         test: the same on the test split.
         temperature: fitted on the validation split.
         steps: optimiser steps taken, over all resumptions.
+        precision: of the matrix products, `bf16` or `fp32`.
         seconds: wall-clock time of the training, over all resumptions, final evaluations apart.
     """
 
@@ -31,6 +32,7 @@ class TrainingResult:
     test: dict[str, float]
     temperature: float
     steps: int
+    precision: str
     seconds: float
 
 

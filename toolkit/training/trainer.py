@@ -85,6 +85,7 @@ def fit(
         _final_metrics(*test, temperature),
         temperature,
         trainer.state.global_step,
+        "bf16" if trainer.args.bf16 else "fp32",
         trainer.clock.seconds,
     )
     _publish(config, base, tokenizer, trainer, splits, result)
