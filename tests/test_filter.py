@@ -50,6 +50,8 @@ def start(bundle, *arguments, **pipes):
         [sys.executable, "-m", "toolkit", "filter", *arguments],
         **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **pipes},
         env={**os.environ, "TOOLKIT_ONNX_MODEL": str(bundle)},
+        # A shell that runs the tests in the background has them ignore Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
