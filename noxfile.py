@@ -69,8 +69,8 @@ def app(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time the backends against each other; arguments after `--` go to benchmarks/backends.py."""
+    """Time the backends against each other; arguments after `--` go to `toolkit bench`."""
     install(session, "train,offline")
     adapter, onnx_model = models()
     arguments = ["--adapter", str(adapter), "--onnx-model", str(onnx_model), *session.posargs]
-    session.run("python", "benchmarks/backends.py", *arguments)
+    session.run("toolkit", "bench", *arguments)

@@ -21,7 +21,7 @@ from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.splits import read_reviews
 from toolkit.text import ReviewTokenizer
 
-KINDS = {"embeddings": r"EmbedLayer", "q, k, v": r"^Attention", "attention out": "out_lin", "ffn lin1": "ffn/lin1",
+KINDS = {"embeddings": r"EmbedLayer|word_embeddings", "q, k, v": r"^Attention", "attention out": "out_lin", "ffn lin1": "ffn/lin1",
          "ffn lin2": "ffn/lin2"}  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def main(adapter: Path, proof: Path, layer_reviews: int, recipe_reviews: int, se
         alone = {"float": fused}
         for kind, group in kinds.items():
             alone[kind] = quantize_nodes(fused, folder / f"{len(alone)}.onnx", group)
-            for number, node in enumerate(group if len(group) > 1 else []):
+            for number, node in enumerate(group if kind != "embeddings" else []):
                 alone[f"{kind} {number}"] = quantize_nodes(fused, folder / f"{len(alone)}.onnx", [node])
         click.echo(
             "| in int8, all else float | mean \\|Δlogit\\| | max | flips | accuracy | MB | speed |\n|---|---|---|---|---|---|---|"

@@ -29,7 +29,7 @@ HEAVY = (
     "chainlit",
 )
 COMMANDS = ((), ("dataset",), ("dataset", "import"), ("dataset", "check"), ("train",), ("export",), ("predict",),
-            ("filter",), ("evaluate",), ("doctor",), ("chat",))  # fmt: skip
+            ("filter",), ("evaluate",), ("doctor",), ("chat",), ("bench",))  # fmt: skip
 
 
 @pytest.fixture

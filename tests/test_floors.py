@@ -10,7 +10,7 @@ FLOORS = (
     ("toolkit.publishing", "toolkit.text", "toolkit.base_models"),
     ("toolkit.splits", "toolkit.data", "toolkit.plots", "toolkit.adapter"),
     ("toolkit.importers", "toolkit.prediction", "toolkit.training", "export"),
-    ("toolkit.evaluation", "toolkit.streaming", "toolkit.doctor"),
+    ("toolkit.evaluation", "toolkit.streaming", "toolkit.doctor", "toolkit.benchmark"),
     ("toolkit.chat",),
     ("toolkit.commands",),
     ("toolkit.cli", "toolkit.app", "toolkit.__main__"),

@@ -18,7 +18,7 @@ SMALLER = {
     "accelerate launch": " --base-model base --max-steps 4",
     "toolkit export": " --base-model base --small-proof --quantize auto",
     "toolkit dataset import": " --limit 60",
-    "python benchmarks": " --limit 10 --rounds 1",
+    "toolkit bench": " --limit 10 --rounds 1",
 }
 
 
@@ -55,7 +55,6 @@ def checkout(tmp_path_factory, tiny_base, tiny_adapter, tiny_bundle, demo_review
     for command, module in modules.items():
         (bin_folder / command).write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
         (bin_folder / command).chmod(0o755)
-    shutil.copytree(ROOT / "benchmarks", folder / "benchmarks")
     return folder
 
 

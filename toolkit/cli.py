@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "evaluate",
     "dataset": "dataset",
     "doctor": "doctor",
+    "bench": "bench",
     "chat": "chat",
 }
 

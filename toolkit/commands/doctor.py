@@ -39,7 +39,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
         *((f"{model['kind']} model", _model(model)) for model in report["models"]),
         ("backend", f"{backend['name']}: {backend['reason']}"),
         ("telemetry", ", ".join(f"{name} {state}" for name, state in report["telemetry"].items())),
-        ("hub", f"{hub['endpoint']}: {'reachable' if hub['reachable'] else 'not reachable, ' + hub['reason']}"),
+        ("hub", f"{hub['endpoint']}: {hub['reason']}"),
         ("answer", answer.get("problem") or
          f"{answer['label']} {answer['score']:.4f} for \"{answer['review']}\", {answer['seconds']:.2f} s with loading"),
     ]  # fmt: skip
