@@ -105,9 +105,19 @@ class Tab:
         bar = self.page.locator("[data-testid=verdict] .toolkit-bar-names").last.inner_text()
         return [float(number) for number in re.findall(r"([\d.]+)%", bar)]
 
-    def attach(self, path, content: bytes) -> None:
+    def attach(self, path, content: bytes, accepted: bool = True) -> None:
+        """Choose a file; once more where the page, still busy with itself, took no notice."""
         path.write_bytes(content)
-        self.page.locator("input[type=file]").first.set_input_files(path)
+        for seconds in (30, 150):
+            self.page.locator("input[type=file]").first.set_input_files(path)
+            if not accepted:
+                return
+            try:
+                self.page.wait_for_selector("#chat-submit:not([disabled])", timeout=1000 * seconds)
+                return
+            except playwright.TimeoutError:
+                found = self.page.locator("#message-composer").inner_text()
+        raise AssertionError(f"the file was not taken: {found!r}\n{self.server.log.read_text()}")
 
     def overflow(self) -> list[str]:
         """What reaches beyond the window's edges, be it cut off or scrolled to; a wide table has its own box."""
@@ -254,7 +264,6 @@ def test_a_file_goes_in_and_a_csv_comes_out(open_tab, reader, tmp_path):
     )
     tab.attach(tmp_path / "reviews.csv", stream.getvalue().encode())
     tab.page.locator("#message-composer").get_by_text("reviews.csv").wait_for()
-    tab.page.wait_for_selector("#chat-submit:not([disabled])")
     tab.page.press("#chat-input", "Enter")
     panel = tab.page.locator("[data-testid=reviews]")
     panel.wait_for()
@@ -289,7 +298,7 @@ def test_a_file_goes_in_and_a_csv_comes_out(open_tab, reader, tmp_path):
 )
 def test_a_file_that_is_refused_gets_a_sentence(open_tab, tmp_path, name, content, sentence):
     tab = open_tab()
-    tab.attach(tmp_path / name, content)
+    tab.attach(tmp_path / name, content, accepted=False)
     tab.page.get_by_text(sentence).wait_for()
     tab.ask("A quiet film.")
 
@@ -309,7 +318,6 @@ def test_a_reload_in_the_middle_of_an_answer(open_tab, server, tmp_path):
     tab = open_tab()
     lines = b"It goes on and on, and nothing happens in it at all.\n" * 20_000
     tab.attach(tmp_path / "long.txt", lines)
-    tab.page.wait_for_selector("#chat-submit:not([disabled])")
     tab.page.press("#chat-input", "Enter")
     tab.page.locator(
         "[data-step-type=assistant_message]", has_text=re.compile(r"已分类 [1-9][\d,]* / 20,000")
