@@ -65,10 +65,11 @@ def _model(kind: Kind, folder: Path) -> dict[str, Any]:
         manifest = read_manifest(folder, kind)
     except (ToolkitError, OSError) as error:
         return {"kind": str(kind), "folder": str(folder), "problem": str(error)}
+    weights = _MODEL_FILES[kind]
     return {
         "kind": str(kind),
         "folder": str(folder.resolve()),
-        "sha256": sha256(folder / _MODEL_FILES[kind]),
+        "sha256": manifest.files[weights]["sha256"] if manifest.files else sha256(folder / weights),
         "verified": bool(manifest.files),  # an adapter made elsewhere says nothing of its files
         "base_model": manifest.base_model,
         "max_length": manifest.max_length,

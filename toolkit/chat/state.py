@@ -9,7 +9,7 @@ from typing import Any
 
 from toolkit.chat.settings import ServerSettings
 from toolkit.chat.texts import CHAINLIT_TEXTS
-from toolkit.errors import MissingExtraError, ToolkitError
+from toolkit.errors import ToolkitError, needs_extra
 
 ASSETS = Path(__file__).parent / "assets"
 PREPARED = "TOOLKIT_CHAT_PREPARED"  # names the folder that was made ready for the process that reads it
@@ -76,10 +76,8 @@ def _chainlit_folder() -> Path:
     """Where Chainlit is installed; importing it would already write into the working folder."""
     spec = importlib.util.find_spec("chainlit")
     if spec is None or not spec.submodule_search_locations:
-        raise MissingExtraError(
-            "the chat app needs the package 'chainlit', which is not installed.\n"
-            "In a checkout of the project, run: python -m pip install -c constraints.txt '.[app]'"
-        )
+        with needs_extra("app", "the chat app"):
+            raise ModuleNotFoundError(name="chainlit")
     return Path(spec.submodule_search_locations[0])
 
 

@@ -56,7 +56,7 @@ def prediction_options(command: Command) -> Command:
         section_option("Model", "--max-length", type=click.IntRange(min=3), help="Tokens to read of a review; the model's own number by default."),
         section_option("Model", "--base-model", help="For torch, the base to use instead of the one the adapter names."),
         section_option("Model", "--adapter", type=PATH, help="Adapter folder for torch.  [default: $TOOLKIT_ADAPTER or ./lora_model]"),
-        section_option("Model", "--onnx-model", type=PATH, help="ONNX bundle.  [default: $TOOLKIT_ONNX_MODEL or ./onnx_model]"),
+        section_option("Model", "--onnx-model", type=PATH, help="ONNX bundle.  [default: $TOOLKIT_ONNX_MODEL, ./onnx_model or the installed one]"),
         section_option("Model", "--backend", type=click.Choice(["auto", "onnx", "torch"]), default="auto", show_default=True,
                        help="auto: the kind of model that is named; else torch where it sees a GPU and an adapter, else ONNX."),
     ):  # fmt: skip
