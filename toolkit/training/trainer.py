@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, TaskType
+from torch.utils.data import ConcatDataset, Dataset
 from tqdm.contrib.logging import logging_redirect_tqdm
 from transformers import (
     DataCollatorWithPadding,
@@ -184,7 +185,7 @@ def _build_trainer(
     _require_modules(classifier, config)
     model = attach_adapter(classifier, lora_config(config))
     model.config.pad_token_id = tokenizer.pad_token_id
-    train_split = IMDBDataset.from_reviews(splits["train"], tokenizer, config.reading_length)
+    train_split = _train_split(config, tokenizer, splits["train"])
     validation = _sample(splits["validation"], config.eval_limit, config.seed)
     arguments = _training_arguments(config)
     steps = _scale_steps(config, arguments, len(train_split))
@@ -209,6 +210,16 @@ def _build_trainer(
     if config.early_stopping:
         trainer.add_callback(EarlyStoppingCallback(config.early_stopping))
     return trainer
+
+
+def _train_split(
+    config: TrainingConfig, tokenizer: PreTrainedTokenizerFast, reviews: Sequence[Review]
+) -> Dataset[dict[str, torch.Tensor]]:
+    """The reviews, and as many random views of each as asked for."""
+    whole = IMDBDataset.from_reviews(reviews, tokenizer, config.reading_length)
+    seeds = range(config.seed, config.seed + config.random_views)
+    views = [IMDBDataset.random_views(reviews, tokenizer, config.reading_length, seed) for seed in seeds]
+    return ConcatDataset([whole, *views]) if views else whole
 
 
 def _require_modules(model: torch.nn.Module, config: TrainingConfig) -> None:
