@@ -76,7 +76,7 @@ def test_every_file_is_verified(bundle, name):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "newer than the 1 known here"),
+        ({"format": 3}, "newer than the 2 known here"),
         ({"format": None}, "is not a manifest"),
         ({"labels": ["positive", "negative"]}, "orders the labels"),
         ({"kind": "adapter"}, "kind 'adapter', expected 'onnx'"),

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 
 from toolkit.errors import BundleError
 from toolkit.labels import ID2LABEL
+from toolkit.reading import POLICIES, EarlyStop
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 LABELS = tuple(ID2LABEL.values())
 MODEL_CARD = "README.md"
 _Content = TypeVar("_Content")
@@ -50,6 +51,9 @@ class Manifest:
         max_length: tokens read of a review, [CLS] and [SEP] included.
         labels: class names in the order of the logits' columns.
         temperature: the logits are divided by it before the softmax (Guo et al. 2017, arXiv:1706.04599).
+        reading: what is read of a longer review, one of `toolkit.reading.POLICIES`.
+        early_stop: the rule for `--effort auto`, see `toolkit.reading.EarlyStop`; None where none was fitted.
+        uncertain_below: score under which a review is left undecided unless the user says otherwise; 0.5 decides all.
         base_model_sha256: of the base's `model.safetensors`, None where it is unknown.
         training: the configuration that trained the adapter.
         metrics: what was measured, by split or stage.
@@ -63,6 +67,9 @@ class Manifest:
     max_length: int
     labels: tuple[str, ...] = LABELS
     temperature: float = 1.0
+    reading: str = "head"
+    early_stop: dict[str, Any] | None = None
+    uncertain_below: float = 0.5
     base_model_sha256: str | None = None
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -218,13 +225,15 @@ def _parse(path: Path, kind: Kind) -> Manifest:
         )
     if content.get("kind") != kind:
         raise BundleError(f"{path.parent} holds a model of kind {content.get('kind')!r}, expected '{kind}'; {remedy}")
+    if content["format"] < 2:
+        content = _SINCE_2 | content
     expected = {each.name for each in fields(Manifest)}
     wrong = sorted(expected ^ content.keys()) or [name for name, holds in _CHECKS.items() if not holds(content[name])]
     if wrong:
         raise BundleError(f"{path} lacks or garbles: {', '.join(wrong)}; {remedy}")
     if tuple(content["labels"]) != LABELS:
         raise BundleError(f"{path} orders the labels {content['labels']}, expected {list(LABELS)}; {remedy}")
-    return Manifest(**{**content, "kind": kind, "labels": LABELS})
+    return Manifest(**{**content, "kind": kind, "labels": LABELS, "format": FORMAT})
 
 
 def _is_file_entry(name: object, entry: object) -> bool:
@@ -243,11 +252,26 @@ def _is_text_map(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
 
 
+def _is_early_stop(value: object) -> bool:
+    if value is None:
+        return True
+    try:
+        return isinstance(value, dict) and bool(EarlyStop.from_dict(value))
+    except ValueError:
+        return False
+
+
+_SINCE_2 = {
+    each.name: each.default for each in fields(Manifest) if each.name in ("reading", "early_stop", "uncertain_below")
+}
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "base_model": lambda value: isinstance(value, str) and bool(value),
     "max_length": lambda value: type(value) is int and value >= 3,
     "labels": lambda value: isinstance(value, list),
     "temperature": lambda value: type(value) in (int, float) and 0 < value < math.inf,
+    "reading": lambda value: value in POLICIES,
+    "early_stop": _is_early_stop,
+    "uncertain_below": lambda value: type(value) in (int, float) and 0.5 <= value <= 1,
     "base_model_sha256": lambda value: value is None or isinstance(value, str),
     "training": lambda value: isinstance(value, dict),
     "metrics": lambda value: isinstance(value, dict),

@@ -10,6 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from toolkit.errors import BundleError, EmptyReviewError
+from toolkit.reading import EarlyStop, Part, parts
 
 # Characters of a text that are looked at, so that a text of any size costs the same: some 40,000 tokens of English, a
 # short novel, take 0.06 s and 25 MB to tokenise; 200,000 of punctuation, the worst seen, 0.13 s and 80 MB.
@@ -29,27 +30,33 @@ def normalise(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """One review as the model reads it.
+    """One part of a review as the model reads it, for most policies the only one.
 
     Attributes:
         input_ids: (T,) int64, with [CLS] and [SEP]; T is at most the tokenizer's `max_length`.
-        tokens: length of the whole review counted the same way; more than T means truncated. A lower bound for a text
-            over `TEXT_LIMIT` characters, of which no more are counted; exact for any other.
+        tokens: length of the whole review counted the same way; more than T means that not all of it is read here. A
+            lower bound for a text over `TEXT_LIMIT` characters, of which no more are counted; exact for any other.
+        part: where it stands in the review, see `toolkit.reading.Part`.
     """
 
     input_ids: np.ndarray
     tokens: int
+    part: Part
 
 
 class ReviewTokenizer:
-    """The model's own tokenizer, cutting reviews at `max_length` and counting what it cut.
+    """The model's own tokenizer, cutting reviews to `max_length` and counting what it cut.
 
     Args:
         tokenizer: a `tokenizers.Tokenizer`; padding and truncation stored in it are switched off on a copy.
-        max_length: tokens the model may see, [CLS] and [SEP] included; 3 to the model's positions.
+        max_length: tokens the model may see at a time, [CLS] and [SEP] included; 3 to the model's positions.
+        policy: what is read of a longer review, one of `toolkit.reading.POLICIES`.
+        early_stop: read as it says instead of by the policy.
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, max_length: int, policy: str = "head", early_stop: EarlyStop | None = None
+    ) -> None:
         if max_length < 3:
             raise ValueError(
                 f"max_length must leave room for one token beside [CLS] and [SEP]: 3 or more, not {max_length}"
@@ -58,9 +65,11 @@ class ReviewTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self.max_length = max_length
+        self.policy = policy
+        self.early_stop = early_stop
 
     @classmethod
-    def from_file(cls, path: Path, max_length: int) -> Self:
+    def from_file(cls, path: Path, max_length: int, policy: str = "head", early_stop: EarlyStop | None = None) -> Self:
         """Read a `tokenizer.json`.
 
         Raises:
@@ -72,20 +81,27 @@ class ReviewTokenizer:
             raise BundleError(
                 f"{path} is not a readable tokenizer ({error}); save or export the model again"
             ) from error
-        return cls(tokenizer, max_length)
+        return cls(tokenizer, max_length, policy, early_stop)
 
     @classmethod
     def wrap(cls, tokenizer: Any, max_length: int) -> Self:  # noqa: ANN401 - any of three tokenizer classes
-        """Accept a transformers fast tokenizer, a `tokenizers.Tokenizer` or another `ReviewTokenizer`."""
+        """Accept a transformers fast tokenizer, a `tokenizers.Tokenizer` or a `ReviewTokenizer`, which keeps its way of reading."""
         inner = getattr(tokenizer, "backend_tokenizer", None) or getattr(tokenizer, "_tokenizer", None) or tokenizer
         if not isinstance(inner, Tokenizer):
             raise TypeError(
                 f"expected a fast tokenizer (AutoTokenizer.from_pretrained gives one), found {type(tokenizer).__name__}"
             )
-        return cls(inner, max_length)
+        return cls(inner, max_length, getattr(tokenizer, "policy", "head"), getattr(tokenizer, "early_stop", None))
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """The first part of each text that the model is to read, for most policies the only one; see `encode_parts`."""
+        return [encodings[0] for encodings in self.encode_parts(texts)]
+
+    def encode_parts(self, texts: Sequence[str]) -> list[list[Encoding]]:
         """Normalise and tokenise the first `TEXT_LIMIT` characters of each text in batches, on every core.
+
+        Returns:
+            For each text the parts that the model is to read, in the order of reading; one at least.
 
         Raises:
             EmptyReviewError: a text has no visible character; such a row must never reach a model.
@@ -99,9 +115,17 @@ class ReviewTokenizer:
             for encoding in self._tokenizer.encode_batch_fast(batch)
         ]
 
-    def _cut(self, ids: list[int]) -> Encoding:
-        kept = ids if len(ids) <= self.max_length else [*ids[: self.max_length - 1], ids[-1]]  # keeps [SEP]
-        return Encoding(np.asarray(kept, dtype=np.int64), len(ids))
+    def _cut(self, ids: list[int]) -> list[Encoding]:
+        words, room = len(ids) - 2, self.max_length - 2  # [CLS] and [SEP] stay
+        chosen = self.early_stop.parts(words, room) if self.early_stop else parts(self.policy, words, room)
+        return [
+            Encoding(
+                np.array([ids[0], *(i for start, stop in part for i in ids[1 + start : 1 + stop]), ids[-1]], np.int64),
+                len(ids),
+                part,
+            )
+            for part in chosen
+        ]
 
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`, without padding or truncation, which belong to the caller."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from toolkit.bundle import Manifest
 from toolkit.labels import Label
+from toolkit.reading import EarlyStop, combine
 from toolkit.text import Encoding, ReviewTokenizer
 
 
@@ -23,7 +24,10 @@ class Prediction:
         probabilities: of both labels, summing to 1.
         tokens: tokens in the whole review, [CLS] and [SEP] included; a lower bound for one over
             `toolkit.text.TEXT_LIMIT` characters, of which no more are counted.
-        tokens_read: tokens the model saw, counted alike; fewer than `tokens` means truncated.
+        tokens_read: tokens the model saw, counted alike, those in two windows once; fewer than `tokens` means that a part
+            was left out.
+        window: of several windows, the one that spoke most for `label`, as its first token and the one after its last,
+            [CLS] not counted; None where the review was read in one piece.
     """
 
     label: Label
@@ -31,6 +35,7 @@ class Prediction:
     probabilities: dict[Label, float]
     tokens: int
     tokens_read: int
+    window: tuple[int, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The prediction as JSON has it, labels by name."""
@@ -40,7 +45,32 @@ class Prediction:
             "probabilities": {label.text: probability for label, probability in self.probabilities.items()},
             "tokens": self.tokens,
             "tokens_read": self.tokens_read,
+            **({"window": list(self.window)} if self.window else {}),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model says of one review, all parts together.
+
+    Attributes:
+        logits: (2,) float32 in `Label` order; divided by the manifest's temperature they are calibrated.
+        read: the parts that were read.
+        window: see `Prediction`.
+    """
+
+    logits: np.ndarray
+    read: tuple[Encoding, ...]
+    window: tuple[int, int] | None = None
+
+    @property
+    def tokens_read(self) -> int:
+        """Tokens of the review that were read, each once, and [CLS] and [SEP]."""
+        end, count = 0, 2
+        for start, stop in sorted(stretch for encoding in self.read for stretch in encoding.part):
+            count += max(0, stop - max(start, end))
+            end = max(end, stop)
+        return count
 
 
 class Predictor(ABC):
@@ -79,12 +109,29 @@ class Predictor(ABC):
             EmptyReviewError: when the chunk with an empty text is reached.
         """
         for chunk in _batched(texts, self.chunk_size):
-            encodings = self.tokenizer.encode(chunk)
-            for encoding, row in zip(encodings, self.logits(encodings), strict=True):
-                yield self._prediction(encoding, row)
+            yield from map(self._prediction, self.answer(self.tokenizer.encode_parts(chunk)))
 
-    def _prediction(self, encoding: Encoding, logits: np.ndarray) -> Prediction:
-        scaled = logits.astype(np.float64) / self.manifest.temperature  # (2,)
+    def answer(self, reviews: Sequence[Sequence[Encoding]]) -> list[Answer]:
+        """Read n reviews, given as `ReviewTokenizer.encode_parts` cut them: all parts, or with early stopping as few as it takes."""
+        if self.tokenizer.early_stop:
+            return self._answer_early(reviews, self.tokenizer.early_stop)
+        logits = iter(self.logits([part for parts in reviews for part in parts]))
+        return [_combined(parts, list(islice(logits, len(parts)))) for parts in reviews]
+
+    def _answer_early(self, reviews: Sequence[Sequence[Encoding]], rule: EarlyStop) -> list[Answer]:
+        """First looks at all reviews together, then the rest of those that need it, so that both run on every core."""
+        looks = _margins(self.logits([parts[0] for parts in reviews]))
+        margins = [rule.margin([look], [len(parts[0].input_ids)]) for parts, look in zip(reviews, looks, strict=True)]
+        read = [parts[:1] for parts in reviews]
+        on = [index for index, parts in enumerate(reviews) if len(parts) > 1 and not rule.stops(margins[index])]
+        for index, margin in zip(on, _margins(self.logits([reviews[index][1] for index in on])), strict=True):
+            read[index] = reviews[index]
+            margins[index] = rule.margin([looks[index], margin], [len(part.input_ids) for part in reviews[index]])
+        scale = self.manifest.temperature  # by which a calibrated margin becomes one that is to be calibrated
+        return [_answer(margin * scale, parts) for margin, parts in zip(margins, read, strict=True)]
+
+    def _prediction(self, answer: Answer) -> Prediction:
+        scaled = answer.logits.astype(np.float64) / self.manifest.temperature  # (2,)
         exponentials = np.exp(scaled - scaled.max())
         probabilities = exponentials / exponentials.sum()
         label = Label(int(probabilities.argmax()))
@@ -92,9 +139,32 @@ class Predictor(ABC):
             label=label,
             score=float(probabilities[label]),
             probabilities={each: float(probabilities[each]) for each in Label},
-            tokens=encoding.tokens,
-            tokens_read=len(encoding.input_ids),
+            tokens=answer.read[0].tokens,
+            tokens_read=answer.tokens_read,
+            window=answer.window,
         )
+
+
+def _margins(logits: np.ndarray) -> list[float]:
+    """Positive less negative logit of each row of (n, 2)."""
+    margins: list[float] = np.diff(logits.astype(np.float64), axis=1)[:, 0].tolist()
+    return margins
+
+
+def _answer(margin: float, read: Sequence[Encoding], window: tuple[int, int] | None = None) -> Answer:
+    return Answer(np.array([-margin / 2, margin / 2], np.float32), tuple(read), window)
+
+
+def _combined(parts: Sequence[Encoding], logits: Sequence[np.ndarray]) -> Answer:
+    """One answer from those to all parts, (2,) each."""
+    if len(parts) == 1:
+        return Answer(logits[0], tuple(parts))
+    margins = _margins(np.stack(logits))
+    lengths = [len(part.input_ids) for part in parts]
+    margin = combine(margins, lengths)
+    sign = 1 if margin > 0 else -1
+    decisive = max(range(len(parts)), key=lambda index: sign * margins[index] * lengths[index])
+    return _answer(margin, parts, parts[decisive].part[0])
 
 
 def _batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:

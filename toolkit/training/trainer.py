@@ -66,7 +66,7 @@ def fit(
     set_seed(config.seed)
     tokenizer = load_tokenizer(base.folder)
     tokenizer.model_max_length = config.max_length
-    trainer = _build_trainer(config, base, tokenizer, splits)
+    trainer = build_trainer(config, base, tokenizer, splits)
     _logger.info(
         "training %s on %d reviews, %d steps, evaluating every %d",
         base.name, len(splits["train"]), trainer.planned_steps, trainer.args.eval_steps,
@@ -178,9 +178,10 @@ class _Bar(ProgressCallback):
         pass
 
 
-def _build_trainer(
+def build_trainer(
     config: TrainingConfig, base: BaseModel, tokenizer: PreTrainedTokenizerFast, splits: Mapping[str, Sequence[Review]]
 ) -> ProbeTrainer:
+    """A Trainer for `config`, ready to train; arguments as those of `fit`, whose tokenizer `load_tokenizer` gives."""
     classifier = load_classifier(base, config.dropouts)
     _require_modules(classifier, config)
     model = attach_adapter(classifier, lora_config(config))
