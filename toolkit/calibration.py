@@ -51,6 +51,27 @@ def calibration_metrics(logits: np.ndarray, labels: np.ndarray, temperature: flo
     return {"ece": sum(gaps) / len(score), "brier": float((wrong_by**2).mean())}
 
 
+def risk_coverage(labels: np.ndarray, positive_probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is gained by deciding only the surest reviews (El-Yaniv and Wiener 2010, JMLR 11:1605-1641).
+
+    Args:
+        labels: (N,) 0 or 1, N at least 1.
+        positive_probabilities: (N,) 0 to 1; over 0.5 counts as positive. A review's score is that of its likelier label.
+
+    Returns:
+        Three arrays of length K, the number of distinct scores, from the surest review to all of them: `coverage`, the
+        share of reviews with a score of at least `thresholds[k]`; `accuracy` among these, one less the selective risk;
+        and `thresholds`, falling, which `AbstentionPolicy` takes as `uncertain_below`. Reviews of one score are decided
+        together, since no threshold parts them.
+    """
+    scores = np.maximum(positive_probabilities, 1 - positive_probabilities)
+    right = (positive_probabilities > 0.5) == (np.asarray(labels) == 1)
+    thresholds, place, counts = np.unique(-scores, return_inverse=True, return_counts=True)
+    decided = np.cumsum(counts)
+    accuracy = np.cumsum(np.bincount(place, weights=right)) / decided
+    return decided / len(scores), accuracy, -thresholds
+
+
 def _margins(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The true label's logit less the other's, (N,) float64."""
     differences = np.diff(logits.astype(np.float64), axis=1)[:, 0]
