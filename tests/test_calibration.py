@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from toolkit.calibration import calibration_metrics, fit_temperature, risk_coverage
+from toolkit.calibration import calibration_metrics, chance_calibration_error, fit_temperature, risk_coverage
 
 
 @pytest.fixture
@@ -63,3 +63,12 @@ def test_every_threshold_decides_what_it_says(honest):
         assert right == pytest.approx(((positive > 0.5) == labels[:500])[decided].mean())
     assert coverage[-1] == 1
     assert (np.diff(thresholds) < 0).all()
+
+
+def test_honest_scores_stay_under_the_error_of_chance_and_others_do_not(honest):
+    logits, labels = honest
+    logits, labels = logits[:2000], labels[:2000]
+    scores = 1 / (1 + np.exp(-np.abs(logits[:, 1] - logits[:, 0])))
+    chance = chance_calibration_error(scores, resamples=200)
+    assert 0 < chance < 0.05
+    assert calibration_metrics(logits, labels, 1.0)["ece"] < chance < calibration_metrics(logits, labels, 0.5)["ece"]
