@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from toolkit.calibration import calibration_metrics, fit_temperature
+from toolkit.calibration import calibration_metrics, chance_calibration_error, fit_temperature, risk_coverage
 
 
 @pytest.fixture
@@ -41,3 +41,34 @@ def test_the_metrics_by_hand():
 def test_a_model_that_is_always_right_gets_a_finite_temperature():
     logits = np.array([[-5.0, 5.0], [5.0, -5.0]])
     assert fit_temperature(logits, np.array([1, 0])) == pytest.approx(0.05, rel=0.05)
+
+
+def test_risk_and_coverage_by_hand():
+    # Scores 0.9 (right), 0.75 (one right, one wrong, on either side), 0.625 (wrong), 0.5 (called negative, right).
+    labels = np.array([0, 1, 0, 1, 1])
+    coverage, accuracy, thresholds = risk_coverage(labels, np.array([0.5, 0.9, 0.75, 0.375, 0.75]))
+    assert thresholds == pytest.approx([0.9, 0.75, 0.625, 0.5])
+    assert coverage == pytest.approx([1 / 5, 3 / 5, 4 / 5, 1])
+    assert accuracy == pytest.approx([1, 2 / 3, 2 / 4, 3 / 5])
+
+
+def test_every_threshold_decides_what_it_says(honest):
+    logits, labels = honest
+    positive = np.round(1 / (1 + np.exp(logits[:, 0] - logits[:, 1])), 2)[:500]  # with many ties
+    coverage, accuracy, thresholds = risk_coverage(labels[:500], positive)
+    scores = np.maximum(positive, 1 - positive)
+    for share, right, threshold in zip(coverage, accuracy, thresholds, strict=True):
+        decided = scores >= threshold
+        assert share == decided.mean()
+        assert right == pytest.approx(((positive > 0.5) == labels[:500])[decided].mean())
+    assert coverage[-1] == 1
+    assert (np.diff(thresholds) < 0).all()
+
+
+def test_honest_scores_stay_under_the_error_of_chance_and_others_do_not(honest):
+    logits, labels = honest
+    logits, labels = logits[:2000], labels[:2000]
+    scores = 1 / (1 + np.exp(-np.abs(logits[:, 1] - logits[:, 0])))
+    chance = chance_calibration_error(scores, resamples=200)
+    assert 0 < chance < 0.05
+    assert calibration_metrics(logits, labels, 1.0)["ece"] < chance < calibration_metrics(logits, labels, 0.5)["ece"]

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from toolkit.evaluation import evaluate
+from toolkit.evaluation import Answers, ask, evaluate, measure
 from toolkit.labels import Label
 from toolkit.metrics import classification_metrics
+from toolkit.prediction import AbstentionPolicy
 from toolkit.splits import Review
 
 
@@ -44,3 +47,33 @@ def test_the_scores_are_judged_as_they_are_given(fake_predictor):
     assert 0 <= metrics["ece"] <= 1
     low, high = metrics["accuracy_interval"]
     assert 0 <= low < metrics["accuracy"] < high <= 1
+
+
+def test_the_temperature_is_taken_out_for_the_figures_before_it(fake_predictor):
+    reviews = [Review(f"film number {index}", Label(index % 2)) for index in range(40)]
+    plain = evaluate(fake_predictor, reviews)
+    fake_predictor.manifest = replace(fake_predictor.manifest, temperature=2.5)
+    warm = evaluate(fake_predictor, reviews)
+    assert warm["brier"] != pytest.approx(plain["brier"])
+    before = warm["calibration"]["before"]
+    assert (before["ece"], before["brier"]) == (pytest.approx(plain["ece"]), pytest.approx(plain["brier"]))
+    assert plain["calibration"]["before"] == {"ece": plain["ece"], "brier": plain["brier"]}
+
+
+def test_a_policy_gives_coverage_and_the_accuracy_of_what_it_decides():
+    answers = Answers(
+        labels=np.array([1, 1, 0, 0]), positive=np.array([0.95, 0.7, 0.9, 0.05]), tokens=np.full(4, 9),
+        tokens_read=np.full(4, 9), temperature=1.0, seconds=1.0, backend="fake", device="nowhere",
+    )  # fmt: skip
+    abstention = measure(answers, AbstentionPolicy(0.9))["abstention"]
+    assert abstention["coverage"] == 3 / 4
+    assert abstention["accuracy"] == pytest.approx(2 / 3)
+    assert abstention["interval"][0] < 2 / 3 < abstention["interval"][1]
+    assert measure(answers, AbstentionPolicy(0.99))["abstention"]["accuracy"] is None
+    assert "abstention" not in measure(answers, AbstentionPolicy(0.5))
+
+
+def test_progress_counts_every_review(fake_predictor):
+    done = []
+    ask(fake_predictor, [Review("a film", Label.POSITIVE)] * 9, done.append)
+    assert sum(done) == 9

@@ -68,6 +68,22 @@ def test_the_folder_above_acl_imdb_works_too(acl_folder, tmp_path):
     assert imported(acl_folder.parent, tmp_path)[0].counts["train"] == {"negative": 21, "positive": 21}
 
 
+@pytest.mark.parametrize("source", ["acl_folder", "acl_archive"])
+def test_a_rating_in_a_files_name_becomes_a_column(request, source, tmp_path):
+    _, splits = imported(request.getfixturevalue(source), tmp_path)
+    assert {review.columns["rating"] for reviews in splits.values() for review in reviews} == {"7"}
+
+
+def test_of_other_columns_only_the_rating_is_kept(tmp_path):
+    (tmp_path / "a.jsonl").write_text(
+        "".join(json.dumps({"id": i, "text": f"film {i}", "rating": i % 10, "label": i % 2}) + "\n" for i in range(100))
+    )
+    _, splits = imported(tmp_path / "a.jsonl", tmp_path)
+    assert (tmp_path / "out" / "test.csv").read_text().splitlines()[0] == "text,label,rating"
+    for reviews in splits.values():
+        assert all(review.columns == {"rating": str(int(review.text.split()[1]) % 10)} for review in reviews)
+
+
 def test_kaggle_csv_in_the_documents_shares(tmp_path):
     rows = "".join(
         f'"A ""fine"" film, {i}.<br /><br />Go.",{"positive" if i % 2 else "negative"}\n' for i in range(100)

@@ -31,6 +31,14 @@ def test_byte_order_mark_crlf_and_line_breaks_inside_a_field(tmp_path):
     assert read_reviews(tmp_path / "a.csv") == [Review("two lines", Label.POSITIVE), Review("plain", Label.NEGATIVE)]
 
 
+def test_other_columns_are_kept_beside_the_review(tmp_path):
+    (tmp_path / "a.csv").write_text("id,text,label,rating\n7,fine,1,9\n8,dull,0,\n")
+    reviews = read_reviews(tmp_path / "a.csv")
+    assert [review.columns for review in reviews] == [{"id": "7", "rating": "9"}, {"id": "8", "rating": ""}]
+    write_reviews(tmp_path / "b.csv", reviews, ["rating"])
+    assert (tmp_path / "b.csv").read_text() == "text,label,rating\nfine,1,9\ndull,0,\n"
+
+
 @pytest.mark.parametrize("header", ["review,sentiment", "Text,Label", "content,labels"])
 def test_columns_are_recognised(tmp_path, header):
     (tmp_path / "a.csv").write_text(f"id,{header}\n7,fine,positive\n")

@@ -44,11 +44,51 @@ def calibration_metrics(logits: np.ndarray, labels: np.ndarray, temperature: flo
     """
     margins = _margins(logits, labels) / temperature
     score = 1 / (1 + np.exp(-np.abs(margins)))  # (N,) of the label that is given
-    right = margins > 0
-    bins = np.minimum((score * BINS).astype(int), BINS - 1)
-    gaps = [abs(float((right[bins == each] - score[bins == each]).sum())) for each in range(BINS)]
     wrong_by = 1 / (1 + np.exp(margins))  # |probability of positive - label|
-    return {"ece": sum(gaps) / len(score), "brier": float((wrong_by**2).mean())}
+    return {"ece": _calibration_error(score, margins > 0), "brier": float((wrong_by**2).mean())}
+
+
+def chance_calibration_error(scores: np.ndarray, resamples: int = 1000, seed: int = 0) -> float:
+    """The expected calibration error that honest scores stay under in 95 of 100 cases.
+
+    It is never negative and never 0 on so many reviews: labels are drawn that the scores describe exactly, again and
+    again, and it is measured on them (consistency resampling, Bröcker and Smith 2007, Weather Forecast. 22:651-661).
+
+    Args:
+        scores: (N,) of the labels that were given, 0.5 to 1.
+        resamples: how often.
+        seed: of the draw.
+    """
+    rng = np.random.default_rng(seed)
+    errors = [_calibration_error(scores, rng.random(len(scores)) < scores) for _ in range(resamples)]
+    return float(np.percentile(errors, 95))
+
+
+def risk_coverage(labels: np.ndarray, positive_probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is gained by deciding only the surest reviews (El-Yaniv and Wiener 2010, JMLR 11:1605-1641).
+
+    Args:
+        labels: (N,) 0 or 1, N at least 1.
+        positive_probabilities: (N,) 0 to 1; over 0.5 counts as positive. A review's score is that of its likelier label.
+
+    Returns:
+        Three arrays of length K, the number of distinct scores, from the surest review to all of them: `coverage`, the
+        share of reviews with a score of at least `thresholds[k]`; `accuracy` among these, one less the selective risk;
+        and `thresholds`, falling, which `AbstentionPolicy` takes as `uncertain_below`. Reviews of one score are decided
+        together, since no threshold parts them.
+    """
+    scores = np.maximum(positive_probabilities, 1 - positive_probabilities)
+    right = (positive_probabilities > 0.5) == (np.asarray(labels) == 1)
+    thresholds, place, counts = np.unique(-scores, return_inverse=True, return_counts=True)
+    decided = np.cumsum(counts)
+    accuracy = np.cumsum(np.bincount(place, weights=right)) / decided
+    return decided / len(scores), accuracy, -thresholds
+
+
+def _calibration_error(scores: np.ndarray, right: np.ndarray) -> float:
+    bins = np.minimum((scores * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(bins, weights=right - scores, minlength=BINS)  # each times the bin's reviews
+    return float(np.abs(gaps).sum() / len(scores))
 
 
 def _margins(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

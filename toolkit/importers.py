@@ -22,8 +22,9 @@ from toolkit.text import normalise
 
 HUB_DATASET = "stanfordnlp/imdb"
 INFO_FILE = "dataset_info.json"
+KEPT_COLUMNS = ("rating",)  # of the source, beside text and label, for slices of an evaluation; training reads none
 
-_ACL_MEMBER = re.compile(r"(?:^|/)(train|test)/(neg|pos)/[^/]+\.txt$")
+_ACL_MEMBER = re.compile(r"(?:^|/)(train|test)/(neg|pos)/(?:\d+_(\d+)|[^/]+)\.txt$")  # 12_9.txt: rated 9
 _ACL_LABELS = {"neg": Label.NEGATIVE, "pos": Label.POSITIVE}
 _Item = TypeVar("_Item")
 
@@ -205,7 +206,8 @@ def _load_acl(members: Iterable[tuple[str, bytes]], source: str) -> dict[str, li
             problems.append(f"{name}: not valid UTF-8")
             continue
         if text:
-            by_split.setdefault(match[1], []).append(Review(text, _ACL_LABELS[match[2]]))
+            columns = {"rating": match[3]} if match[3] else {}
+            by_split.setdefault(match[1], []).append(Review(text, _ACL_LABELS[match[2]], columns))
         else:
             problems.append(f"{name}: the text is empty")
     if problems:
@@ -285,10 +287,12 @@ def _write(
     if output.exists() and not output.is_dir():
         raise ToolkitError(f"{output} is a file; expected a folder to write, choose another --output")
     output.mkdir(parents=True, exist_ok=True)
+    found = {name for reviews in splits.values() for review in reviews for name in review.columns}
+    kept = [name for name in KEPT_COLUMNS if name in found]
     with tempfile.TemporaryDirectory(prefix=".import.", dir=output) as name:
         staging = Path(name)
         for split, reviews in splits.items():
-            write_reviews(staging / f"{split}.csv", reviews)
+            write_reviews(staging / f"{split}.csv", reviews, kept)
         info = DatasetInfo(
             source=Path(source).name,  # not the whole path, which is the machine's and not the data's
             options=options,

@@ -6,6 +6,9 @@ import numpy as np
 
 from toolkit.errors import needs_extra
 
+RESAMPLES = 1000
+SEED = 0
+
 
 def classification_metrics(labels: np.ndarray, positive_scores: np.ndarray) -> dict[str, Any]:
     """Compare true labels with scores.
@@ -42,3 +45,82 @@ def accuracy_interval(right: int, reviews: int) -> tuple[float, float]:
 
     interval = binomtest(right, reviews).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def bootstrap_intervals(
+    labels: np.ndarray, positive_scores: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED
+) -> dict[str, tuple[float, float] | None]:
+    """95% intervals of what `classification_metrics` returns, and of the Brier score, over samples of the reviews.
+
+    Each sample draws N reviews with replacement; the interval lies between the 2.5th and the 97.5th percentile (Efron and
+    Tibshirani 1993). Accuracy is left to `accuracy_interval`: where every review is right, so is every sample, and the
+    interval would have no width.
+
+    Args:
+        labels: (N,) 0 or 1.
+        positive_scores: (N,) probabilities; over 0.5 counts as positive.
+        resamples: how many samples.
+        seed: of the draw.
+
+    Returns:
+        `precision`, `recall`, `f1`, `roc_auc` and `brier`, each (low, high); `roc_auc` is None where one class occurs.
+    """
+    rng = np.random.default_rng(seed)
+    reviews = len(labels)
+    positive, called = labels == 1, positive_scores > 0.5
+    wrong_by = (positive_scores - labels) ** 2
+    scores, place = np.unique(positive_scores, return_inverse=True)
+    drawn: dict[str, list[float]] = {name: [] for name in ("precision", "recall", "f1", "roc_auc", "brier")}
+    for _ in range(resamples):
+        times = np.bincount(rng.integers(reviews, size=reviews), minlength=reviews)  # (N,) each review is in the sample
+        positives, hits, calls = times @ positive, times @ (positive & called), times @ called
+        drawn["precision"].append(hits / calls if calls else 0.0)
+        drawn["recall"].append(hits / positives if positives else 0.0)
+        drawn["f1"].append(2 * hits / (positives + calls) if positives + calls else 0.0)
+        drawn["brier"].append(times @ wrong_by / reviews)
+        if 0 < positives < reviews:
+            above = np.bincount(place, weights=times * positive, minlength=len(scores))  # positives of each score
+            below = np.bincount(place, weights=times * ~positive, minlength=len(scores))
+            pairs = above @ (np.cumsum(below) - below / 2)  # in the right order, a tie for half
+            drawn["roc_auc"].append(pairs / (positives * (reviews - positives)))
+    return {name: _percentiles(values) if values else None for name, values in drawn.items()}
+
+
+def difference_interval(
+    only_first: int, only_second: int, reviews: int, resamples: int = 10 * RESAMPLES, seed: int = SEED
+) -> tuple[float, float]:
+    """95% interval of the second model's accuracy less the first's, over samples of the reviews both have judged.
+
+    Args:
+        only_first: reviews that only the first got right.
+        only_second: reviews that only the second got right.
+        reviews: all of them; the rest, right or wrong twice, says nothing of a difference.
+        resamples: how many samples.
+        seed: of the draw.
+    """
+    shares = np.array([only_first, only_second, reviews - only_first - only_second]) / reviews
+    counts = np.random.default_rng(seed).multinomial(reviews, shares, size=resamples)  # (resamples, 3): drawing pairs
+    return _percentiles((counts[:, 1] - counts[:, 0]) / reviews)
+
+
+def mcnemar(only_first: int, only_second: int) -> dict[str, float]:
+    """Whether two models are right equally often, from the reviews that one got right and the other wrong.
+
+    Returns:
+        `exact`: the two-sided binomial p-value (McNemar 1947); `mid_p`: the same less half the weight of what was seen,
+        which is less cautious and nearer the nominal level (Fagerland, Lydersen and Laake 2013, BMC Med. Res.
+        Methodol. 13:91).
+    """
+    with needs_extra("train", "computing metrics"):
+        from scipy.stats import binom, binomtest
+
+    if only_first == only_second:
+        return {"exact": 1.0, "mid_p": 1.0}
+    changed = only_first + only_second
+    exact = float(binomtest(only_first, changed, 0.5).pvalue)
+    return {"exact": exact, "mid_p": exact - float(binom.pmf(only_first, changed, 0.5))}
+
+
+def _percentiles(values: "np.ndarray | list[float]") -> tuple[float, float]:
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)

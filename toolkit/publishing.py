@@ -26,12 +26,8 @@ def publish(target: Path, manifest: Manifest) -> Iterator[Path]:
         BundleError: `target` holds something that is no bundle of this kind, so replacing it would lose somebody's
             work, or the block left out a required file.
     """
-    target = target.resolve()
     refuse_foreign_target(target, manifest.kind)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(target)
-    staging, lock = _make_staging(target)
-    try:
+    with replacing(target) as staging:
         yield staging
         missing = [name for name in REQUIRED_FILES[manifest.kind] if not (staging / name).is_file()]
         if missing:
@@ -42,10 +38,24 @@ def publish(target: Path, manifest: Manifest) -> Iterator[Path]:
             if path.is_file()
         }
         write_json(staging / MANIFEST, asdict(replace(manifest, files=files)))
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `target`; when the block ends well, rename it into place, whatever stood there.
+
+    The block's exception, or a kill at any moment, leaves what stood at `target` as it was. A link is followed.
+    """
+    target = target.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(target)
+    staging, lock = _make_staging(target)
+    try:
+        yield staging
         _share(staging)
         _move_into_place(staging, target)
     finally:
-        shutil.rmtree(staging, ignore_errors=True)  # after an exchange, this is the old bundle
+        shutil.rmtree(staging, ignore_errors=True)  # after an exchange, this is the old folder
         os.close(lock)
 
 

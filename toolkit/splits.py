@@ -5,7 +5,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,17 @@ _ADVICE = "Nothing was written. Correct these rows, or leave them out, and run t
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One labelled review, its text normalised."""
+    """One labelled review, its text normalised.
+
+    Attributes:
+        text: what the model reads.
+        label: what it is measured by.
+        columns: what else its row holds, as it stands there, by column; no part of the review's identity.
+    """
 
     text: str
     label: Label
+    columns: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,7 @@ def scan_reviews(
         if columns is None:
             wanted = f"{text_column or ' or '.join(TEXT_COLUMNS)}, and {label_column or ' or '.join(LABEL_COLUMNS)}"
             return [], [f"{path.name}: expected columns {wanted}; found {', '.join(map(str, row)) or 'none'}"]
-        review = _parse_row(row.get(columns[0]), row.get(columns[1]))
+        review = _parse_row(row, *columns)
         if isinstance(review, str):
             problems.append(f"{path.name} {place}: {review}")
         else:
@@ -146,12 +153,13 @@ def scan_reviews(
     return reviews, problems
 
 
-def write_reviews(path: Path, reviews: Sequence[Review]) -> None:
-    """Write a split as CSV with the columns `text` and `label`."""
+def write_reviews(path: Path, reviews: Sequence[Review], columns: Sequence[str] = ()) -> None:
+    """Write a split as CSV with the columns `text`, `label` and those named, empty where a review has none of them."""
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["text", "label"])
-        writer.writerows((review.text, int(review.label)) for review in reviews)
+        writer.writerow(["text", "label", *columns])
+        for review in reviews:
+            writer.writerow([review.text, int(review.label), *(review.columns.get(name) for name in columns)])
 
 
 def count_labels(reviews: Sequence[Review]) -> dict[str, int]:
@@ -193,7 +201,8 @@ def _find_columns(row: Mapping[str, Any], text_column: str | None, label_column:
     return found[0], found[1]
 
 
-def _parse_row(text: object, raw_label: object) -> Review | str:
+def _parse_row(row: Mapping[str, Any], text_column: str, label_column: str) -> Review | str:
+    text, raw_label = row.get(text_column), row.get(label_column)
     if text is None or str(text).strip().lower() == "nan":  # a null, a float NaN, or pandas' spelling of either
         return "the text is missing (NaN)"
     if not isinstance(text, str):
@@ -206,7 +215,7 @@ def _parse_row(text: object, raw_label: object) -> Review | str:
     label = parse_label(raw_label)
     if label is None:
         return f"the label is {raw_label!r}, expected 0/1, neg/pos or negative/positive"
-    return Review(cleaned, label)
+    return Review(cleaned, label, {name: row[name] for name in row if name not in (text_column, label_column)})
 
 
 # Readers yield (place, row as a mapping) or (place, what is wrong with it); rows count from 1, the header apart.

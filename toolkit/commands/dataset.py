@@ -36,7 +36,7 @@ def import_command(source: str, output: Path, **options: Any) -> None:  # noqa: 
     """Split SOURCE into train, validation and test, without duplicates or leaks.
 
     SOURCE is the aclImdb folder or .tar.gz; a CSV, JSONL or Parquet file with a text and a label column; a folder of
-    train.* and test.* such files; or imdb, the hub's stanfordnlp/imdb.
+    train.* and test.* such files; or imdb, the hub's stanfordnlp/imdb. A rating that it has is kept as a column.
 
     \b
     Examples:

@@ -1,12 +1,26 @@
 """`toolkit evaluate`."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import click
 
-from toolkit.commands.options import PATH, SectionCommand, language_option, load, prediction_options, section_option
+from toolkit.commands.options import (
+    PATH,
+    SectionCommand,
+    language_option,
+    load,
+    prediction_options,
+    progress_bar,
+    section_option,
+    uncertain_option,
+)
+
+_logger = logging.getLogger(__name__)
+
+_CHANGED = 20  # reviews listed on the terminal; all are in the JSON and on the page
 
 
 @click.command(cls=SectionCommand)
@@ -24,36 +38,142 @@ from toolkit.commands.options import PATH, SectionCommand, language_option, load
 @section_option(
     "Reviews", "--file", "file", type=PATH, help="A CSV, JSONL or Parquet file of labelled reviews instead."
 )
+@section_option(
+    "Report", "--output", type=PATH, help="Folder for report.html, its figures, pictures and predictions; new, or an earlier report's."
+)  # fmt: skip
+@section_option(
+    "Report", "--slice", "slices", multiple=True, metavar="COLUMN", help="Accuracy by what stands in this column, too; may be repeated."
+)  # fmt: skip
+@section_option("Report", "--no-texts", is_flag=True, help="Leave the reviews' texts out of the report.")
+@section_option(
+    "Report", "--compare", nargs=2, type=PATH, metavar="A B", help="Compare two reports on the same reviews; no model is asked."
+)  # fmt: skip
 @section_option("Output", "--json", "as_json", is_flag=True, help="Print one JSON object.")
+@uncertain_option("Output")
 @language_option("Output")
 @prediction_options
-def evaluate(folder: Path, split: str, file: Path | None, as_json: bool, lang: str, **model: Any) -> None:  # noqa: ANN401
-    """Measure a model on labelled reviews.
+def evaluate(
+    folder: Path,
+    split: str,
+    file: Path | None,
+    output: Path | None,
+    slices: tuple[str, ...],
+    no_texts: bool,
+    compare: tuple[Path, Path] | None,
+    as_json: bool,
+    uncertain_below: float,
+    lang: str,
+    **model: Any,  # noqa: ANN401 - load's arguments
+) -> None:
+    """Measure a model on labelled reviews, write a report, compare two reports.
 
     \b
     Examples:
       toolkit evaluate --split test
       toolkit evaluate --file reviews.parquet --backend torch --json
+      toolkit evaluate --dataset build/imdb --slice rating --output build/report
+      toolkit evaluate --compare build/report build/other-report
     """
-    from toolkit.evaluation import evaluate as run_evaluation
-    from toolkit.labels import Label
+    if compare:
+        if file or slices:
+            raise click.UsageError("--compare reads two reports; --file and --slice belong to making one")
+        _compare(*compare, output, as_json)
+        return
+    if (slices or no_texts) and not output:
+        raise click.UsageError("--slice and --no-texts are about a report; name its folder with --output")
+
+    from toolkit.evaluation import ask, measure
+    from toolkit.prediction import AbstentionPolicy
     from toolkit.splits import read_reviews
 
-    reviews = read_reviews(file or folder / f"{split}.csv")
-    metrics = run_evaluation(load(**model), reviews)
+    source = file or folder / f"{split}.csv"
+    reviews = read_reviews(source)
+    policy = AbstentionPolicy(uncertain_below)
+    if output:
+        from toolkit.reporting.folder import EVALUATION, refuse_foreign_folder
+        from toolkit.reporting.slices import find_columns
+
+        refuse_foreign_folder(output, EVALUATION)
+        find_columns(reviews, slices, str(source))  # what is missing is said before the work
+    predictor = load(**model)
+    with progress_bar(len(reviews), "evaluating") as bar:
+        answers = ask(predictor, reviews, bar.update)
+    if output:
+        from toolkit.reporting.report import describe, write_report
+
+        content = describe(predictor, source, reviews, answers, policy, slices, with_texts=not no_texts)
+        write_report(output, content, reviews, answers)
+        figures = content["figures"]
+    else:
+        figures = measure(answers, policy)
     if as_json:
-        click.echo(json.dumps(metrics))
-        return
-    low, high = metrics["accuracy_interval"]
-    click.echo(f"accuracy   {metrics['accuracy']:.4f} (95%: {low:.4f} to {high:.4f})")
-    for name in ("precision", "recall", "f1", "roc_auc", "ece", "brier"):
-        click.echo(
-            f"{name:<10} {metrics[name]:.4f}" if metrics[name] is not None else f"{name:<10} undefined: one class only"
-        )
-    (true_negative, false_positive), (false_negative, true_positive) = metrics["confusion_matrix"]
+        click.echo(json.dumps(figures))
+    else:
+        _print(figures, lang)
+    if output:
+        _logger.info("the report: %s", output / "report.html")
+
+
+def _print(figures: dict[str, Any], lang: str) -> None:
+    from toolkit.labels import Label
+
+    _print_figure("accuracy", figures["accuracy"], figures["accuracy_interval"])
+    for name in ("precision", "recall", "f1", "roc_auc", "brier"):
+        _print_figure(name, figures[name], figures["intervals"][name])
+    calibration = figures["calibration"]
+    click.echo(f"ece        {figures['ece']:.4f} (by chance up to {calibration['ece_by_chance']:.4f})")
+    click.echo(
+        f"without the temperature {calibration['temperature']:.3f}: "
+        f"ece {calibration['before']['ece']:.4f}, brier {calibration['before']['brier']:.4f}"
+    )
+    if abstention := figures.get("abstention"):
+        click.echo(f"decided at {abstention['uncertain_below']} or more: {abstention['coverage']:.1%} of the reviews")
+        if abstention["accuracy"] is not None:
+            _print_figure("of these, accuracy", abstention["accuracy"], abstention["interval"])
+    (true_negative, false_positive), (false_negative, true_positive) = figures["confusion_matrix"]
     negative, positive = (label.display(lang) for label in Label)
     noun = " reviews" if lang == "en" else ""  # the Chinese labels have it in them
     click.echo(f"{negative}{noun}: {true_negative} right, {false_positive} called {positive}")
     click.echo(f"{positive}{noun}: {true_positive} right, {false_negative} called {negative}")
-    click.echo(f"{metrics['reviews']} reviews, {metrics['truncated']} truncated, {metrics['reviews_per_second']:.1f} reviews/s "
-               f"with {metrics['backend']} on {metrics['device']}")  # fmt: skip
+    click.echo(f"{figures['reviews']} reviews, {figures['truncated']} truncated, {figures['reviews_per_second']:.1f} reviews/s "
+               f"with {figures['backend']} on {figures['device']}")  # fmt: skip
+
+
+def _print_figure(name: str, value: float | None, interval: tuple[float, float] | None) -> None:
+    if value is None or interval is None:
+        click.echo(f"{name:<10} undefined: one class only")
+    else:
+        click.echo(f"{name:<10} {value:.4f} (95%: {interval[0]:.4f} to {interval[1]:.4f})")
+
+
+def _compare(first: Path, second: Path, output: Path | None, as_json: bool) -> None:
+    from toolkit.reporting.comparison import compare, write_comparison
+
+    content = compare(first, second)
+    if output:
+        write_comparison(output, content)
+    if as_json:
+        click.echo(json.dumps(content, ensure_ascii=False))
+    else:
+        _print_comparison(content)
+    if output:
+        _logger.info("the comparison: %s", output / "report.html")
+
+
+def _print_comparison(content: dict[str, Any]) -> None:
+    for letter in ("a", "b"):
+        report = content[letter]
+        click.echo(f"{letter.upper()}  accuracy {report['figures']['accuracy']:.4f}  {report['name']}")
+    low, high = content["interval"]
+    click.echo(f"B - A: {content['difference']:+.4f} (95%: {low:+.4f} to {high:+.4f}), {content['reviews']} reviews")
+    click.echo(f"right: both {content['both_right']}, only A {content['only_a']}, only B {content['only_b']}, "
+               f"neither {content['neither']}")  # fmt: skip
+    click.echo(f"McNemar: exact p {content['mcnemar']['exact']:.3g}, mid-p {content['mcnemar']['mid_p']:.3g}")
+    changed = content["changed"]
+    for each in changed[:_CHANGED]:
+        verdicts = ", ".join(
+            f"{letter.upper()} {each[letter]['verdict']} {each[letter]['score']:.4f}" for letter in ("a", "b")
+        )
+        click.echo(f"row {each['row']}, {each['label']}: {verdicts}  {each['excerpt'][:60]}".rstrip())
+    if len(changed) > _CHANGED:
+        click.echo(f"… and {len(changed) - _CHANGED} more; --json or --output has all")
