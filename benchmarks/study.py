@@ -35,16 +35,16 @@ _DOCUMENTS = {"r": 8, "target_modules": ("q_lin", "v_lin"), "learning_rate": 1e-
 ROWS: dict[str, dict[str, Any]] = {
     "the preset": {},
     "another seed": {"seed": 43},
-    "one random view of each review": {"random_views": 1},
     "LoRA on q and v only": {"target_modules": ("q_lin", "v_lin")},
-    "rank 8": {"r": 8},
-    "rank 32": {"r": 32},
+    "one random view of each review": {"random_views": 1},
     "learning rate 3e-4": {"learning_rate": 3e-4},
-    "learning rate 2e-3": {"learning_rate": 2e-3},
     "256 tokens in training": {"train_max_length": 256},
+    "rank 8": {"r": 8},
     "one epoch": {"num_train_epochs": 1},
-    "three epochs": {"num_train_epochs": 3},
     "dropout 0.1 everywhere": _ALL_DROPOUT,
+    "learning rate 2e-3": {"learning_rate": 2e-3},
+    "three epochs": {"num_train_epochs": 3},
+    "rank 32": {"r": 32},
     "the documents' settings": _DOCUMENTS,
 }
 READINGS = {"512": ("head", 512), "head-tail 128": ("head-tail", 128), "head 128": ("head", 128)}
@@ -139,14 +139,18 @@ def _right(trainer: ProbeTrainer, reviews: list[Review], policy: str, max_length
     """Whether each review got its label, (N,)."""
     reader = ReviewTokenizer.wrap(trainer.processing_class, max_length)
     reader.policy = policy
-    answers = trainer.predict(IMDBDataset.from_reviews(reviews, reader, max_length))
-    right: np.ndarray = answers.predictions.argmax(axis=1) == answers.label_ids
+    by_length = sorted(range(len(reviews)), key=lambda index: len(reviews[index].text))  # batches pad less
+    answers = trainer.predict(IMDBDataset.from_reviews([reviews[index] for index in by_length], reader, max_length))
+    right = np.empty(len(reviews), bool)
+    right[by_length] = answers.predictions.argmax(axis=1) == answers.label_ids
     return right
 
 
 def _print(results: list[dict[str, Any]]) -> None:
     base = np.array(results[0]["right"], bool)
-    click.echo(f"| changed | {' | '.join(READINGS)} | averaged | against the first row | minutes | trained parameters |")
+    click.echo(
+        f"| changed | {' | '.join(READINGS)} | averaged | against the first row | minutes | trained parameters |"
+    )
     click.echo("|---" * (len(READINGS) + 5) + "|")
     for row in results:
         right = np.array(row["right"], bool)

@@ -21,7 +21,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
 from toolkit.bundle import Kind, Manifest
-from toolkit.prediction import Predictor
+from toolkit.prediction import AbstentionPolicy, Predictor
 from toolkit.splits import read_reviews, write_reviews
 from toolkit.text import ReviewTokenizer
 
@@ -158,6 +158,18 @@ class FakePredictor(Predictor):
 @pytest.fixture
 def fake_predictor(tiny_tokenizer) -> FakePredictor:
     return FakePredictor(Manifest(Kind.ONNX, "fake", 64), ReviewTokenizer(tiny_tokenizer, 64))
+
+
+@pytest.fixture
+def with_fake(monkeypatch, fake_predictor) -> FakePredictor:
+    """The fake predictor behind every command, whatever model it names."""
+
+    def load(uncertain_below=None, target_accuracy=None, **options):
+        fake_predictor.policy = AbstentionPolicy.for_model(fake_predictor.manifest, uncertain_below, target_accuracy)
+        return fake_predictor
+
+    monkeypatch.setattr("toolkit.prediction.load_predictor", load)
+    return fake_predictor
 
 
 @pytest.fixture

@@ -32,12 +32,6 @@ COMMANDS = ((), ("dataset",), ("dataset", "import"), ("dataset", "check"), ("tra
             ("filter",), ("evaluate",), ("doctor",), ("chat",), ("bench",))  # fmt: skip
 
 
-@pytest.fixture
-def with_fake(monkeypatch, fake_predictor):
-    monkeypatch.setattr("toolkit.prediction.load_predictor", lambda **options: fake_predictor)
-    return fake_predictor
-
-
 def run(*arguments, stdin=b""):
     return CliRunner().invoke(cli, [str(argument) for argument in arguments], input=stdin, prog_name="toolkit")
 

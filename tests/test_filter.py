@@ -25,12 +25,6 @@ INPUTS = {
 }
 
 
-@pytest.fixture
-def with_fake(monkeypatch, fake_predictor):
-    monkeypatch.setattr("toolkit.prediction.load_predictor", lambda **options: fake_predictor)
-    return fake_predictor
-
-
 def run(*arguments, stdin=b""):
     return CliRunner().invoke(cli, ["filter", *map(str, arguments)], input=stdin, prog_name="toolkit")
 

@@ -20,7 +20,7 @@ from toolkit.chat.texts import TEXTS, choose_language, starters
 from toolkit.chat.uploads import ClassifiedRow, classify_rows, read_upload, to_csv
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.labels import Label
-from toolkit.prediction import AbstentionPolicy, Prediction, Predictor
+from toolkit.prediction import Prediction, Predictor
 from toolkit.prediction.abstention import UNCERTAIN, display
 from toolkit.text import ReviewTokenizer, normalise
 
@@ -142,9 +142,9 @@ async def on_correction(action: Any) -> None:  # noqa: ANN401
 async def _answer_review(text: str, model: Model, settings: UserSettings) -> None:
     """The verdict as soon as it is there, and then why."""
     texts = TEXTS[settings.language]
-    predictor = model.reading(settings.max_length)
+    predictor = model.reading(settings.max_length, settings.uncertain_below)
     prediction = await asyncio.to_thread(predictor.predict, text)
-    verdict = AbstentionPolicy(settings.uncertain_below).verdict(prediction)
+    verdict = prediction.verdict
     panel = chainlit.CustomElement(name="Verdict", props=verdict_panel(prediction, predictor, texts))
     identifier = uuid4().hex
     actions = _correction_actions(identifier, prediction, verdict, settings.language)
@@ -166,7 +166,7 @@ async def _answer_file(path: Path, name: str, model: Model, settings: UserSettin
         return
     message = chainlit.Message(content=texts.progress.format(name=name, done=0, total=len(rows)))
     await message.send()
-    batches = classify_rows(rows, model.reading(settings.max_length), AbstentionPolicy(settings.uncertain_below))
+    batches = classify_rows(rows, model.reading(settings.max_length, settings.uncertain_below))
     clock = asyncio.get_running_loop().time
     classified: list[ClassifiedRow] = []
     told = seen = clock()
@@ -228,7 +228,7 @@ async def _send_panel(settings: UserSettings) -> None:
             id="uncertain_below",
             label=texts.setting_threshold,
             description=texts.setting_threshold_help,
-            initial=settings.uncertain_below,
+            initial=settings.uncertain_below or (model.predictor.policy.uncertain_below if model else 0.5),
             min=0.5,
             max=1,
             step=0.01,

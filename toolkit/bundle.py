@@ -54,6 +54,8 @@ class Manifest:
         reading: what is read of a longer review, one of `toolkit.reading.POLICIES`.
         early_stop: the rule for `--effort auto`, see `toolkit.reading.EarlyStop`; None where none was fitted.
         uncertain_below: score under which a review is left undecided unless the user says otherwise; 0.5 decides all.
+        risk_coverage: `accuracy` of the reviews with a score of at least `uncertain_below`, and the share they are,
+            `coverage`, on the reviews that proved the export, from all to the surest; empty where there were too few.
         base_model_sha256: of the base's `model.safetensors`, None where it is unknown.
         training: the configuration that trained the adapter.
         metrics: what was measured, by split or stage.
@@ -70,6 +72,7 @@ class Manifest:
     reading: str = "head"
     early_stop: dict[str, Any] | None = None
     uncertain_below: float = 0.5
+    risk_coverage: tuple[dict[str, float], ...] = ()
     base_model_sha256: str | None = None
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -233,7 +236,15 @@ def _parse(path: Path, kind: Kind) -> Manifest:
         raise BundleError(f"{path} lacks or garbles: {', '.join(wrong)}; {remedy}")
     if tuple(content["labels"]) != LABELS:
         raise BundleError(f"{path} orders the labels {content['labels']}, expected {list(LABELS)}; {remedy}")
-    return Manifest(**{**content, "kind": kind, "labels": LABELS, "format": FORMAT})
+    return Manifest(
+        **{
+            **content,
+            "kind": kind,
+            "labels": LABELS,
+            "risk_coverage": tuple(content["risk_coverage"]),
+            "format": FORMAT,
+        }
+    )
 
 
 def _is_file_entry(name: object, entry: object) -> bool:
@@ -252,6 +263,15 @@ def _is_text_map(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
 
 
+def _is_risk_coverage(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"accuracy", "uncertain_below", "coverage"}
+        and all(type(each) in (int, float) and 0 <= each <= 1 for each in value.values())
+        and value["uncertain_below"] >= 0.5
+    )
+
+
 def _is_early_stop(value: object) -> bool:
     if value is None:
         return True
@@ -262,7 +282,9 @@ def _is_early_stop(value: object) -> bool:
 
 
 _SINCE_2 = {
-    each.name: each.default for each in fields(Manifest) if each.name in ("reading", "early_stop", "uncertain_below")
+    each.name: each.default
+    for each in fields(Manifest)
+    if each.name in ("reading", "early_stop", "uncertain_below", "risk_coverage")
 }
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "base_model": lambda value: isinstance(value, str) and bool(value),
@@ -272,6 +294,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "reading": lambda value: value in POLICIES,
     "early_stop": _is_early_stop,
     "uncertain_below": lambda value: type(value) in (int, float) and 0.5 <= value <= 1,
+    "risk_coverage": lambda value: isinstance(value, list | tuple) and all(map(_is_risk_coverage, value)),
     "base_model_sha256": lambda value: value is None or isinstance(value, str),
     "training": lambda value: isinstance(value, dict),
     "metrics": lambda value: isinstance(value, dict),

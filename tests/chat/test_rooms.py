@@ -20,7 +20,7 @@ from toolkit.chat.uploads import MAX_ROWS, classify_rows, count_verdicts, read_u
 from toolkit.cli import cli
 from toolkit.errors import ToolkitError
 from toolkit.labels import Label
-from toolkit.prediction import AbstentionPolicy, Prediction, Predictor
+from toolkit.prediction import Prediction, Predictor
 from toolkit.text import ReviewTokenizer
 
 
@@ -260,7 +260,7 @@ def test_files_are_read_by_their_names_ending(tmp_path, name, content):
 def test_a_row_that_cannot_be_read_stops_nothing(tmp_path, words):
     rows = upload(tmp_path, "a.csv", b"text\nGood.\n<br />\n\xff\xfe\na,b\nBad.\n")
     assert [row.problem is None for row in rows] == [True, False, False, False, True]
-    classified = [row for batch in classify_rows(rows, words, AbstentionPolicy()) for row in batch]
+    classified = [row for batch in classify_rows(rows, words) for row in batch]
     assert [row.verdict for row in classified] == ["positive", *["unreadable"] * 3, "negative"]
     assert count_verdicts(classified) == {"negative": 1, "positive": 1, "unreadable": 3}
     table = list(csv.DictReader(io.StringIO(to_csv(classified).decode("utf-8-sig"))))
@@ -286,16 +286,14 @@ def test_a_file_that_cannot_be_used_gets_a_sentence(tmp_path, name, content, mes
 
 def test_large_files_leave_room_for_others(words, tmp_path):
     rows = upload(tmp_path, "a.txt", b"Good.\n" * 100)
-    batches = classify_rows(rows, words, AbstentionPolicy())
+    batches = classify_rows(rows, words)
     assert len(next(batches)) <= 8
     assert words.calls == 1
 
 
 def test_a_file_preview_is_bounded(words, tmp_path):
     rows = upload(tmp_path, "a.txt", (b"Good " * 100 + b"\n") * 30)
-    panel = file_panel(
-        [row for batch in classify_rows(rows, words, AbstentionPolicy()) for row in batch], "zh", TEXTS["zh"]
-    )
+    panel = file_panel([row for batch in classify_rows(rows, words) for row in batch], "zh", TEXTS["zh"])
     assert len(panel["rows"]) == 20
     assert max(len(row["text"]) for row in panel["rows"]) < 200
     assert panel["note"] == "前 20 条，共 30 条；完整结果见 CSV。"

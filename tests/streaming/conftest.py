@@ -34,9 +34,9 @@ def run(predictor):
         stream = data if isinstance(data, Reads) else io.BytesIO(data)
         complaints = []
         answers = Answers(
-            make_writer(output_format, str, prefix, end), AbstentionPolicy(below), selection or Selection(), on_error,
-            complaints.append,
-        )  # fmt: skip
+            make_writer(output_format, str, prefix, end), selection or Selection(), on_error, complaints.append
+        )
+        predictor.policy = AbstentionPolicy(below)
         records = read_records(Source("", stream), input_format, field)
         written = b"".join(answers.write(classify(records, lambda: predictor)))
         return written, complaints, answers.tally

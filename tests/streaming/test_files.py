@@ -4,7 +4,6 @@ import pytest
 
 from tests.conftest import ROOT
 from toolkit.errors import ToolkitError
-from toolkit.prediction import AbstentionPolicy
 from toolkit.splits import read_reviews
 from toolkit.streaming import NEW_FIELDS
 from toolkit.streaming.files import FileJob
@@ -16,7 +15,7 @@ TEST_SPLIT = ROOT / "dataset" / "test.csv"
 def classify_file(predictor):
     def classify_file(source, target, *, column="text", prefix="", load=lambda: predictor):
         progress = []
-        job = FileJob(source, target, column, prefix, AbstentionPolicy(), str, progress.append)
+        job = FileJob(source, target, column, prefix, str, progress.append)
         tally = job.run(load)
         assert sum(progress) == source.stat().st_size
         return tally

@@ -10,7 +10,7 @@ from threading import Lock
 
 from toolkit.bundle import MANIFEST, max_positions, sha256
 from toolkit.chat.settings import ServerSettings
-from toolkit.prediction import Predictor, load_predictor
+from toolkit.prediction import AbstentionPolicy, Predictor, load_predictor
 from toolkit.prediction.selection import Choice, choose_backend
 from toolkit.text import ReviewTokenizer
 
@@ -33,9 +33,15 @@ class Model:
     positions: int
     model_hash: str
 
-    def reading(self, max_length: int) -> Predictor:
-        """The same predictor, reading at most `max_length` tokens of a review, or as many as it can."""
+    def reading(self, max_length: int, uncertain_below: float | None = None) -> Predictor:
+        """The same predictor, reading at most `max_length` tokens of a review, or as many as it can.
+
+        Args:
+            max_length: tokens.
+            uncertain_below: see `AbstentionPolicy`; the model's own by default.
+        """
         view = copy.copy(self.predictor)
+        view.policy = AbstentionPolicy.for_model(view.manifest, uncertain_below)
         view.tokenizer = ReviewTokenizer.wrap(self.predictor.tokenizer, min(max_length, self.positions))
         return view
 

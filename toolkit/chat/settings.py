@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from toolkit.chat.texts import LANGUAGES
 from toolkit.errors import ToolkitError
@@ -16,6 +16,7 @@ DOCUMENTED_MAX_LENGTH = 120  # tokens, as in the documents; the panel goes up to
 LONGEST_TEXT = 200_000  # characters of one message: some 35,000 words
 LARGEST_UPLOAD = 20  # MB of one file
 UPLOAD_SUFFIXES = (".txt", ".csv", ".jsonl")
+_Otherwise = TypeVar("_Otherwise")
 STATE_NAME = "distilbert-review-toolkit"
 
 
@@ -33,7 +34,7 @@ class ServerSettings:
         adapter: see there.
         base_model: see there.
         max_length: tokens read of a review until the user chooses.
-        uncertain_below: see `AbstentionPolicy`, until the user chooses.
+        uncertain_below: see `AbstentionPolicy`, until the user chooses; None for the model's own.
     """
 
     state: Path
@@ -45,7 +46,7 @@ class ServerSettings:
     adapter: str | None = None
     base_model: str | None = None
     max_length: int = DOCUMENTED_MAX_LENGTH
-    uncertain_below: float = 0.5
+    uncertain_below: float | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -68,9 +69,9 @@ class ServerSettings:
             adapter=read("TOOLKIT_ADAPTER"),
             base_model=read("TOOLKIT_BASE_MODEL"),
             max_length=int(_number(read("TOOLKIT_CHAT_MAX_LENGTH"), "TOOLKIT_CHAT_MAX_LENGTH", cls.max_length, 3)),
-            uncertain_below=_number(
-                read("TOOLKIT_CHAT_UNCERTAIN_BELOW"), "TOOLKIT_CHAT_UNCERTAIN_BELOW", cls.uncertain_below, 0.5, 1
-            ),
+            uncertain_below=_number(below, "TOOLKIT_CHAT_UNCERTAIN_BELOW", 0.5, 0.5, 1)
+            if (below := read("TOOLKIT_CHAT_UNCERTAIN_BELOW"))
+            else None,
         )
         for name, value, allowed in (
             ("TOOLKIT_CHAT_LANGUAGE", settings.language, (None, *LANGUAGES)),
@@ -91,13 +92,13 @@ class UserSettings:
         language: `zh` or `en`.
         backend: `onnx` or `torch`.
         max_length: tokens read of a review.
-        uncertain_below: see `AbstentionPolicy`.
+        uncertain_below: see `AbstentionPolicy`; None for the model's own, as long as the user has not chosen.
     """
 
     language: str
     backend: str
     max_length: int
-    uncertain_below: float
+    uncertain_below: float | None
 
     def changed_by(self, panel: Mapping[str, Any], backends: tuple[str, ...], positions: int) -> "UserSettings":
         """These settings with what the panel sent, which anybody can forge: what cannot be is left as it was.
@@ -113,7 +114,7 @@ class UserSettings:
             language=language if language in LANGUAGES else self.language,
             backend=backend if backend in backends else self.backend,
             max_length=int(_within(panel.get("max_length"), 3, positions, self.max_length)),
-            uncertain_below=float(_within(panel.get("uncertain_below"), 0.5, 1, self.uncertain_below)),
+            uncertain_below=_within(panel.get("uncertain_below"), 0.5, 1, self.uncertain_below),
         )
 
 
@@ -138,7 +139,7 @@ def _number(value: str | None, name: str, default: float, low: float, high: floa
     return number
 
 
-def _within(value: object, low: float, high: float, otherwise: float) -> float:
+def _within(value: object, low: float, high: float, otherwise: _Otherwise) -> float | _Otherwise:
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
         return otherwise
     return min(max(value, low), high)

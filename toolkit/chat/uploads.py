@@ -11,7 +11,7 @@ from toolkit.bundle import LABELS
 from toolkit.chat.settings import UPLOAD_SUFFIXES
 from toolkit.chat.texts import Texts
 from toolkit.errors import ToolkitError
-from toolkit.prediction import AbstentionPolicy, Prediction, Predictor
+from toolkit.prediction import Prediction, Predictor
 from toolkit.prediction.abstention import VERDICTS
 from toolkit.splits import TEXT_COLUMNS, read_rows
 from toolkit.text import normalise
@@ -66,7 +66,7 @@ def read_upload(path: Path, name: str, texts: Texts) -> list[Row]:
     return rows
 
 
-def classify_rows(rows: Sequence[Row], predictor: Predictor, policy: AbstentionPolicy) -> Iterator[list[ClassifiedRow]]:
+def classify_rows(rows: Sequence[Row], predictor: Predictor) -> Iterator[list[ClassifiedRow]]:
     """Classify `BATCH` rows at a time, in order; those with a problem pass through."""
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
@@ -74,7 +74,7 @@ def classify_rows(rows: Sequence[Row], predictor: Predictor, policy: AbstentionP
         classified = []
         for row in batch:
             prediction = next(predictions) if row.problem is None else None
-            verdict = policy.verdict(prediction) if prediction else UNREADABLE
+            verdict = prediction.verdict if prediction else UNREADABLE
             classified.append(ClassifiedRow(row, verdict, prediction))
         yield classified
 

@@ -15,7 +15,7 @@ from toolkit.commands.options import (
     prediction_options,
     progress_bar,
     section_option,
-    uncertain_option,
+    uncertain_options,
 )
 
 _logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ _CHANGED = 20  # reviews listed on the terminal; all are in the JSON and on the 
     "Report", "--compare", nargs=2, type=PATH, metavar="A B", help="Compare two reports on the same reviews; no model is asked."
 )  # fmt: skip
 @section_option("Output", "--json", "as_json", is_flag=True, help="Print one JSON object.")
-@uncertain_option("Output")
+@uncertain_options("Output")
 @language_option("Output")
 @prediction_options
 def evaluate(
@@ -61,7 +61,6 @@ def evaluate(
     no_texts: bool,
     compare: tuple[Path, Path] | None,
     as_json: bool,
-    uncertain_below: float,
     lang: str,
     **model: Any,  # noqa: ANN401 - load's arguments
 ) -> None:
@@ -83,12 +82,10 @@ def evaluate(
         raise click.UsageError("--slice and --no-texts are about a report; name its folder with --output")
 
     from toolkit.evaluation import ask, measure
-    from toolkit.prediction import AbstentionPolicy
     from toolkit.splits import read_reviews
 
     source = file or folder / f"{split}.csv"
     reviews = read_reviews(source)
-    policy = AbstentionPolicy(uncertain_below)
     if output:
         from toolkit.reporting.folder import EVALUATION, refuse_foreign_folder
         from toolkit.reporting.slices import find_columns
@@ -101,11 +98,11 @@ def evaluate(
     if output:
         from toolkit.reporting.report import describe, write_report
 
-        content = describe(predictor, source, reviews, answers, policy, slices, with_texts=not no_texts)
+        content = describe(predictor, source, reviews, answers, predictor.policy, slices, with_texts=not no_texts)
         write_report(output, content, reviews, answers)
         figures = content["figures"]
     else:
-        figures = measure(answers, policy)
+        figures = measure(answers, predictor.policy)
     if as_json:
         click.echo(json.dumps(figures))
     else:

@@ -20,12 +20,13 @@ from toolkit.commands.options import (
     prediction_options,
     progress_bar,
     section_option,
-    uncertain_option,
+    uncertain_options,
 )
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
+    from toolkit.prediction import Predictor
     from toolkit.streaming import Answers, Source
 
 _logger = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ _logger = logging.getLogger(__name__)
     help="Keep what has a score of P or more, 0 to 1.",
 )
 @section_option("Choice", "--invert", is_flag=True, help="Keep what would be left out.")
-@uncertain_option("Choice")
+@uncertain_options("Choice")
 @section_option(
     "Broken records",
     "--on-error",
@@ -97,7 +98,6 @@ def filter_command(
     keep: tuple[str, ...],
     min_score: float,
     invert: bool,
-    uncertain_below: float,
     on_error: str,
     strict: bool,
     **model: Any,  # noqa: ANN401 - load's arguments
@@ -124,17 +124,13 @@ def filter_command(
         raise click.UsageError("--field goes with --jsonl, --column with --csv")
     if invert and not keep and not min_score:
         raise click.UsageError("--invert needs something to turn round: --keep or --min-score")
-    if "uncertain" in keep and uncertain_below <= 0.5:
-        raise click.UsageError("--keep uncertain needs --uncertain-below P, which says what is uncertain")
     sources = _open(files)
 
-    from toolkit.prediction import AbstentionPolicy
     from toolkit.streaming import Answers, NoWriter, Selection, classify, make_writer, read_records
 
     label = label_writer(lang, sys.stdout.isatty() and output_format in ("tsv", "label"))
     answers = Answers(
         NoWriter(label) if count else make_writer(output_format, label, prefix, b"\0" if null else b"\n"),
-        AbstentionPolicy(uncertain_below),
         Selection(keep, min_score, invert),
         "stop" if strict else on_error,
         partial(click.echo, err=True),
@@ -142,13 +138,22 @@ def filter_command(
     input_format = "nul" if null else "jsonl" if jsonl else "csv" if csv_input else "lines"
     records = chain.from_iterable(read_records(source, input_format, field or column or "text") for source in sources)
     try:
-        _copy(answers.write(classify(records, partial(load, **model))), sources)
+        _copy(answers.write(classify(records, partial(_load, keep, **model))), sources)
     finally:
         if summary:
             click.echo(answers.tally.summary(), err=True)
     if count:
         click.echo(answers.tally.kept)
     _finish(answers)
+
+
+def _load(keep: tuple[str, ...], **model: Any) -> "Predictor":  # noqa: ANN401 - load's arguments
+    predictor = load(**model)
+    if "uncertain" in keep and predictor.policy.uncertain_below <= 0.5:
+        raise click.UsageError(
+            "--keep uncertain needs --uncertain-below P or --target-accuracy A, which say what is uncertain"
+        )
+    return predictor
 
 
 def _open(files: tuple[Path, ...]) -> "list[Source]":

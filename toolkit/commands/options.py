@@ -1,5 +1,6 @@
 """What several commands share: sections of options, those of a model, stdin, labels, a progress bar."""
 
+import logging
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+
+from toolkit.reading import EFFORTS, POLICIES
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 INPUT_FILE = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
+
+_logger = logging.getLogger(__name__)
 
 _COLOURS = {"positive": "green", "negative": "red", "uncertain": "yellow"}
 
@@ -53,7 +58,10 @@ def section_option(section: str, *names: str, **attributes: Any) -> Callable[[Co
 def prediction_options(command: Command) -> Command:
     """The options of every command that asks a model."""
     for option in (
-        section_option("Model", "--max-length", type=click.IntRange(min=3), help="Tokens to read of a review; the model's own number by default."),
+        section_option("Reading", "--effort", type=click.Choice(EFFORTS), default="full", show_default=True,
+                       help="auto: read a review's beginning and end, and the rest only if they leave doubt."),
+        section_option("Reading", "--reading", type=click.Choice(POLICIES), help="Of a review with more tokens: its first, its first and its last, or all in overlapping windows.  [default: the model's own]"),
+        section_option("Reading", "--max-length", type=click.IntRange(min=3), help="Tokens to read at a time; the model's own number by default."),
         section_option("Model", "--base-model", help="For torch, the base to use instead of the one the adapter names."),
         section_option("Model", "--adapter", type=PATH, help="Adapter folder for torch.  [default: $TOOLKIT_ADAPTER or ./lora_model]"),
         section_option("Model", "--onnx-model", type=PATH, help="ONNX bundle.  [default: $TOOLKIT_ONNX_MODEL, ./onnx_model or the installed one]"),
@@ -72,19 +80,36 @@ def language_option(section: str) -> Callable[[Command], Command]:
     )  # fmt: skip
 
 
-def uncertain_option(section: str) -> Callable[[Command], Command]:
-    """`--uncertain-below`."""
-    return section_option(
-        section, "--uncertain-below", type=click.FloatRange(0.5, 1), default=0.5, metavar="P",
-        help="Call a review uncertain if the score of its label is below P, 0.5 to 1.",
+def uncertain_options(section: str) -> Callable[[Command], Command]:
+    """`--uncertain-below` and `--target-accuracy`, of which `load` makes the predictor's policy."""
+    below = section_option(
+        section, "--uncertain-below", type=click.FloatRange(0.5, 1), metavar="P",
+        help="Call a review uncertain if the score of its label is below P, 0.5 to 1.  [default: the model's own, as a rule 0.5]",
     )  # fmt: skip
+    target = section_option(
+        section, "--target-accuracy", type=click.FloatRange(0.5, 1), metavar="A",
+        help="Choose P for me: the smallest with which A of the decided reviews were right when the model was exported.",
+    )  # fmt: skip
+    return lambda command: below(target(command))
 
 
 def load(**model: Any) -> "Predictor":  # noqa: ANN401 - load_predictor's arguments
-    """The predictor that the options name."""
+    """The predictor that the options name; what a target accuracy means is said.
+
+    Raises:
+        UsageError: the threshold is chosen in two ways.
+    """
     from toolkit.prediction import load_predictor
 
-    return load_predictor(**model)
+    if model.get("uncertain_below") is not None and model.get("target_accuracy") is not None:
+        raise click.UsageError("--uncertain-below and --target-accuracy are two ways to choose one threshold; give one")
+    predictor = load_predictor(**model)
+    if (policy := predictor.policy).accuracy is not None and policy.coverage is not None:
+        _logger.info(
+            "uncertain below %.4f: when the model was exported, %.4f of the decided reviews were right and %.1f%% undecided",
+            policy.uncertain_below, policy.accuracy, 100 * (1 - policy.coverage),
+        )  # fmt: skip
+    return predictor
 
 
 def open_stdin() -> "RawReader":

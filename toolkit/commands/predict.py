@@ -22,11 +22,11 @@ from toolkit.commands.options import (
     progress_bar,
     read_all,
     section_option,
-    uncertain_option,
+    uncertain_options,
 )
 
 if TYPE_CHECKING:
-    from toolkit.prediction import AbstentionPolicy, Predictor
+    from toolkit.prediction import Predictor
 
 _logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _BAR_WIDTH = 10  # character cells
 @click.command(cls=SectionCommand)
 @click.argument("texts", metavar="TEXT...", nargs=-1)
 @section_option("Output", "--json", "as_json", is_flag=True, help="Print one JSON object a review.")
-@uncertain_option("Output")
+@uncertain_options("Output")
 @language_option("Output")
 @section_option(
     "A file",
@@ -53,7 +53,6 @@ _BAR_WIDTH = 10  # character cells
 def predict(
     texts: tuple[str, ...],
     as_json: bool,
-    uncertain_below: float,
     lang: str,
     file: Path | None,
     output: Path | None,
@@ -78,20 +77,18 @@ def predict(
     if bool(file) != bool(output):
         raise click.UsageError("--file and --output go together")
 
-    from toolkit.prediction import AbstentionPolicy
     from toolkit.text import TEXT_LIMIT
 
-    policy = AbstentionPolicy(uncertain_below)
     if file and output:
         label = label_writer(lang, on_terminal=False)
-        _classify_file(file, output, column, prefix, policy, label, partial(load, **model))
+        _classify_file(file, output, column, prefix, label, partial(load, **model))
         return
     reviews = [read_all(open_stdin()) if text == "-" else text for text in texts]
     on_terminal = sys.stdout.isatty() and not as_json
     label = label_writer(lang, on_terminal)
     for number, prediction in enumerate(load(**model).predict_many(reviews), start=1):
         review = reviews[number - 1]
-        verdict = label(policy.verdict(prediction))
+        verdict = label(prediction.verdict)
         if as_json:
             click.echo(json.dumps({**prediction.to_dict(), "label": verdict}, ensure_ascii=False))
         elif on_terminal:
@@ -114,14 +111,13 @@ def _classify_file(
     target: Path,
     column: str,
     prefix: str,
-    policy: "AbstentionPolicy",
     label: Callable[[str], str],
     load_model: "Callable[[], Predictor]",
 ) -> None:
     from toolkit.streaming.files import FileJob
 
     with progress_bar(source.stat().st_size, "classifying") as bar:
-        tally = FileJob(source, target, column, prefix, policy, label, bar.update).run(load_model)
+        tally = FileJob(source, target, column, prefix, label, bar.update).run(load_model)
     _logger.info("%s: %s", target, tally.summary())
     if tally.problems:
         raise click.ClickException(f"rows that could not be classified: {tally.problems}; their column error says why")

@@ -1,5 +1,6 @@
 """What every backend shares: text in, calibrated predictions out, in order and in bounded memory."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from toolkit.bundle import Manifest
+from toolkit.errors import BundleError
 from toolkit.labels import Label
-from toolkit.reading import EarlyStop, combine
+from toolkit.prediction.abstention import AbstentionPolicy
+from toolkit.reading import EFFORTS, POLICIES, EarlyStop, combine
 from toolkit.text import Encoding, ReviewTokenizer
 
 
@@ -26,6 +29,7 @@ class Prediction:
             `toolkit.text.TEXT_LIMIT` characters, of which no more are counted.
         tokens_read: tokens the model saw, counted alike, those in two windows once; fewer than `tokens` means that a part
             was left out.
+        verdict: the label's name, or `uncertain` where the predictor's policy leaves it open.
         window: of several windows, the one that spoke most for `label`, as its first token and the one after its last,
             [CLS] not counted; None where the review was read in one piece.
     """
@@ -35,6 +39,7 @@ class Prediction:
     probabilities: dict[Label, float]
     tokens: int
     tokens_read: int
+    verdict: str
     window: tuple[int, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,6 +85,7 @@ class Predictor(ABC):
         backend: its name, `onnx` or `torch`.
         device: where it runs, for people.
         chunk_size: reviews taken from the input at a time by `predict_many`.
+        policy: decides which verdicts are withheld; the model's own unless somebody sets another.
     """
 
     backend: str
@@ -89,6 +95,27 @@ class Predictor(ABC):
     def __init__(self, manifest: Manifest, tokenizer: ReviewTokenizer) -> None:
         self.manifest = manifest
         self.tokenizer = tokenizer
+        self.policy = AbstentionPolicy.for_model(manifest)
+
+    def read(self, policy: str | None = None, effort: str = "full") -> None:
+        """Choose how reviews are read from now on; arguments as `reading` and `effort` of `load_predictor`.
+
+        Raises:
+            BundleError: the model has no rule for stopping early.
+        """
+        if policy not in (None, *POLICIES):
+            raise ValueError(f"reading must be one of {', '.join(POLICIES)}, not {policy!r}")
+        if effort not in EFFORTS:
+            raise ValueError(f"effort must be one of {', '.join(EFFORTS)}, not {effort!r}")
+        rule = self.manifest.early_stop
+        if effort == "auto" and rule is None:
+            raise BundleError(
+                "this model has no rule for stopping early; export it with --proof FILE of 2,000 reviews or more, or "
+                "leave --effort at full"
+            )
+        self.tokenizer = copy.copy(self.tokenizer)
+        self.tokenizer.policy = policy or self.manifest.reading
+        self.tokenizer.early_stop = EarlyStop.from_dict(rule) if rule and effort == "auto" else None
 
     @abstractmethod
     def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
@@ -135,12 +162,14 @@ class Predictor(ABC):
         exponentials = np.exp(scaled - scaled.max())
         probabilities = exponentials / exponentials.sum()
         label = Label(int(probabilities.argmax()))
+        score = float(probabilities[label])
         return Prediction(
             label=label,
-            score=float(probabilities[label]),
+            score=score,
             probabilities={each: float(probabilities[each]) for each in Label},
             tokens=answer.read[0].tokens,
             tokens_read=answer.tokens_read,
+            verdict=self.policy.verdict(label, score),
             window=answer.window,
         )
 

@@ -61,9 +61,8 @@ class OnnxPredictor(Predictor):
         def read() -> OnnxPredictor:
             manifest = read_manifest(folder, Kind.ONNX)
             length = reading_length(folder, manifest, max_length)
-            return cls(
-                folder / "model.onnx", ReviewTokenizer.from_file(folder / "tokenizer.json", length), manifest, workers
-            )
+            tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", length, manifest.reading)
+            return cls(folder / "model.onnx", tokenizer, manifest, workers)
 
         return read_stable(folder, read)
 

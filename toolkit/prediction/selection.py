@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import needs_extra
+from toolkit.prediction.abstention import AbstentionPolicy
 from toolkit.prediction.base import Predictor
 
 BACKENDS = ("auto", "onnx", "torch")
@@ -33,6 +34,10 @@ def load_predictor(
     onnx_model: Path | str | None = None,
     adapter: Path | str | None = None,
     max_length: int | None = None,
+    reading: str | None = None,
+    effort: str = "full",
+    uncertain_below: float | None = None,
+    target_accuracy: float | None = None,
     base_model: str | None = None,
 ) -> Predictor:
     """Load the predictor that suits this machine.
@@ -43,11 +48,15 @@ def load_predictor(
         onnx_model: the ONNX bundle; else `$TOOLKIT_ONNX_MODEL`, else `./onnx_model`, else the one that was installed
             with the toolkit.
         adapter: the adapter folder; else `$TOOLKIT_ADAPTER`, else `./lora_model`.
-        max_length: tokens to read of a review instead of the model's own number.
+        max_length: tokens to read of a review at a time instead of the model's own number.
+        reading: what to read of a longer review, one of `toolkit.reading.POLICIES`, instead of the model's own way.
+        effort: `full`, or `auto`: read a review's ends first, and stop there if they say enough.
+        uncertain_below: see `AbstentionPolicy`, like the next.
+        target_accuracy: see `AbstentionPolicy.for_model`.
         base_model: for torch, the base to use instead of the one the adapter names.
 
     Raises:
-        BundleError: the folder is missing or damaged.
+        BundleError: the folder is missing or damaged, or lacks what was asked for.
         MissingExtraError: the backend's packages are not installed.
     """
     choice = choose_backend(backend, onnx_model=onnx_model, adapter=adapter)
@@ -55,10 +64,14 @@ def load_predictor(
     if choice.backend == "torch":
         from toolkit.prediction.torch_backend import TorchPredictor
 
-        return TorchPredictor.load(choice.folder, max_length, base_model)
-    from toolkit.prediction.onnx_backend import OnnxPredictor
+        predictor: Predictor = TorchPredictor.load(choice.folder, max_length, base_model)
+    else:
+        from toolkit.prediction.onnx_backend import OnnxPredictor
 
-    return OnnxPredictor.load(choice.folder, max_length)
+        predictor = OnnxPredictor.load(choice.folder, max_length)
+    predictor.read(reading, effort)
+    predictor.policy = AbstentionPolicy.for_model(predictor.manifest, uncertain_below, target_accuracy)
+    return predictor
 
 
 def choose_backend(

@@ -58,7 +58,8 @@ class TorchPredictor(Predictor):
             HubError: the base is the hub's and cannot be had.
         """
         adapter, manifest = load_adapter(folder, base_model)
-        tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", reading_length(folder, manifest, max_length))
+        length = reading_length(folder, manifest, max_length)
+        tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", length, manifest.reading)
         return cls(merge_adapter(adapter), tokenizer, manifest)
 
     def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:

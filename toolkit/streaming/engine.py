@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from toolkit.errors import ToolkitError
-from toolkit.prediction import AbstentionPolicy, Prediction, Predictor
+from toolkit.prediction import Prediction, Predictor
 from toolkit.streaming.records import Record, RecordError
 from toolkit.streaming.writers import Writer
 
@@ -117,9 +117,9 @@ class Selection:
     min_score: float = 0.0
     invert: bool = False
 
-    def keeps(self, verdict: str, prediction: Prediction) -> bool:
+    def keeps(self, prediction: Prediction) -> bool:
         """Whether this answer goes out."""
-        wanted = (not self.verdicts or verdict in self.verdicts) and prediction.score >= self.min_score
+        wanted = (not self.verdicts or prediction.verdict in self.verdicts) and prediction.score >= self.min_score
         return wanted != self.invert
 
 
@@ -141,9 +141,9 @@ class Tally:
     score_sum: float = 0.0
     started: float = field(default_factory=time.perf_counter)
 
-    def count(self, verdict: str, prediction: Prediction, kept: bool) -> None:
+    def count(self, prediction: Prediction, kept: bool) -> None:
         """Add an answer."""
-        self.verdicts[verdict] += 1
+        self.verdicts[prediction.verdict] += 1
         self.score_sum += prediction.score
         self.kept += kept
 
@@ -165,7 +165,6 @@ class Answers:
 
     Attributes:
         writer: of the output format.
-        policy: says which answers are `uncertain`.
         selection: says which are written.
         on_error: one of `ON_ERROR`: put a bad record into the output, or tell it where the format has no place for it;
             leave it out and do not count it; end with it.
@@ -174,7 +173,6 @@ class Answers:
     """
 
     writer: Writer
-    policy: AbstentionPolicy
     selection: Selection
     on_error: str
     report: Callable[[str], None]
@@ -204,9 +202,8 @@ class Answers:
             yield b"".join(lines)
 
     def _answer(self, record: Record, prediction: Prediction) -> bytes:
-        verdict = self.policy.verdict(prediction)
-        line = self.writer.answer(record, prediction, verdict) if self.selection.keeps(verdict, prediction) else None
-        self.tally.count(verdict, prediction, kept=line is not None)
+        line = self.writer.answer(record, prediction) if self.selection.keeps(prediction) else None
+        self.tally.count(prediction, kept=line is not None)
         return line or b""
 
     def _complain(self, record: Record, message: str) -> bytes:

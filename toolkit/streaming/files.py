@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.labels import Label
-from toolkit.prediction import AbstentionPolicy, Predictor
+from toolkit.prediction import Predictor
 from toolkit.streaming.engine import Answers, Selection, Tally, classify
 from toolkit.streaming.records import EMPTY, read_records
 from toolkit.streaming.sources import Source
@@ -31,7 +31,6 @@ class FileJob:
         target: CSV or JSONL for either of these, Parquet for Parquet; takes its place when it is finished.
         column: of the text.
         prefix: of the names of the new columns.
-        policy: says which answers are uncertain.
         label: a verdict as it is to be written.
         advance: takes the bytes of the source that were done since it was last called.
     """
@@ -40,7 +39,6 @@ class FileJob:
     target: Path
     column: str
     prefix: str
-    policy: AbstentionPolicy
     label: Callable[[str], str]
     advance: Callable[[int], None]
 
@@ -74,7 +72,7 @@ class FileJob:
         source = Source.open(self.source)
         records = read_records(source, source_format, self.column)
         writer = make_writer(target_format, self.label, self.prefix)
-        answers = Answers(writer, self.policy, Selection(), "report", _refuse)
+        answers = Answers(writer, Selection(), "report", _refuse)
         done = 0
         for block in answers.write(classify(records, load)):
             stream.write(block)
@@ -136,9 +134,8 @@ class FileJob:
                 yield {ERROR_FIELD: problem}
                 continue
             prediction = next(predictions)
-            verdict = self.policy.verdict(prediction)
-            tally.count(verdict, prediction, kept=True)
-            yield {**prediction.to_dict(), "label": self.label(verdict)}
+            tally.count(prediction, kept=True)
+            yield {**prediction.to_dict(), "label": self.label(prediction.verdict)}
 
     def _count_rows(self, rows: int) -> Callable[[], None]:
         """Tell the progress in bytes, as if every row had as many."""

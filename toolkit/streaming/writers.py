@@ -12,6 +12,7 @@ from toolkit.prediction import Prediction
 from toolkit.streaming.records import Record, RecordError
 
 NEW_FIELDS = ("label", "score", "probabilities", "tokens", "tokens_read")
+WINDOW_FIELD = "window"  # of a review that was read in several windows, in JSON
 ERROR_FIELD = "error"
 
 
@@ -26,7 +27,7 @@ class Writer(ABC):
         self._label = label
 
     @abstractmethod
-    def answer(self, record: Record, prediction: Prediction, verdict: str) -> bytes:
+    def answer(self, record: Record, prediction: Prediction) -> bytes:
         """A record with its answer.
 
         Raises:
@@ -42,7 +43,7 @@ class Writer(ABC):
 class NoWriter(Writer):
     """Writes nothing, for those who only count."""
 
-    def answer(self, record: Record, prediction: Prediction, verdict: str) -> bytes:
+    def answer(self, record: Record, prediction: Prediction) -> bytes:
         """Nothing."""
         return b""
 
@@ -59,17 +60,17 @@ class LabelWriter(Writer):
         super().__init__(label)
         self._end = end
 
-    def answer(self, record: Record, prediction: Prediction, verdict: str) -> bytes:
+    def answer(self, record: Record, prediction: Prediction) -> bytes:
         """The label alone."""
-        return self._label(verdict).encode() + self._end
+        return self._label(prediction.verdict).encode() + self._end
 
 
 class TabWriter(LabelWriter):
     """Label, score and text between tabs; the text last, because it may hold tabs itself."""
 
-    def answer(self, record: Record, prediction: Prediction, verdict: str) -> bytes:
+    def answer(self, record: Record, prediction: Prediction) -> bytes:
         """Four decimals of the score."""
-        head = f"{self._label(verdict)}\t{prediction.score:.4f}\t".encode()
+        head = f"{self._label(prediction.verdict)}\t{prediction.score:.4f}\t".encode()
         return b"".join((head, record.line(), self._end))  # one copy of a text that may be huge
 
 
@@ -80,10 +81,11 @@ class _FieldWriter(Writer):
         super().__init__(label)
         self._names = [prefix + name for name in NEW_FIELDS]
         self._error_name = prefix + ERROR_FIELD
-        self._taken = {*self._names, self._error_name}
+        self._window_name = prefix + WINDOW_FIELD
+        self._taken = {*self._names, self._error_name, self._window_name}
 
-    def _new_fields(self, prediction: Prediction, verdict: str) -> dict[str, Any]:
-        values = {**prediction.to_dict(), "label": self._label(verdict)}
+    def _new_fields(self, prediction: Prediction) -> dict[str, Any]:
+        values = {**prediction.to_dict(), "label": self._label(prediction.verdict)}
         return {name: values[field] for name, field in zip(self._names, NEW_FIELDS, strict=True)}
 
     def _check_names(self, record: Record, names: Iterable[str]) -> None:
@@ -97,9 +99,10 @@ class _FieldWriter(Writer):
 class JsonWriter(_FieldWriter):
     """The input's object with the answer behind its own fields."""
 
-    def answer(self, record: Record, prediction: Prediction, verdict: str) -> bytes:
-        """What the input wrote stands there letter by letter."""
-        return self._extend(record, self._new_fields(prediction, verdict))
+    def answer(self, record: Record, prediction: Prediction) -> bytes:
+        """What the input wrote stands there letter by letter; of several windows, the deciding one is named."""
+        window = {self._window_name: list(prediction.window)} if prediction.window else {}
+        return self._extend(record, self._new_fields(prediction) | window)
 
     def problem(self, record: Record, message: str) -> bytes:
         """The input's fields, as far as it had any, and `error`."""
@@ -123,9 +126,9 @@ class CsvWriter(_FieldWriter):
         super().__init__(label, prefix)
         self._columns: list[str] | None = None
 
-    def answer(self, record: Record, prediction: Prediction, verdict: str) -> bytes:
+    def answer(self, record: Record, prediction: Prediction) -> bytes:
         """The probabilities are one cell of JSON."""
-        new = self._new_fields(prediction, verdict).values()
+        new = self._new_fields(prediction).values()
         return self._row(record, [json.dumps(value) if isinstance(value, dict) else str(value) for value in new], "")
 
     def problem(self, record: Record, message: str) -> bytes | None:

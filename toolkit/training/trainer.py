@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, TaskType
-from torch.utils.data import ConcatDataset, Dataset
+from torch.utils.data import ConcatDataset
 from tqdm.contrib.logging import logging_redirect_tqdm
 from transformers import (
     DataCollatorWithPadding,
@@ -215,7 +215,7 @@ def build_trainer(
 
 def _train_split(
     config: TrainingConfig, tokenizer: PreTrainedTokenizerFast, reviews: Sequence[Review]
-) -> Dataset[dict[str, torch.Tensor]]:
+) -> IMDBDataset | ConcatDataset[dict[str, torch.Tensor]]:
     """The reviews, and as many random views of each as asked for."""
     whole = IMDBDataset.from_reviews(reviews, tokenizer, config.reading_length)
     seeds = range(config.seed, config.seed + config.random_views)
