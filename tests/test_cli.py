@@ -61,7 +61,8 @@ def test_the_fixed_option_names_are_there():
         "predict": "--backend --onnx-model --adapter --max-length --json --lang --uncertain-below --file --output --column --prefix",
         "filter": "--backend --onnx-model --adapter --max-length -0 --jsonl --field --csv --column --format --prefix --keep "
         "--invert --count --min-score --uncertain-below --summary --strict --on-error --lang",
-        "evaluate": "--backend --onnx-model --adapter --max-length --dataset --split --file --json --lang",
+        "evaluate": "--backend --onnx-model --adapter --max-length --dataset --split --file --json --lang --output --slice "
+        "--no-texts --compare --uncertain-below",
         "chat": "--host --port --language --uncertain-below --state --backend --onnx-model --adapter --max-length",
     }
     for command, names in options.items():
@@ -175,6 +176,39 @@ def test_evaluate_names_the_labels_in_chinese(with_fake, tiny_dataset):
         english.replace("negative reviews", "负面评论").replace("positive reviews", "正面评论")
         .replace("called negative", "called 负面评论").replace("called positive", "called 正面评论")
     )  # fmt: skip
+
+
+def test_evaluate_writes_a_report_and_compares_two(with_fake, tmp_path, monkeypatch):
+    monkeypatch.setattr("toolkit.reporting.report.draw_charts", lambda *_: [])  # tested where they are drawn
+
+    def evaluated(*arguments):
+        result = run("evaluate", "--file", "dataset/test.csv", *arguments)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    printed = evaluated("--json", "--slice", "kind", "--output", tmp_path / "a", "--uncertain-below", "0.6")
+    assert printed == json.loads((tmp_path / "a" / "report.json").read_text())["figures"]
+    assert printed["abstention"]["uncertain_below"] == 0.6
+    evaluated("--json", "--no-texts", "--output", tmp_path / "b")
+    compared = run("evaluate", "--compare", tmp_path / "a", tmp_path / "b", "--output", tmp_path / "c")
+    assert "B - A: +0.0000 (95%: +0.0000 to +0.0000), 66 reviews" in compared.stdout
+    assert (tmp_path / "c" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--slice", "kind"), 2, "name its folder with --output"),
+        (("--compare", "a", "b", "--slice", "kind"), 2, "--compare reads two reports"),
+        (("--slice", "stars", "--output", "new"), 1, "no column 'stars' to slice by; expected one of kind"),
+        (("--output", "tests"), 1, "expected a new folder or nothing but an earlier evaluation"),
+        (("--compare", "none", "nor"), 1, "none holds no evaluation"),
+    ],
+)
+def test_evaluate_says_what_is_wrong_before_a_model_is_asked(monkeypatch, arguments, code, message):
+    monkeypatch.setattr("toolkit.prediction.load_predictor", lambda **options: pytest.fail("a model was loaded"))
+    result = run("evaluate", *arguments)
+    assert (result.exit_code, message in result.output) == (code, True), result.output
 
 
 def test_help_has_headings(with_fake):

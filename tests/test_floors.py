@@ -11,6 +11,7 @@ FLOORS = (
     ("toolkit.splits", "toolkit.data", "toolkit.plots", "toolkit.adapter"),
     ("toolkit.importers", "toolkit.prediction", "toolkit.training", "export"),
     ("toolkit.evaluation", "toolkit.streaming", "toolkit.doctor", "toolkit.benchmark"),
+    ("toolkit.reporting",),
     ("toolkit.chat",),
     ("toolkit.commands",),
     ("toolkit.cli", "toolkit.app", "toolkit.__main__"),

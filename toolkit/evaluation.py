@@ -93,14 +93,14 @@ def measure(answers: Answers, policy: AbstentionPolicy | None = None) -> dict[st
         `bootstrap_intervals`; `resamples` and `seed` beside them); `ece` and `brier` of the scores, and `calibration`:
         the `temperature`, both figures without it (`before`), and `ece_by_chance` (see `chance_calibration_error`);
         `reviews`, `reviews_per_second`, `truncated` (reviews longer than the model read), `backend` and `device`.
-        With a policy that withholds any, `abstention`: `uncertain_below`, `coverage` (the share decided),
+        `abstention`, None where the policy withholds none: `uncertain_below`, `coverage` (the share decided),
         and `accuracy` of those, with its `interval`; both None where none was decided.
     """
     labels, reviews = answers.labels, len(answers.labels)
     positive = np.clip(answers.positive, 1e-12, 1 - 1e-12)
     margins = np.log(positive) - np.log1p(-positive)  # (N,) the scaled logits' difference
     logits = np.stack([np.zeros(reviews), margins], axis=1)
-    figures: dict[str, Any] = {
+    return {
         **classification_metrics(labels, answers.positive),
         "accuracy_interval": accuracy_interval(int(answers.right.sum()), reviews),
         "intervals": bootstrap_intervals(labels, answers.positive),
@@ -112,15 +112,13 @@ def measure(answers: Answers, policy: AbstentionPolicy | None = None) -> dict[st
             "before": calibration_metrics(logits * answers.temperature, labels, temperature=1.0),
             "ece_by_chance": chance_calibration_error(answers.scores),
         },
+        "abstention": _abstain(answers, policy.uncertain_below) if policy and policy.uncertain_below > 0.5 else None,
         "reviews": reviews,
         "reviews_per_second": reviews / answers.seconds,
         "truncated": int((answers.tokens_read < answers.tokens).sum()),
         "backend": answers.backend,
         "device": answers.device,
     }
-    if policy and policy.uncertain_below > 0.5:
-        figures["abstention"] = _abstain(answers, policy.uncertain_below)
-    return figures
 
 
 def evaluate(predictor: Predictor, reviews: Sequence[Review]) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def _print(figures: dict[str, Any], lang: str) -> None:
         f"without the temperature {calibration['temperature']:.3f}: "
         f"ece {calibration['before']['ece']:.4f}, brier {calibration['before']['brier']:.4f}"
     )
-    if abstention := figures.get("abstention"):
+    if abstention := figures["abstention"]:
         click.echo(f"decided at {abstention['uncertain_below']} or more: {abstention['coverage']:.1%} of the reviews")
         if abstention["accuracy"] is not None:
             _print_figure("of these, accuracy", abstention["accuracy"], abstention["interval"])

@@ -76,7 +76,7 @@ def _roc(folder: Path, answers: Answers) -> Chart:
     axes.plot(false_positives, true_positives, color=_BLUE, label="this model")
     axes.set(xlabel="negative reviews called positive", ylabel="positive reviews called positive")
     _shares(axes, x=True)
-    axes.legend(loc="lower right")
+    _legend(axes)
     return _save(
         figure, folder, "roc.png", "ROC curve",
         "Each point is a threshold: how many positive reviews are found (up) for how many negative ones that are taken for "
@@ -100,11 +100,19 @@ def _reliability(folder: Path, answers: Answers) -> Chart:
         below.append(max(0.0, share - low))
         above.append(max(0.0, high - share))
     upper.errorbar(
-        means, shares, (below, above), color=_BLUE, marker="o", markersize=4, linewidth=1, label="this model"
+        means,
+        shares,
+        (below, above),
+        color=_BLUE,
+        marker="o",
+        markersize=4,
+        linestyle="",
+        elinewidth=1,
+        label="this model",
     )
     upper.set(ylabel="truly positive")
     _shares(upper)
-    upper.legend(loc="upper left")
+    _legend(upper)
     lower.hist(answers.positive, bins=BINS, range=(0, 1), color=_BLUE)
     lower.set(xlabel="probability of positive", ylabel="reviews", yscale="log")
     _shares(lower, x=True, y=False)
@@ -120,7 +128,7 @@ def _risk_coverage(folder: Path, answers: Answers, uncertain_below: float) -> Ch
     drawn = coverage * len(answers.labels) >= min(_FEWEST, len(answers.labels))
     figure = blank_figure(5.2, 4.2)
     axes = figure.subplots()
-    axes.plot(coverage[drawn], accuracy[drawn], color=_BLUE, drawstyle="steps-post")
+    axes.plot(coverage[drawn], accuracy[drawn], color=_BLUE)
     for threshold in sorted({*_MARKED, uncertain_below} - {0.5}):
         reached = np.flatnonzero(drawn & (thresholds >= threshold))
         if len(reached):
@@ -128,14 +136,14 @@ def _risk_coverage(folder: Path, answers: Answers, uncertain_below: float) -> Ch
             color = _ORANGE if chosen else _BLUE
             axes.plot(coverage[place], accuracy[place], marker="o", markersize=7 if chosen else 4, color=color)
             axes.annotate(f"{threshold:g}", (coverage[place], accuracy[place]), (0, 6), textcoords="offset points",
-                          color=color, fontsize=9)  # fmt: skip
+                          color=color, fontsize=9, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1})  # fmt: skip
     axes.set(xlabel="reviews decided", ylabel="accuracy of those")
     axes.margins(y=0.12)
     _shares(axes, x=True)
     axes.set_ylim(top=min(axes.get_ylim()[1], 1.02))
     return _save(
         figure, folder, "risk_coverage.png", "Risk and coverage",
-        "If the model may leave its least sure reviews undecided, how right is it on the rest? The marks are thresholds for "
+        "If the model may leave its least sure reviews undecided, how right is it on the rest? What is missing to 100% is the risk. The marks are thresholds for "
         "--uncertain-below; at the right edge everything is decided.",
     )  # fmt: skip
 
@@ -145,7 +153,7 @@ def _by_length(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Chart:
     axes = figure.subplots()
     _points(axes, rows)
     axes.set(xlabel="tokens in the review (below: how many reviews)", ylabel="accuracy")
-    axes.legend()
+    _legend(axes)
     return _save(
         figure, folder, "accuracy_by_length.png", "Accuracy by length",
         "Accuracy on short and long reviews, with 95% intervals: where they overlap widely, no difference is shown. "
@@ -160,7 +168,7 @@ def _by_score(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Chart:
     axes.plot([row["mean_score"] for row in rows], linestyle="", marker="_", markersize=18, markeredgewidth=2,
               color=_ORANGE, label="what the scores promise")  # fmt: skip
     axes.set(xlabel="score of the verdict (below: how many reviews)", ylabel="accuracy")
-    axes.legend()
+    _legend(axes)
     return _save(
         figure, folder, "accuracy_by_score.png", "Accuracy by score",
         "How often the verdict is right when the model is this sure. Honest scores put each point on its orange dash.", rows,
@@ -177,6 +185,11 @@ def _points(axes: "Axes", rows: Sequence[Mapping[str, Any]]) -> None:
     axes.errorbar(range(len(rows)), accuracies, spread, color=_BLUE, marker="o", linestyle="", capsize=3)
     axes.set_xticks(range(len(rows)), [f"{row['name']}\n{row['reviews']}" for row in rows], fontsize=8)
     _shares(axes)
+
+
+def _legend(axes: "Axes") -> None:
+    """Above the picture, where no point can lie under it."""
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
 
 
 def _shares(axes: "Axes", x: bool = False, y: bool = True) -> None:

@@ -52,13 +52,11 @@ def refuse_foreign_folder(folder: Path, kind: str) -> None:
     if not folder.is_dir():
         raise ToolkitError(f"{folder} is a file; expected a folder to write, choose another --output")
     names = {path.name for path in folder.iterdir()}
-    foreign = sorted(names - _FILES[kind])
-    if foreign:
+    lost = sorted(names - _FILES[kind] if _kind(folder) == kind else names)
+    if lost:
         raise ToolkitError(
-            f"{folder} holds other files ({foreign[0]}, …) that a report would replace; choose another --output"
+            f"{folder} holds {lost[0]}; expected a new folder or nothing but an earlier {kind}, choose another --output"
         )
-    if names and _kind(folder) != kind:
-        raise ToolkitError(f"{folder} holds files that are no {kind} report of this toolkit's; choose another --output")
 
 
 def write_predictions(path: Path, texts: Sequence[str], answers: Answers, with_texts: bool) -> None:

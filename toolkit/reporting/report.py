@@ -89,7 +89,7 @@ def write_report(folder: Path, content: dict[str, Any], reviews: Sequence[Review
         ToolkitError: the folder holds something else.
     """
     refuse_foreign_folder(folder, EVALUATION)
-    abstention = content["figures"].get("abstention")
+    abstention = content["figures"]["abstention"]
     with replacing(folder) as staging:
         charts = draw_charts(
             staging,

@@ -16,7 +16,7 @@ MANY = 20  # distinct values of a column that are shown one by one
 NONE, OTHER = "(none)", "(other)"
 
 _SCORES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # narrower towards 1, where most reviews are
-_SHORT = 32  # tokens; the groups of length double from there
+_SHORT = 64  # tokens; the groups of length double from there
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,12 @@ def _by_number(numbers: np.ndarray) -> list[Group]:
     distinct = np.unique(numbers[~np.isnan(numbers)])
     if len(distinct) <= MANY:
         return [Group(_written(value), numbers == value) for value in distinct]
-    edges = np.unique(np.nanquantile(numbers, [0, 0.25, 0.5, 0.75, 1], method="inverted_cdf"))
+    highs = np.unique(np.nanquantile(numbers, [0.25, 0.5, 0.75, 1], method="inverted_cdf"))
     groups = []
-    for low, high in zip([-math.inf, *edges[1:-1]], edges[1:], strict=True):
+    for low, high in zip([-math.inf, *highs[:-1]], highs, strict=True):
         members = (numbers > low) & (numbers <= high)
-        groups.append(Group(f"{_written(numbers[members].min())} to {_written(high)}", members))
+        least = numbers[members].min()
+        groups.append(Group(_written(high) if least == high else f"{_written(least)} to {_written(high)}", members))
     return groups
 
 
