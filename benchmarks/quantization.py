@@ -1,4 +1,4 @@
-"""What int8 costs and buys, layer by layer: prints the tables of docs/quantization.md.
+"""What int8 costs and buys: prints the tables of docs/quantization.md.
 
     python benchmarks/quantization.py --adapter lora_model --proof build/imdb/validation.csv
 
@@ -9,29 +9,33 @@ import random
 import re
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import click
+import numpy as np
+import onnx
 
 from export.convert import convert_to_onnx
 from export.parity import Parity, compare, measure
-from export.quantize import KEPT_FLOAT, fuse, quantize_nodes, quantize_to_int8, weight_nodes
+from export.quantize import quantize, quantize_to_int8
+from export.restructure import quiet, restructure
 from toolkit.adapter import load_adapter, merge_adapter
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.splits import read_reviews
 from toolkit.text import ReviewTokenizer
 
-KINDS = {"embeddings": r"EmbedLayer|word_embeddings", "q, k, v": r"^Attention", "attention out": "out_lin", "ffn lin1": "ffn/lin1",
+KINDS = {"embeddings": "word_embeddings", "q, k, v": "^Attention", "attention out": "out_lin", "ffn lin1": "ffn/lin1",
          "ffn lin2": "ffn/lin2"}  # fmt: skip
 
 
 @click.command()
 @click.option("--adapter", type=click.Path(path_type=Path), default="lora_model", show_default=True)
 @click.option("--proof", type=click.Path(path_type=Path), default="build/imdb/validation.csv", show_default=True)
-@click.option("--layer-reviews", default=600, show_default=True, help="Reviews for the table by layer.")
+@click.option("--kind-reviews", default=600, show_default=True, help="Reviews for the table by kind of layer.")
 @click.option("--recipe-reviews", default=2483, show_default=True, help="Reviews for the table of recipes.")
 @click.option("--seed", default=0, show_default=True)
-def main(adapter: Path, proof: Path, layer_reviews: int, recipe_reviews: int, seed: int) -> None:
+def main(adapter: Path, proof: Path, kind_reviews: int, recipe_reviews: int, seed: int) -> None:
     """Print both tables as Markdown."""
     model, manifest = load_adapter(adapter)
     tokenizer = ReviewTokenizer.from_file(adapter / "tokenizer.json", manifest.max_length)
@@ -53,37 +57,53 @@ def main(adapter: Path, proof: Path, layer_reviews: int, recipe_reviews: int, se
     with tempfile.TemporaryDirectory(prefix="quantization.") as name:
         folder = Path(name)
         source = convert_to_onnx(merge_adapter(model), folder)
-        fused = folder / "fused.onnx"
-        fuse(source, fused)
-        nodes = weight_nodes(fused)
-        kinds = {kind: [node for node in nodes if re.search(pattern, node)] for kind, pattern in KINDS.items()}
-        everything = [node for group in kinds.values() for node in group]
+        graphs = {"float": folder / "float.onnx"}
+        onnx.save(restructure(source), graphs["float"])
+        for number, (kind, pattern) in enumerate(KINDS.items()):
+            graphs[kind] = folder / f"{number}.onnx"
+            onnx.save(quantize(restructure(source), partial(_matches, pattern)), graphs[kind])
+        _print("in int8, all else float", judge(graphs, kind_reviews))
 
-        alone = {"float": fused}
-        for kind, group in kinds.items():
-            alone[kind] = quantize_nodes(fused, folder / f"{len(alone)}.onnx", group)
-            for number, node in enumerate(group if kind != "embeddings" else []):
-                alone[f"{kind} {number}"] = quantize_nodes(fused, folder / f"{len(alone)}.onnx", [node])
-        click.echo(
-            "| in int8, all else float | mean \\|Δlogit\\| | max | flips | accuracy | MB | speed |\n|---|---|---|---|---|---|---|"
-        )
-        _print(judge(alone, layer_reviews))
-
-        but_lin2 = [node for node in everything if node not in kinds["ffn lin2"]]
         recipes = {
             "float": source,
-            "int8 throughout, without fusion": quantize_nodes(source, folder / "unfused.onnx", weight_nodes(source)),
-            "int8 throughout": quantize_nodes(fused, folder / "throughout.onnx", everything),
-            "all but ffn lin2": quantize_nodes(fused, folder / "but_lin2.onnx", but_lin2),
-            f"**as exported**: all but {', '.join(KEPT_FLOAT)}": quantize_to_int8(source, folder / "exported.onnx"),
+            "float, restructured": graphs["float"],
+            "int8 by onnxruntime's tool": folder / "tool.onnx",
+            "restructured, 7-bit weights": folder / "seven_bits.onnx",
+            "restructured, all tokens together": folder / "together.onnx",
+            "**as exported**": folder / "exported.onnx",
         }
-        click.echo(
-            "\n| recipe | mean \\|Δlogit\\| | max | flips | accuracy | MB | speed |\n|---|---|---|---|---|---|---|"
-        )
-        _print(judge(recipes, recipe_reviews))
+        _quantize_with_the_tool(source, recipes["int8 by onnxruntime's tool"])
+        onnx.save(quantize(restructure(source), narrow=_seven_bits), recipes["restructured, 7-bit weights"])
+        onnx.save(quantize(restructure(source, False)), recipes["restructured, all tokens together"])
+        quantize_to_int8(source, recipes["**as exported**"])
+        click.echo()
+        _print("recipe", judge(recipes, recipe_reviews))
 
 
-def _print(judged: Mapping[str, Parity]) -> None:
+def _quantize_with_the_tool(source: Path, target: Path) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with quiet():
+        quantize_dynamic(
+            source, target, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8,
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )  # fmt: skip
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return re.search(pattern, name) is not None
+
+
+def _seven_bits(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `reduce_range` makes of weights."""
+    scale = (np.abs(weights).max(axis=0) / 64).astype(np.float32)
+    return np.rint(weights / scale).astype(np.int8), scale
+
+
+def _print(heading: str, judged: Mapping[str, Parity]) -> None:
+    click.echo(
+        f"| {heading} | mean \\|Δlogit\\| | max | flips | accuracy | MB | speed |\n|---|---|---|---|---|---|---|"
+    )
     base = judged["float"].reviews_per_second
     for name, parity in judged.items():
         click.echo(

@@ -1,131 +1,132 @@
-"""Dynamic int8 quantisation of an ONNX graph, for CPUs."""
+"""Dynamic int8 quantisation of a DistilBERT classifier, for CPUs."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from toolkit.bundle import read_json_object
-from toolkit.errors import ExportError, needs_extra
+from export.restructure import keep_used_weights, restructure
+from toolkit.errors import needs_extra
 
 MODES = ("none", "int8", "auto")
-# Layers whose products stay in float32, by a piece of their nodes' names; docs/quantization.md has the measurements.
-KEPT_FLOAT = ("layer.0/ffn", "layer.1/ffn", "layer.2/ffn")
 
 
-def quantize_to_int8(source: Path, target: Path, kept_float: tuple[str, ...] = KEPT_FLOAT) -> Path:
-    """Fuse the graph's layers, then quantise it.
+def quantize_to_int8(source: Path, target: Path) -> Path:
+    """Restructure the graph, then compute every product of the encoder in int8.
 
-    Weights become int8 per channel, activations uint8 as they come. The products in `kept_float` are computed in
-    float32, but their weights are stored as int8 too, and widened when the graph is loaded.
-
-    `reduce_range` leaves a bit of headroom: CPUs without VNNI add pairs of products in 16 bits, which would saturate.
+    Weights become int8, a scale a column; activations uint8 as they come, a scale a tensor; biases, attention's own
+    products, normalisations and the classifier stay float32. docs/quantization.md has the measurements.
 
     Args:
         source: a float graph beside its `config.json`.
-        target: the file to write.
-        kept_float: pieces of the names of nodes to leave in float.
+        target: the file to write; its only input is `input_ids`, one review unpadded.
 
     Raises:
-        ExportError: the graph has no such layer.
+        ExportError: the graph is not a DistilBERT's.
     """
     with needs_extra("train", "quantising"):
         import onnx
 
-    fused = target.with_suffix(".fused.onnx")
-    fuse(source, fused)
-    nodes = weight_nodes(fused)
-    kept = [name for name in nodes if any(piece in name for piece in kept_float)]
-    if kept_float and not kept:
-        raise ExportError(f"the graph has no layer to keep in float: none is named {' or '.join(kept_float)}")
-    quantize_nodes(fused, target, [name for name in nodes if name not in kept])
-    fused.unlink()
-    model = onnx.load(target)
-    _store_as_int8(model, kept)
-    onnx.save(model, target)
+    onnx.save(quantize(restructure(source)), target)
     return target
 
 
-def weight_nodes(graph: Path) -> list[str]:
-    """The names of the encoder's nodes that multiply by weights or look them up, in the graph's order."""
-    import onnx
+def to_int8(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Round weights to int8, such that a CPU without VNNI cannot overflow.
 
-    model = onnx.load(graph, load_external_data=False).graph
-    weights = {each.name for each in model.initializer if len(each.dims) == 2}
-    return [
-        node.name
-        for node in model.node
-        if node.op_type in ("MatMul", "Attention", "Gather", "EmbedLayerNormalization")  # the head, a Gemm, is tiny
-        and weights & set(node.input)
-    ]
+    Such a CPU adds a0 w0 + a1 w1, two neighbours of a column times activations of 0 to 255, in a signed 16-bit
+    integer (`vpmaddubsw`, which saturates at 32,767 = 128.5 * 255). So of each pair, neither the positive weights nor
+    the negative ones may add up to more than 128. The usual remedy, a bit less for every weight (`reduce_range`), pays
+    for the rare pair of two large ones with twice the rounding error; here the column's scale is widened by what its
+    worst pair needs.
 
+    Args:
+        weights: (in, out) float32.
 
-def quantize_nodes(source: Path, target: Path, nodes: list[str]) -> Path:
-    """Quantise the named nodes and leave the others as they are."""
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    with _quiet():
-        quantize_dynamic(
-            source,
-            target,
-            per_channel=True,
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-            nodes_to_quantize=nodes,
-            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-        )
-    return target
-
-
-def fuse(source: Path, target: Path) -> None:
-    """Merge each attention, each residual sum with its normalisation, and each bias with its GELU, into one node.
-
-    q, k and v become one product, whose input is then quantised once: int8 gains a fifth in speed by it.
+    Returns:
+        (in, out) int8 and (out,) float32 scales: `weights` is about their product.
     """
-    from onnxruntime.transformers.optimizer import optimize_model
-
-    config = read_json_object(source.parent / "config.json")
-    with _quiet():
-        optimize_model(
-            str(source), model_type="bert", num_heads=config["n_heads"], hidden_size=config["dim"], opt_level=0
-        ).save_model_to_file(str(target))
+    scale = np.maximum(np.abs(weights).max(axis=0) / 127, _pair_sums(weights).max(axis=0) / 128).astype(np.float32)
+    scale[scale == 0] = 1
+    nearest = np.rint(weights / scale)
+    over = np.repeat(_pair_sums(nearest) > 128, 2, axis=0)[: len(weights)]  # by the rounding of both, at most
+    return np.where(over, np.trunc(weights / scale), nearest).astype(np.int8), scale
 
 
-def _store_as_int8(model: Any, nodes: list[str]) -> None:  # noqa: ANN401 - onnx ships no types
-    """Replace the weights of float products by int8 ones and a node that widens them, per output channel."""
+def quantize(
+    model: Any,  # noqa: ANN401 - onnx ships no types
+    chosen: Callable[[str], bool] = lambda name: True,
+    narrow: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = to_int8,
+) -> Any:  # noqa: ANN401
+    """Quantise a restructured model in place.
+
+    Args:
+        model: what `restructure` returned.
+        chosen: of the names of products and of the embedding, which to quantise.
+        narrow: (in, out) weights as int8 and their (out,) scales.
+    """
     from onnx import helper, numpy_helper
 
     graph = model.graph
-    weights = {each.name: each for each in graph.initializer}
-    for node in [each for each in graph.node if each.name in nodes and each.op_type == "MatMul"]:
-        weight = weights[node.input[1]]
-        values = numpy_helper.to_array(weight)  # (in, out)
-        scale = (np.abs(values).max(axis=0) / 127).astype(np.float32)  # (out,)
-        scale[scale == 0] = 1
-        narrow = np.round(values / scale).astype(np.int8)
-        name = f"{weight.name}_int8"
-        graph.initializer.extend([
-            numpy_helper.from_array(narrow, name),
-            numpy_helper.from_array(scale, f"{name}_scale"),
-        ])  # fmt: skip
-        graph.initializer.remove(weight)
-        widen = helper.make_node(
-            "DequantizeLinear", [name, f"{name}_scale"], [weight.name], name=f"{node.name}/widen", axis=1
-        )
-        graph.node.insert(0, widen)
+    weights = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    readers = {name: node for node in graph.node for name in node.input}
+    stored: set[str] = set()
+
+    def store(weight: str, narrowed: np.ndarray, scale: np.ndarray) -> list[str]:
+        names = [f"{weight}/int8", f"{weight}/scale"]
+        if weight not in stored:  # the first token's product and the others' share their weights
+            stored.add(weight)
+            graph.initializer.extend(map(numpy_helper.from_array, (narrowed, scale), names))
+        return names
+
+    nodes, done = [], set()
+    for node in graph.node:
+        if node.output[0] in done:
+            continue
+        weight = next((name for name in node.input[:2] if name in weights and weights[name].ndim == 2), None)
+        if weight is None or node.op_type not in ("MatMul", "Gather") or not chosen(node.name):
+            nodes.append(node)
+        elif node.op_type == "Gather":
+            nodes += _look_up(node, store(weight, *_rows_to_int8(weights[weight])))
+        else:
+            add = readers[node.output[0]]
+            bias = next(name for name in add.input if name in weights)
+            done.add(add.output[0])
+            nodes.append(helper.make_node(
+                "DynamicQuantizeMatMul", [node.input[0], *store(weight, *narrow(weights[weight])), "", bias],
+                [add.output[0]], name=node.name, domain="com.microsoft",
+            ))  # fmt: skip
+    nodes = [type(node).FromString(node.SerializeToString()) for node in nodes]  # the graph frees its own below
+    del graph.node[:]
+    graph.node.extend(nodes)
+    keep_used_weights(graph)
+    return model
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep onnxruntime's tools from telling the root logger how to use them."""
-    root = logging.getLogger()
-    before = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(before)
+def _look_up(node: Any, table: list[str]) -> list[Any]:  # noqa: ANN401
+    """The embeddings of tokens, widened after they are looked up: the whole table never is."""
+    from onnx import TensorProto, helper
+
+    narrowed, scale, widened, found = (f"{node.name}/{name}" for name in ("int8", "scale", "float", "rows"))
+    return [
+        helper.make_node("Gather", [table[0], node.input[1]], [narrowed], name=narrowed),
+        helper.make_node("Gather", [table[1], node.input[1]], [scale], name=scale),
+        helper.make_node("Cast", [narrowed], [widened], name=widened, to=TensorProto.FLOAT),
+        helper.make_node("Mul", [widened, scale], [node.output[0]], name=found),
+    ]
+
+
+def _rows_to_int8(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A table (rows, n) as int8 and its (rows, 1) scales."""
+    scale = (np.abs(table).max(axis=1, keepdims=True) / 127).astype(np.float32)
+    scale[scale == 0] = 1
+    return np.rint(table / scale).astype(np.int8), scale
+
+
+def _pair_sums(weights: np.ndarray) -> np.ndarray:
+    """Of rows 2i and 2i + 1, the sum of what is positive or of what is negative, the larger; (in / 2, out)."""
+    padded = np.concatenate([weights, np.zeros_like(weights[: len(weights) % 2])])
+    positive, negative = (np.maximum(part[0::2], 0) + np.maximum(part[1::2], 0) for part in (padded, -padded))
+    sums: np.ndarray = np.maximum(positive, negative)
+    return sums
