@@ -107,23 +107,23 @@ class Parity:
 
 def measure(
     models: Mapping[str, Predictor],
-    encodings: Sequence[Encoding],
+    reviews: Sequence[Sequence[Encoding]],
     advance: Callable[[int], None] = lambda reviews: None,
 ) -> dict[str, Measurement]:
     """Ask every model every review, chunk by chunk in turn, so that their speeds compare.
 
     Args:
         models: by name.
-        encodings: of n reviews.
+        reviews: n, as `ReviewTokenizer.encode_parts` cut them.
         advance: told the number of answers as they come, for a progress bar.
     """
     logits: dict[str, list[np.ndarray]] = {name: [] for name in models}
     seconds = dict.fromkeys(models, 0.0)
-    for start in range(0, len(encodings), _CHUNK):
-        chunk = encodings[start : start + _CHUNK]
+    for start in range(0, len(reviews), _CHUNK):
+        chunk = reviews[start : start + _CHUNK]
         for name, model in models.items():
             started = time.perf_counter()
-            logits[name].append(model.logits(chunk))
+            logits[name].append(np.stack([answer.logits for answer in model.answer(chunk)]))
             seconds[name] += time.perf_counter() - started
             advance(len(chunk))
     return {name: Measurement(np.concatenate(logits[name]), seconds[name]) for name in models}

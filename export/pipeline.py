@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 
 from export.convert import convert_to_onnx
+from export.early_stop import fit_early_stop
 from export.parity import EXACT, QUANTIZED, Gate, Measurement, Parity, compare, measure
 from export.quantize import MODES, quantize_to_int8
 from export.report import write_report
 from toolkit.adapter import load_adapter, merge_adapter
 from toolkit.bundle import Kind, Manifest, package_versions, reading_length
-from toolkit.calibration import fit_temperature
+from toolkit.calibration import fit_temperature, steps_of_risk_coverage
 from toolkit.errors import ExportError
+from toolkit.prediction import AbstentionPolicy, Predictor
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.prediction.torch_backend import TorchPredictor
 from toolkit.publishing import publish, refuse_foreign_target
@@ -54,6 +56,9 @@ def export_model(
     quantize: str = "none",
     base_model: str | None = None,
     small_proof: bool = False,
+    reading: str | None = None,
+    uncertain_below: float | None = None,
+    target_accuracy: float | None = None,
 ) -> ExportResult:
     """Export an adapter and prove every step on the reviews of `proof`.
 
@@ -63,6 +68,9 @@ def export_model(
         proof: a CSV, JSONL or Parquet file of labelled reviews that the adapter was not trained on.
         quantize: `none`, `int8`, or `auto`: int8 if it passes its gate, else float.
         base_model: the base to use instead of the one the adapter names.
+        reading: what the bundle reads of a longer review, one of `toolkit.reading.POLICIES`; the adapter's way by default.
+        uncertain_below: score under which the bundle leaves a review undecided, unless its user says otherwise.
+        target_accuracy: choose `uncertain_below` such that the decided reviews of the proof are right this often.
         small_proof: take fewer reviews than the gates ask for; the report says how many there were.
 
     Raises:
@@ -77,9 +85,10 @@ def export_model(
     _require_reviews(proof, len(reviews), gates["int8" if quantize == "int8" else "onnx"])
     model, manifest = load_adapter(adapter, base_model)
     length = reading_length(adapter, manifest, None)
-    tokenizer = ReviewTokenizer.from_file(adapter / "tokenizer.json", length)
-    encodings = tokenizer.encode([review.text for review in reviews])
-    tokens_read = [len(encoding.input_ids) for encoding in encodings]
+    manifest = replace(manifest, reading=reading or manifest.reading)
+    tokenizer = ReviewTokenizer.from_file(adapter / "tokenizer.json", length, manifest.reading)
+    parts = tokenizer.encode_parts([review.text for review in reviews])
+    tokens_read = [sum(len(part.input_ids) for part in each) for each in parts]
 
     merged = merge_adapter(copy.deepcopy(model))
     with tempfile.TemporaryDirectory(prefix="export.") as name:
@@ -99,7 +108,7 @@ def export_model(
         }
         _logger.info("proving %s on %d reviews of %s", ", ".join(list(models)[1:]), len(reviews), proof)
         with _bar(len(models) * len(reviews)) as bar:
-            measured = measure(models, encodings, bar.update)
+            measured = measure(models, parts, bar.update)
         reference = measured["adapter"].logits
         stages = [
             compare(stage, reference, measurement, reviews, tokens_read, weights[stage].stat().st_size)
@@ -107,13 +116,14 @@ def export_model(
         ]
         chosen = _pass_gates(stages, gates, quantize, measured, reviews)
         manifest = replace(
-            manifest,
+            _fitted(manifest, models[chosen], measured[chosen].logits, reviews, chosen),
             kind=Kind.ONNX,
-            temperature=_temperature(manifest, chosen, measured, reviews),
             metrics={**manifest.metrics, "export": {stage.stage: _figures(stage) for stage in stages}},
             versions=manifest.versions | package_versions("optimum", "optimum-onnx", "onnx", "onnxruntime", "torch"),
             files={},
         )
+        policy = AbstentionPolicy.for_model(manifest, uncertain_below, target_accuracy)
+        manifest = replace(manifest, uncertain_below=policy.uncertain_below)
         with publish(output, manifest) as folder:
             shutil.copyfile(graphs[chosen], folder / "model.onnx")
             shutil.copyfile(graphs["onnx"].parent / "config.json", folder / "config.json")
@@ -164,13 +174,25 @@ def _pass_gates(
     return chosen
 
 
-def _temperature(
-    manifest: Manifest, chosen: str, measured: Mapping[str, Measurement], reviews: Sequence[Review]
-) -> float:
-    """The adapter's, or for int8, whose logits are others, one of its own where the proof is large enough to fit it."""
-    if chosen != "int8" or len(reviews) < QUANTIZED.reviews:
-        return manifest.temperature
-    return fit_temperature(measured[chosen].logits, np.array([int(review.label) for review in reviews]))
+def _fitted(
+    manifest: Manifest, model: Predictor, logits: np.ndarray, reviews: Sequence[Review], stage: str
+) -> Manifest:
+    """The manifest with what is fitted on the proof, where it is large enough for that: see `Manifest`.
+
+    The float graph keeps the adapter's temperature; int8 logits are others and get one of their own.
+    """
+    if len(reviews) < QUANTIZED.reviews:
+        return manifest
+    labels = np.array([int(review.label) for review in reviews])
+    temperature = fit_temperature(logits, labels) if stage == "int8" else manifest.temperature
+    _logger.info("fitting when to stop early on %d reviews", len(reviews))
+    rule = fit_early_stop(model, logits, reviews)
+    return replace(
+        manifest,
+        temperature=temperature,
+        risk_coverage=steps_of_risk_coverage(logits / temperature, labels),
+        early_stop=rule.to_dict() if rule else None,
+    )
 
 
 def _refusal(

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from toolkit.errors import BundleError
 from toolkit.labels import ID2LABEL
-from toolkit.reading import POLICIES, EarlyStop
+from toolkit.reading import DEFAULT_READING, POLICIES, EarlyStop
 
 MANIFEST = "manifest.json"
 FORMAT = 2
@@ -69,7 +69,7 @@ class Manifest:
     max_length: int
     labels: tuple[str, ...] = LABELS
     temperature: float = 1.0
-    reading: str = "head"
+    reading: str = DEFAULT_READING
     early_stop: dict[str, Any] | None = None
     uncertain_below: float = 0.5
     risk_coverage: tuple[dict[str, float], ...] = ()

@@ -5,6 +5,7 @@ import numpy as np
 from toolkit.errors import needs_extra
 
 BINS = 15
+_FEWEST_DECIDED = 200
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -83,6 +84,28 @@ def risk_coverage(labels: np.ndarray, positive_probabilities: np.ndarray) -> tup
     decided = np.cumsum(counts)
     accuracy = np.cumsum(np.bincount(place, weights=right)) / decided
     return decided / len(scores), accuracy, -thresholds
+
+
+def steps_of_risk_coverage(logits: np.ndarray, labels: np.ndarray) -> tuple[dict[str, float], ...]:
+    """The risk-coverage curve in a few steps, for a manifest: for each accuracy, a thousandth apart, the most coverage.
+
+    Args:
+        logits: (N, 2), calibrated.
+        labels: (N,) 0 or 1.
+
+    Returns:
+        `accuracy`, `uncertain_below` and `coverage` of each step, from all reviews on, both of the former rising. The
+        curve's surest end, where a single review moves the accuracy by more than half a point, is left out.
+    """
+    positive = 1 / (1 + np.exp(-np.diff(logits.astype(np.float64), axis=1)[:, 0]))
+    coverage, accuracy, thresholds = risk_coverage(labels, positive)
+    steps: list[dict[str, float]] = [{"accuracy": float(accuracy[-1]), "uncertain_below": 0.5, "coverage": 1.0}]
+    for k in reversed(np.flatnonzero(coverage * len(labels) >= _FEWEST_DECIDED)):  # from all reviews to the surest
+        if accuracy[k] >= np.floor(1000 * steps[-1]["accuracy"] + 1) / 1000:
+            below = np.floor(thresholds[k] * 1e6) / 1e6  # rounded down, so that the review at the threshold stays in
+            steps.append({"accuracy": float(accuracy[k]), "uncertain_below": max(0.5, float(below)),
+                          "coverage": float(coverage[k])})  # fmt: skip
+    return tuple(steps)
 
 
 def _calibration_error(scores: np.ndarray, right: np.ndarray) -> float:

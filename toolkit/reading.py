@@ -7,6 +7,7 @@ from typing import Any, Self
 
 POLICIES = ("head", "head-tail", "window")
 EFFORTS = ("full", "auto")
+DEFAULT_READING = "head-tail"  # costs as much as head and is never worse: docs/model.md
 _OVERLAP = 1 / 4  # of neighbouring windows, in windows
 
 Part = tuple[tuple[int, int], ...]  # stretches of a review's tokens, [CLS] and [SEP] apart, each as (start, stop)

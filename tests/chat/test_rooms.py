@@ -203,13 +203,27 @@ def test_each_sentence_is_credited_with_what_it_adds(words):
 
 
 def test_unread_text_plays_no_part(words):
+    words.tokenizer.policy = "head"
     explanation = explain(words, "This is good. " + "It is. " * 40 + "Bad. " * 50)
+    assert explanation.unread_after == len(explanation.segments)
     shown = " ".join(segment.text for segment in explanation.segments)
     assert words.tokenizer.encode([shown])[0].tokens <= 64
     assert "Bad" not in shown
     assert len(shown.split()) + explanation.unread_words == 3 + 80 + 50
     assert explanation.segments[0].push > 0
     assert all(abs(segment.push) < 1e-9 for segment in explanation.segments[1:])
+
+
+def test_what_lies_between_beginning_and_end_is_not_read(words):
+    words.tokenizer.policy = "head-tail"
+    explanation = explain(words, "This is good. " + "Bad. " * 80 + "It is good. " * 3)
+    shown = [segment.text for segment in explanation.segments]
+    assert words.tokenizer.encode([" ".join(shown)])[0].tokens <= 64
+    assert shown[0].startswith("This is good.")
+    assert shown[-1].endswith("It is good.")
+    assert explanation.segments[-1].push > 0
+    assert len(" ".join(shown).split()) + explanation.unread_words == 3 + 80 + 9
+    assert 0 < explanation.unread_after < len(shown)
 
 
 def test_a_long_review_costs_a_bounded_number_of_readings(words):

@@ -34,11 +34,13 @@ class Explanation:
 
     Attributes:
         segments: of what the model read, in order, `MAX_SEGMENTS` at most.
-        unread_words: words after that, which played no part.
+        unread_words: words after the first `unread_after` segments, which played no part.
+        unread_after: how many segments stand before them.
     """
 
     segments: tuple[Segment, ...]
     unread_words: int
+    unread_after: int
 
 
 def explain(predictor: Predictor, text: str) -> Explanation:
@@ -50,21 +52,37 @@ def explain(predictor: Predictor, text: str) -> Explanation:
         EmptyReviewError: there is nothing to read.
     """
     words = normalise(text).split()
-    read = words[: _words_read(predictor, words)]
-    segments = _merge(_sentences(read), MAX_SEGMENTS)
+    first, last = _words_read(predictor, words)
+    beginning, end = _sentences(words[:first]), _sentences(words[len(words) - last :])
+    share = round(MAX_SEGMENTS * len(beginning) / max(len(beginning) + len(end), 1))
+    before = _merge(beginning, max(share, 1) if end else MAX_SEGMENTS)
+    segments = before + _merge(end, MAX_SEGMENTS - len(before))
+    unread = len(words) - first - last
     if len(segments) < 2:
-        return Explanation(tuple(Segment(segment, None) for segment in segments), len(words) - len(read))
+        return Explanation(tuple(Segment(segment, None) for segment in segments), unread, len(before))
     without = (" ".join(segments[:index] + segments[index + 1 :]) for index in range(len(segments)))
     whole, *others = predictor.predict_many([" ".join(segments), *without])
     pushes = [_log_odds(whole) - _log_odds(other) for other in others]
-    return Explanation(tuple(map(Segment, segments, pushes)), len(words) - len(read))
+    return Explanation(tuple(map(Segment, segments, pushes)), unread, len(before))
 
 
-def _words_read(predictor: Predictor, words: list[str]) -> int:
-    """How many words fit whole; white space always ends a token, so a word's tokens are the same anywhere."""
+def _words_read(predictor: Predictor, words: list[str]) -> tuple[int, int]:
+    """How many words fit whole, from the beginning and from the end; one at least.
+
+    White space always ends a token, so a word's tokens are the same anywhere.
+    """
     room = predictor.tokenizer.max_length - 2  # [CLS] and [SEP]
-    lengths = (encoding.tokens - 2 for encoding in predictor.tokenizer.encode(words[: room + 1]))
-    return max(sum(end <= room for end in accumulate(lengths)), 1)
+    if sum(_lengths(predictor, words[: room + 1])) <= room:
+        return len(words), 0
+    tail = 0 if predictor.tokenizer.policy == "head" else room // 2
+    first = sum(end <= room - tail for end in accumulate(_lengths(predictor, words[: room + 1])))
+    last = sum(end <= tail for end in accumulate(_lengths(predictor, words[: -room - 2 : -1])))
+    return max(first, 1), min(last, len(words) - max(first, 1))
+
+
+def _lengths(predictor: Predictor, words: list[str]) -> list[int]:
+    """Tokens of each word."""
+    return [encoding.tokens - 2 for encoding in predictor.tokenizer.encode(words)]
 
 
 def _sentences(words: list[str]) -> list[str]:

@@ -23,7 +23,7 @@ def verdict_panel(prediction: Prediction, predictor: Predictor, texts: Texts) ->
         ],
         "tokens": texts.tokens.format(read=read, total=total, backend=predictor.backend, device=predictor.device),
         "truncated": texts.truncated.format(read=read) if prediction.tokens_read < prediction.tokens else None,
-        "why": {"title": texts.why, "note": texts.why_pending, "segments": [], "unread": None},
+        "why": {"title": texts.why, "note": texts.why_pending, "segments": [], "unread": None, "unreadAfter": 0},
     }
 
 
@@ -46,6 +46,7 @@ def why_panel(explanation: Explanation, texts: Texts) -> dict[str, Any]:
         "note": texts.why_legend if strongest or len(segments) > 1 else texts.why_lone,
         "segments": segments,
         "unread": texts.unread.format(words=unread) if unread else None,
+        "unreadAfter": explanation.unread_after,
     }
 
 

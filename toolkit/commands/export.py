@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from toolkit.commands.options import PATH
+from toolkit.reading import POLICIES
 
 
 @click.command()
@@ -15,11 +16,37 @@ from toolkit.commands.options import PATH
               help="Labelled reviews on which every step has to agree.")  # fmt: skip
 @click.option("--quantize", type=click.Choice(["none", "int8", "auto"]), default="none", show_default=True,
               help="auto: int8 where it passes its gate, else float.")  # fmt: skip
+@click.option(
+    "--reading",
+    type=click.Choice(POLICIES),
+    help="What is read of a review with more tokens: its first, its first and its last, or all in overlapping windows.  [default: the adapter's way]",
+)
+@click.option(
+    "--uncertain-below",
+    type=click.FloatRange(0.5, 1),
+    metavar="P",
+    help="Store that a score below P, 0.5 to 1, is no verdict.",
+)
+@click.option(
+    "--target-accuracy",
+    type=click.FloatRange(0.5, 1),
+    metavar="A",
+    help="Store the smallest P with which A of the decided reviews of the proof are right.",
+)
 @click.option("--small-proof", is_flag=True, help="Accept fewer than 500 reviews as a proof (2,000 for int8).")
 @click.option("--base-model", help="The base to use instead of the one the adapter names.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def export(
-    adapter: Path, output: Path, proof: Path, quantize: str, base_model: str | None, small_proof: bool, as_json: bool
+    adapter: Path,
+    output: Path,
+    proof: Path,
+    quantize: str,
+    reading: str | None,
+    uncertain_below: float | None,
+    target_accuracy: float | None,
+    small_proof: bool,
+    base_model: str | None,
+    as_json: bool,
 ) -> None:
     """Merge an adapter, convert it to ONNX and prove that the model is the same.
 
@@ -31,6 +58,8 @@ def export(
       toolkit export --proof build/imdb/validation.csv --quantize int8
       toolkit export --adapter build/demo/lora_model --output build/demo/onnx_model --small-proof
     """
+    if uncertain_below is not None and target_accuracy is not None:
+        raise click.UsageError("--uncertain-below and --target-accuracy are two ways to choose one threshold; give one")
     from toolkit.errors import needs_extra
 
     with needs_extra("train", "exporting"):
@@ -38,7 +67,9 @@ def export(
     from export import export_model
     from export.report import table
 
-    result = export_model(adapter, output, proof, quantize, base_model, small_proof)
+    result = export_model(
+        adapter, output, proof, quantize, base_model, small_proof, reading, uncertain_below, target_accuracy
+    )
     if as_json:
         report = json.loads((result.bundle / "report.json").read_text(encoding="utf-8"))
         click.echo(json.dumps({"bundle": str(result.bundle), "bytes": result.bytes, **report}))

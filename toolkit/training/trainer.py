@@ -39,6 +39,7 @@ from toolkit.metrics import classification_metrics
 from toolkit.plots import plot_metrics
 from toolkit.prediction.torch_backend import TorchPredictor
 from toolkit.publishing import publish
+from toolkit.reading import DEFAULT_READING
 from toolkit.splits import Review
 from toolkit.text import ReviewTokenizer
 from toolkit.training.config import ADVICE, TrainingConfig
@@ -329,6 +330,7 @@ def _logits(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits (N, 2) and labels (N,), as the torch backend will serve them: in float32, however it was trained."""
     reader = ReviewTokenizer.wrap(tokenizer, config.max_length)
+    reader.policy = DEFAULT_READING
     manifest = Manifest(kind=Kind.ADAPTER, base_model=config.base_model, max_length=config.max_length)
     logits = TorchPredictor(model, reader, manifest).logits(reader.encode([review.text for review in reviews]))
     return logits, np.array([int(review.label) for review in reviews])

@@ -26,6 +26,7 @@ export default function Verdict() {
         <p className="toolkit-review" data-testid="why">
           {why.segments.map((each, index) => (
             <span key={index}>
+              {why.unread && index === why.unreadAfter ? <span className="toolkit-unread">… {why.unread} … </span> : null}
               <span
                 className={each.kind ? `toolkit-segment toolkit-${each.kind}` : ""}
                 style={{ "--shade": each.shade || 0 }}
@@ -38,7 +39,7 @@ export default function Verdict() {
               </span>{" "}
             </span>
           ))}
-          {why.unread ? <span className="toolkit-unread">… {why.unread}</span> : null}
+          {why.unread && why.unreadAfter >= why.segments.length ? <span className="toolkit-unread">… {why.unread}</span> : null}
         </p>
       ) : null}
     </div>
