@@ -39,9 +39,10 @@ def fit_early_stop(model: Predictor, logits: np.ndarray, reviews: Sequence[Revie
     allowed = float((logits.argmax(axis=1) == labels).mean()) - LOSS
     full = _tokens(ReviewTokenizer.wrap(model.tokenizer, model.tokenizer.max_length), reviews)
     best, least = None, full
+    longest = max(encoding.tokens for encoding in model.tokenizer.encode([review.text for review in reviews]))
     for first in FIRST_LOOKS:
-        if first >= model.tokenizer.max_length:
-            continue
+        if first >= min(longest, model.tokenizer.max_length):
+            continue  # it would be the whole of every review
         looks = _Looks(model, first, reviews, labels)
         for threshold in THRESHOLDS:
             accuracy, tokens = looks.judge(threshold)

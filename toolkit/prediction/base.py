@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from toolkit.bundle import Manifest
 from toolkit.errors import BundleError
 from toolkit.labels import Label
 from toolkit.prediction.abstention import AbstentionPolicy
+from toolkit.prediction.estimator import TextClassifier
 from toolkit.reading import EFFORTS, POLICIES, EarlyStop, combine
 from toolkit.text import Encoding, ReviewTokenizer
 
@@ -78,8 +79,10 @@ class Answer:
         return count
 
 
-class Predictor(ABC):
+class Predictor(TextClassifier, ABC):
     """A model that reads reviews; a backend implements `logits` and nothing else.
+
+    It is a scikit-learn classifier too: see `TextClassifier`.
 
     Attributes:
         backend: its name, `onnx` or `torch`.
@@ -121,13 +124,19 @@ class Predictor(ABC):
     def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
         """Run the model on n reviews; (n, 2) float32, row i for encoding i, columns in `Label` order."""
 
-    def predict(self, text: str) -> Prediction:
-        """Classify one review.
+    @overload
+    def predict(self, text: str) -> Prediction: ...  # type: ignore[overload-overlap]  # of a str, an Iterable too, this one
+
+    @overload
+    def predict(self, text: Iterable[str]) -> np.ndarray: ...
+
+    def predict(self, text: str | Iterable[str]) -> Prediction | np.ndarray:
+        """Classify one review; of several, as scikit-learn asks, (n,) int64 labels, 0 negative and 1 positive.
 
         Raises:
             EmptyReviewError: there is nothing to read.
         """
-        return next(self.predict_many([text]))
+        return next(self.predict_many([text])) if isinstance(text, str) else self.predict_labels(text)
 
     def predict_many(self, texts: Iterable[str]) -> Iterator[Prediction]:
         """Classify reviews lazily: one prediction a text, in order, holding `chunk_size` texts at most.
