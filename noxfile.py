@@ -69,8 +69,8 @@ def app(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time the backends against each other; arguments after `--` go to `toolkit bench`."""
-    install(session, "train,offline")
+    """Time the backends, with `-- --peers` others too; arguments after `--` go to `toolkit bench`."""
+    install(session, "train,offline,bench")
     adapter, onnx_model = models()
     arguments = ["--adapter", str(adapter), "--onnx-model", str(onnx_model), *session.posargs]
     session.run("toolkit", "bench", *arguments)

@@ -5,7 +5,7 @@ import ast
 from tests.conftest import ROOT
 
 FLOORS = (
-    ("toolkit.errors", "toolkit.labels", "toolkit.machine"),
+    ("toolkit.errors", "toolkit.labels", "toolkit.machine", "toolkit.reading"),
     ("toolkit.bundle", "toolkit.metrics", "toolkit.calibration", "toolkit.hub"),
     ("toolkit.publishing", "toolkit.text", "toolkit.base_models"),
     ("toolkit.splits", "toolkit.data", "toolkit.plots", "toolkit.adapter"),

@@ -1,0 +1,201 @@
+"""The comparison: every engine, the same reviews, in turn, so that a drifting machine is fair to all."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from toolkit.benchmark.arithmetic import measure_peak, total_flops
+from toolkit.benchmark.engines import OWN, Engine, Onnx, OwnEngine
+from toolkit.benchmark.peers import PEERS
+from toolkit.benchmark.process import Usage, run_measured
+from toolkit.benchmark.shares import time_shares
+from toolkit.errors import MissingExtraError, ToolkitError
+from toolkit.machine import available_cores, instruction_sets, processor_name
+from toolkit.text import ReviewTokenizer, normalise
+
+if TYPE_CHECKING:
+    from toolkit.benchmark.models import Models
+
+_Figure = TypeVar("_Figure")
+ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (*OWN, *PEERS)}
+REFERENCE = "torch"
+SINGLE_REVIEWS = 50  # asked for alone in each round
+_TRIAL_REVIEWS = 64  # on which an engine's batch size is chosen
+_PAUSE = 0.3  # seconds; worker threads of the engine before spin for a while after its last product
+_START_REVIEW = "A quiet film."
+
+
+def choose_engines(models: "Models", names: Sequence[str] = (), peers: bool = False) -> list[type[Engine]]:
+    """The engines asked for.
+
+    Args:
+        models: what there is to convert.
+        names: exactly these; otherwise ONNX, and torch where it and an adapter are there.
+        peers: every engine instead.
+
+    Raises:
+        ToolkitError: a name is unknown.
+    """
+    unknown = [name for name in names if name not in ENGINES]
+    if unknown:
+        raise ToolkitError(f"there is no engine '{unknown[0]}'; expected some of {', '.join(ENGINES)}")
+    if names:
+        return [ENGINES[name] for name in names]
+    if peers:
+        return list(ENGINES.values())
+    with_torch = not ENGINES[REFERENCE].missing() and models.adapter.is_dir()
+    return [Onnx, *([ENGINES[REFERENCE]] if with_torch else [])]
+
+
+def compare_engines(
+    models: "Models",
+    engines: Sequence[type[Engine]],
+    texts: Sequence[str],
+    rounds: int,
+    advance: Callable[[str], None] = lambda step: None,
+) -> dict[str, Any]:
+    """Measure engines on the same reviews.
+
+    Args:
+        models: the model, in every form.
+        engines: to compare; those whose packages are missing are left out and named.
+        texts: reviews; mark-up and white space are normalised beforehand, since the peers' tokenizers do not.
+        rounds: measurements of each figure, after one that is not counted; every engine has its turn in each.
+        advance: told what is about to be done.
+
+    Returns:
+        `machine` with its matrix-multiply peak in GFLOP/s; `model`; `reviews`, `tokens`, `rounds`; `not_installed`:
+        packages by engine; `time_shares` of the first engine that is the toolkit's own, see `time_shares`; and `engines`,
+        by name: `settings`, `agreement` (share of labels that are torch's, None without torch), `share_of_peak`
+        (arithmetic at its median speed, padding not counted, over the peak), and each figure's values in the order
+        measured: `reviews_per_second` and `tokens_per_second`, tokenisation included; `p50_ms` and `p95_ms` of
+        reviews asked for alone; `cold_start_seconds` and `peak_megabytes` of a process that answers one review.
+    """
+    texts = [normalise(text) for text in texts]
+    missing = {engine.name: engine.missing() for engine in engines if engine.missing()}
+    present = [engine for engine in engines if engine.name not in missing]
+    if not present:
+        extra = next(iter(engines)).extra
+        raise MissingExtraError(
+            f"none of the engines can run: {', '.join(sorted({name for names in missing.values() for name in names}))} "
+            f"not installed.\nIn a checkout of the project, run: python -m pip install -c constraints.txt '.[{extra}]'"
+        )
+    folders = {}
+    for engine in present:
+        advance(f"preparing {engine.name}")
+        folders[engine.name] = engine.prepare(models)
+    starts = _measure_starts(present, folders, models.max_length, rounds, advance)
+    loaded = {engine.name: engine(folders[engine.name], models.max_length) for engine in present}
+    for name, each in loaded.items():
+        advance(f"choosing batches for {name}")
+        _choose_batch_size(each, texts[:_TRIAL_REVIEWS])
+    labels = {name: engine.classify(texts) for name, engine in loaded.items()}  # the uncounted round
+    throughput = _in_turn(_reviews_per_second, loaded, texts, rounds, advance)
+    latencies = _in_turn(_latencies, loaded, texts[:SINGLE_REVIEWS], rounds, advance)
+    tokenizer = ReviewTokenizer.from_file(models.bundle / "tokenizer.json", models.max_length)
+    lengths = [len(encoding.input_ids) for encoding in tokenizer.encode(texts)]
+    advance("matrix products")
+    peak = measure_peak()
+    flops = total_flops(models.config, lengths) / len(texts)  # a review
+    own = next((engine for engine in loaded.values() if isinstance(engine, OwnEngine)), None)
+    reference = labels.get(REFERENCE)
+    return {
+        "machine": {
+            "processor": processor_name(),
+            "cores": available_cores(),
+            "instruction_sets": instruction_sets(),
+            "peak_gflops": peak,
+        },
+        "model": {name: models.config[name] for name in ("dim", "hidden_dim", "n_layers", "n_heads")},
+        "max_length": models.max_length,
+        "reviews": len(texts),
+        "tokens": sum(lengths),
+        "rounds": rounds,
+        "not_installed": {name: {"packages": names, "extra": ENGINES[name].extra} for name, names in missing.items()},
+        "time_shares": time_shares(own.predictor, texts, rounds) if own else None,
+        "engines": {
+            name: {
+                "settings": engine.settings(),
+                "reviews_per_second": throughput[name],
+                "tokens_per_second": [speed * sum(lengths) / len(texts) for speed in throughput[name]],
+                "p50_ms": [p50 for p50, _ in latencies[name]],
+                "p95_ms": [p95 for _, p95 in latencies[name]],
+                "cold_start_seconds": [usage.seconds for usage in starts[name]],
+                "peak_megabytes": [usage.megabytes for usage in starts[name]],
+                "agreement": None if reference is None else float((labels[name] == reference).mean()),
+                "share_of_peak": statistics.median(throughput[name]) * flops / (1e9 * max(peak.values())),
+            }
+            for name, engine in loaded.items()
+        },
+    }
+
+
+def _measure_starts(
+    engines: Sequence[type[Engine]],
+    folders: dict[str, Path],
+    max_length: int,
+    rounds: int,
+    advance: Callable[[str], None],
+) -> dict[str, list[Usage]]:
+    """Cold starts, after one that brings the files into memory."""
+    starts: dict[str, list[Usage]] = {engine.name: [] for engine in engines}
+    for number in range(rounds + 1):
+        for engine in engines:
+            advance(f"starting {engine.name}")
+            usage = run_measured(engine.start(folders[engine.name], max_length, _START_REVIEW))
+            if number:
+                starts[engine.name].append(usage)
+    return starts
+
+
+def _choose_batch_size(engine: Engine, texts: Sequence[str]) -> None:
+    """Keep the fastest of the sizes, the best of two tries each."""
+    seconds: dict[int, float] = {}
+    for size in engine.batch_sizes if len(engine.batch_sizes) > 1 else ():
+        engine.batch_size = size
+        engine.classify(texts[: 2 * size])  # buffers of that shape
+        seconds[size] = min(len(texts) / _reviews_per_second(engine, texts) for _ in range(2))
+    if seconds:
+        engine.batch_size = min(seconds, key=lambda size: seconds[size])
+    elif not isinstance(engine, OwnEngine):
+        (engine.batch_size,) = engine.batch_sizes
+
+
+def _in_turn(
+    measure: Callable[[Engine, Sequence[str]], _Figure],
+    engines: dict[str, Engine],
+    texts: Sequence[str],
+    rounds: int,
+    advance: Callable[[str], None],
+) -> dict[str, list[_Figure]]:
+    """`rounds` measurements of each engine, taking turns, each round beginning with another."""
+    results: dict[str, list[_Figure]] = {name: [] for name in engines}
+    names = list(engines)
+    for number in range(rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            advance(f"round {number + 1} of {rounds}: {name}")
+            engines[name].classify_one(_START_REVIEW)  # wakes its threads
+            time.sleep(_PAUSE)
+            results[name].append(measure(engines[name], texts))
+    return results
+
+
+def _reviews_per_second(engine: Engine, texts: Sequence[str]) -> float:
+    started = time.perf_counter()
+    engine.classify(texts)
+    return len(texts) / (time.perf_counter() - started)
+
+
+def _latencies(engine: Engine, texts: Sequence[str]) -> tuple[float, float]:
+    """Median and 95th percentile, in ms."""
+    milliseconds = []
+    for text in texts:
+        started = time.perf_counter()
+        engine.classify_one(text)
+        milliseconds.append(1000 * (time.perf_counter() - started))
+    p50, p95 = np.percentile(milliseconds, [50, 95])
+    return float(p50), float(p95)

@@ -1,0 +1,253 @@
+"""What people would pick instead, each converted from the same merged model."""
+
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from toolkit.benchmark.engines import Engine
+from toolkit.errors import needs_extra
+from toolkit.labels import LABEL2ID
+from toolkit.machine import available_cores, instruction_sets
+from toolkit.text import Encoding, ReviewTokenizer
+
+if TYPE_CHECKING:
+    from toolkit.benchmark.models import Models
+
+
+class Pipeline(Engine):
+    """`transformers.pipeline` in float32, with its own tokenizer."""
+
+    name = "pipeline"
+    packages = ("torch", "transformers")
+    batch_sizes: ClassVar[tuple[int, ...]] = (8, 16, 32)
+
+    def __init__(self, folder: Path, max_length: int) -> None:
+        with needs_extra("train", "the transformers pipeline"):
+            from transformers import AutoTokenizer, pipeline
+
+        self._max_length = max_length
+        self._pipeline = pipeline(
+            "text-classification", model=self._model(folder), tokenizer=AutoTokenizer.from_pretrained(folder)
+        )
+
+    def _model(self, folder: Path) -> Any:  # noqa: ANN401 - transformers ships no types
+        return str(folder)
+
+    @classmethod
+    def prepare(cls, models: "Models") -> Path:
+        """See `Engine.prepare`."""
+        return models.merged
+
+    def classify(self, texts: Sequence[str]) -> np.ndarray:
+        """See `Engine.classify`."""
+        order = np.argsort([len(text) for text in texts], kind="stable")
+        answers = self._pipeline(
+            [texts[index] for index in order], batch_size=self.batch_size, truncation=True, max_length=self._max_length
+        )
+        labels = np.empty(len(texts), np.int64)
+        labels[order] = [LABEL2ID[answer["label"]] for answer in answers]
+        return labels
+
+
+class Optimum(Pipeline):
+    """The same pipeline over optimum's `ORTModelForSequenceClassification`, float32."""
+
+    name = "optimum-fp32"
+    packages = ("torch", "optimum")
+    file_name = "model.onnx"
+
+    def _model(self, folder: Path) -> Any:  # noqa: ANN401
+        with needs_extra("train", "optimum"):
+            from optimum.onnxruntime import ORTModelForSequenceClassification
+
+        return ORTModelForSequenceClassification.from_pretrained(folder, file_name=self.file_name)
+
+    @classmethod
+    def prepare(cls, models: "Models") -> Path:
+        """See `Engine.prepare`."""
+        return models.onnx
+
+
+class OptimumInt8(Optimum):
+    """Quantised by optimum's own preset for this CPU, per channel."""
+
+    name = "optimum-int8"
+    file_name = "model_quantized.onnx"
+
+    @classmethod
+    def prepare(cls, models: "Models") -> Path:
+        """See `Engine.prepare`."""
+        with needs_extra("train", "optimum"):
+            from optimum.onnxruntime import ORTQuantizer
+            from optimum.onnxruntime.configuration import AutoQuantizationConfig
+
+        vnni = {"avx512_vnni", "avx_vnni"} & set(instruction_sets())
+        preset = AutoQuantizationConfig.avx512_vnni if vnni else AutoQuantizationConfig.avx2
+        folder = models.workspace / cls.name
+        quantizer = ORTQuantizer.from_pretrained(models.onnx, file_name="model.onnx")
+        quantizer.quantize(save_dir=folder, quantization_config=preset(is_static=False, per_channel=True))
+        for path in models.onnx.iterdir():  # the tokenizer
+            if path.name != "model.onnx" and not (folder / path.name).exists():
+                shutil.copyfile(path, folder / path.name)
+        return folder
+
+
+class CTranslate2(Engine):
+    """CTranslate2's encoder in int8, in padded batches on every core; the head in numpy."""
+
+    name = "ctranslate2"
+    extra = "bench"
+    packages = ("ctranslate2",)
+    batch_sizes: ClassVar[tuple[int, ...]] = (8, 16, 32)
+
+    def __init__(self, folder: Path, max_length: int) -> None:
+        self._tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", max_length)
+        self._encoder = self._open(str(folder), available_cores())
+        head = np.load(folder / "head.npz")
+        self._layers = [
+            (head[f"{layer}.weight"].T, head[f"{layer}.bias"]) for layer in ("pre_classifier", "classifier")
+        ]
+
+    def _open(self, folder: str, cores: int) -> Any:  # noqa: ANN401 - ctranslate2 ships no types
+        with needs_extra("bench", "CTranslate2"):
+            import ctranslate2
+
+        return ctranslate2.Encoder(folder, compute_type="int8", inter_threads=1, intra_threads=cores)
+
+    @classmethod
+    def prepare(cls, models: "Models") -> Path:
+        """See `Engine.prepare`."""
+        folder = models.workspace / "ctranslate2"
+        if folder.is_dir():
+            return folder  # both engines open it
+        with needs_extra("bench", "CTranslate2"):
+            from ctranslate2.converters import TransformersConverter
+        from safetensors.numpy import load_file
+
+        TransformersConverter(str(models.merged)).convert(str(folder), quantization="int8")
+        weights = load_file(models.merged / "model.safetensors")
+        np.savez(folder / "head.npz", **{name: weights[name] for name in weights if "classifier" in name})
+        shutil.copyfile(models.merged / "tokenizer.json", folder / "tokenizer.json")
+        return folder
+
+    def classify(self, texts: Sequence[str]) -> np.ndarray:
+        """See `Engine.classify`."""
+        encodings = self._tokenizer.encode(texts)
+        order = np.argsort([len(encoding.input_ids) for encoding in encodings], kind="stable")
+        labels = np.empty(len(texts), np.int64)
+        for start in range(0, len(order), self.batch_size):
+            rows = order[start : start + self.batch_size]
+            labels[rows] = self._forward([encodings[row] for row in rows])
+        return labels
+
+    def _forward(self, encodings: Sequence[Encoding]) -> np.ndarray:
+        output = self._encoder.forward_batch([encoding.input_ids.tolist() for encoding in encodings])
+        hidden = np.asarray(output.last_hidden_state)[:, 0]  # (B, dim), of [CLS]
+        (first, first_bias), (second, second_bias) = self._layers
+        logits = np.maximum(hidden @ first + first_bias, 0) @ second + second_bias  # (B, 2)
+        labels: np.ndarray = logits.argmax(axis=1)
+        return labels
+
+
+class CTranslate2Workers(CTranslate2):
+    """The same, one review to a worker and one thread to each: no padding."""
+
+    name = "ctranslate2-workers"
+    batch_sizes = (1,)
+
+    def __init__(self, folder: Path, max_length: int) -> None:
+        super().__init__(folder, max_length)
+        self._pool = ThreadPoolExecutor(available_cores())
+
+    def _open(self, folder: str, cores: int) -> Any:  # noqa: ANN401
+        import ctranslate2
+
+        return ctranslate2.Encoder(folder, compute_type="int8", inter_threads=cores, intra_threads=1)
+
+    def classify(self, texts: Sequence[str]) -> np.ndarray:
+        """See `Engine.classify`."""
+        encodings = self._tokenizer.encode(texts)
+        return np.concatenate(list(self._pool.map(lambda encoding: self._forward([encoding]), encodings)))
+
+    def settings(self) -> str:
+        """See `Engine.settings`."""
+        return f"unpadded, {available_cores()} workers of one thread"
+
+
+class OpenVino(Engine):
+    """OpenVINO in throughput mode with a stream a core, in the precision that it chooses; latency mode for a lone review."""
+
+    name = "openvino"
+    extra = "bench"
+    packages = ("openvino",)
+    batch_sizes = (1, 8, 16)
+
+    def __init__(self, folder: Path, max_length: int) -> None:
+        with needs_extra("bench", "OpenVINO"):
+            import openvino
+
+        self._tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", max_length)
+        compile_model, graph = openvino.Core().compile_model, str(folder / "model.onnx")
+        self._compile: Callable[[dict[str, Any]], Any] = lambda hints: compile_model(graph, "CPU", hints)
+        self._queue_class = openvino.AsyncInferQueue
+        self._queue: Any = None
+        self._lone: Any = None
+        self._opening = threading.Lock()
+
+    @classmethod
+    def prepare(cls, models: "Models") -> Path:
+        """See `Engine.prepare`."""
+        return models.onnx
+
+    def classify(self, texts: Sequence[str]) -> np.ndarray:
+        """See `Engine.classify`."""
+        if self._queue is None:
+            streams = {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": available_cores()}
+            self._throughput = self._compile(streams)
+            self._queue = self._queue_class(self._throughput)
+        labels = np.empty(len(texts), np.int64)
+        self._queue.set_callback(lambda request, rows: self._keep(labels, rows, request))
+        encodings = self._tokenizer.encode(texts)
+        order = np.argsort([len(encoding.input_ids) for encoding in encodings], kind="stable")
+        if self.batch_size == 1:
+            order = np.arange(len(texts))
+        for start in range(0, len(order), self.batch_size):
+            rows = order[start : start + self.batch_size]
+            self._queue.start_async(_pad([encodings[row] for row in rows]), rows)
+        self._queue.wait_all()
+        return labels
+
+    @staticmethod
+    def _keep(labels: np.ndarray, rows: np.ndarray, request: Any) -> None:  # noqa: ANN401
+        labels[rows] = request.get_output_tensor().data.argmax(axis=1)
+
+    def classify_one(self, text: str) -> None:
+        """See `Engine.classify_one`."""
+        if self._lone is None:
+            self._lone = self._compile({"PERFORMANCE_HINT": "LATENCY"})
+        self._lone(_pad(self._tokenizer.encode([text])))
+
+    def settings(self) -> str:
+        """See `Engine.settings`."""
+        precision = self._throughput.get_property("INFERENCE_PRECISION_HINT").to_string()
+        shape = "unpadded" if self.batch_size == 1 else super().settings()
+        return f"{shape}, {available_cores()} streams, {precision}"
+
+
+def _pad(encodings: Sequence[Encoding]) -> dict[str, np.ndarray]:
+    """`input_ids` and `attention_mask`, (B, T) int64, T the longest."""
+    longest = max(len(encoding.input_ids) for encoding in encodings)
+    input_ids = np.zeros((len(encodings), longest), np.int64)
+    attention_mask = np.zeros_like(input_ids)
+    for row, encoding in enumerate(encodings):
+        input_ids[row, : len(encoding.input_ids)] = encoding.input_ids
+        attention_mask[row, : len(encoding.input_ids)] = 1
+    return {"input_ids": input_ids, "attention_mask": attention_mask}
+
+
+PEERS: tuple[type[Engine], ...] = (Pipeline, Optimum, OptimumInt8, CTranslate2, CTranslate2Workers, OpenVino)
