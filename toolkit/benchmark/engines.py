@@ -80,7 +80,7 @@ class OwnEngine(Engine):
     def _predict(cls, backend: str, option: str, folder: Path, max_length: int, text: str) -> list[str]:
         return [
             sys.executable, "-m", "toolkit", "-q", "predict", "--backend", backend, option, str(folder),
-            "--max-length", str(max_length), text,
+            "--max-length", str(max_length), "--reading", "head", text,
         ]  # fmt: skip
 
 
@@ -93,6 +93,7 @@ class Onnx(OwnEngine):
         from toolkit.prediction.onnx_backend import OnnxPredictor
 
         self.predictor: OnnxPredictor = OnnxPredictor.load(folder, max_length)
+        self.predictor.read("head")  # as all peers do
 
     @classmethod
     def prepare(cls, models: "Models") -> Path:
@@ -131,6 +132,7 @@ class Torch(OwnEngine):
         from toolkit.prediction.torch_backend import TorchPredictor
 
         self.predictor: TorchPredictor = TorchPredictor.load(folder, max_length)
+        self.predictor.read("head")
         self.batch_size = self.predictor.batch_size
 
     @classmethod

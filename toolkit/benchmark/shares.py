@@ -57,9 +57,7 @@ class _Instant(Predictor):
 
 def _stream(source: Path, predictor: Predictor) -> None:
     """What `toolkit filter --jsonl --format jsonl` does, into nowhere."""
-    answers = Answers(
-        make_writer("jsonl", str, "", b"\n"), Selection(), "report", lambda message: None
-    )
+    answers = Answers(make_writer("jsonl", str, "", b"\n"), Selection(), "report", lambda message: None)
     records = read_records(Source.open(source), "jsonl", "text")
     with Path(os.devnull).open("wb") as output:
         for block in answers.write(classify(records, lambda: predictor)):

@@ -1,0 +1,66 @@
+"""What reading less or otherwise costs: prints the tables of docs/model.md.
+
+    python benchmarks/reading.py --onnx-model onnx_model --proof build/imdb/validation.csv
+
+Every way of reading answers the same reviews with the same graph; scores are not compared, labels are.
+"""
+
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+
+from toolkit.prediction import Predictor, load_predictor
+from toolkit.reading import POLICIES
+from toolkit.splits import Review, read_reviews
+
+LENGTHS = (120, 256, 512)
+
+
+@click.command()
+@click.option("--onnx-model", type=click.Path(path_type=Path), default="onnx_model", show_default=True)
+@click.option("--proof", type=click.Path(path_type=Path), default="build/imdb/validation.csv", show_default=True)
+@click.option("--reviews", default=0, help="How many of them, from the first; 0 for all.")
+@click.option("--effort-only", is_flag=True, help="Only the table of --effort.")
+def main(onnx_model: Path, proof: Path, reviews: int, effort_only: bool) -> None:
+    """Print both tables as Markdown."""
+    chosen = read_reviews(proof)
+    chosen = chosen[:reviews] if reviews else chosen
+    tokens = [
+        each.tokens for each in load_predictor("onnx", onnx_model=onnx_model).tokenizer.encode([r.text for r in chosen])
+    ]
+    quartiles = np.array_split(np.argsort(tokens, kind="stable"), 4)
+    spans = [f"{tokens[each[0]]}–{tokens[each[-1]]}" for each in quartiles]
+    columns = f"| tokens read | reviews/s | accuracy | {' | '.join(f'of {span} tokens' for span in spans)} |"
+    if not effort_only:
+        click.echo(f"| reading | at most {columns}\n|---|{'---|' * 8}")
+        for length in LENGTHS:
+            for policy in POLICIES:
+                predictor = load_predictor("onnx", onnx_model=onnx_model, max_length=length, reading=policy)
+                click.echo(f"| {policy} | {length} | {_row(predictor, chosen, quartiles)} |")
+        click.echo()
+    click.echo(f"| effort | stopped early {columns}\n|---|{'---|' * 8}")
+    for effort in ("full", "auto", "full", "auto"):  # twice, so that a drifting machine shows
+        predictor = load_predictor("onnx", onnx_model=onnx_model, effort=effort)
+        click.echo(f"| {effort} | {_row(predictor, chosen, quartiles, stopped=True)} |")
+
+
+def _row(predictor: Predictor, reviews: list[Review], quartiles: list[np.ndarray], stopped: bool = False) -> str:
+    list(predictor.predict_many(["Ready.", "Set."]))  # opens the session
+    started = time.perf_counter()
+    predictions = list(predictor.predict_many(review.text for review in reviews))
+    seconds = time.perf_counter() - started
+    right = np.array(
+        [prediction.label is review.label for prediction, review in zip(predictions, reviews, strict=True)]
+    )
+    read = sum(prediction.tokens_read for prediction in predictions)
+    limit = predictor.tokenizer.max_length
+    early = np.mean([each.tokens_read < min(each.tokens, limit) - 2 for each in predictions])
+    cells = [f"{early:.1%}"] if stopped else []
+    cells += [f"{read:,}", f"{len(reviews) / seconds:.1f}", f"{right.mean():.4f}"]
+    return " | ".join(cells + [f"{right[quartile].mean():.4f}" for quartile in quartiles])
+
+
+if __name__ == "__main__":
+    main()
