@@ -1,6 +1,6 @@
 """What int8 costs and buys: prints the tables of docs/quantization.md.
 
-    python benchmarks/quantization.py --adapter lora_model --proof build/imdb/validation.csv
+    python benchmarks/quantization.py --kind-reviews 400
 
 Every model answers the same reviews in turn, chunk by chunk, on every core, one review at a time.
 """
