@@ -72,7 +72,7 @@ def test_every_command_runs(readme, checkout):
         assert process.returncode == 0, f"{line}\n{process.stdout}{process.stderr}"
 
 
-@pytest.mark.parametrize("readme", READMES)
+@pytest.mark.parametrize("readme", (*READMES, "docs/python.md"))
 def test_the_python_snippet_runs(readme, checkout):
     for block in blocks(readme, "python"):
         assert len(block.splitlines()) < 15
