@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 _PEAK_SIDE = 2048  # a product of 17 GFLOP: past the caches, a quarter of a second on two AVX2 cores
-_PEAK_SECONDS = 1.5
+_PEAK_SECONDS = 0.7
 
 
 def flops_per_review(config: Mapping[str, Any], tokens: int) -> float:

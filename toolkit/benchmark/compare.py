@@ -1,6 +1,5 @@
 """The comparison: every engine, the same reviews, in turn, so that a drifting machine is fair to all."""
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,11 +67,10 @@ def compare_engines(
         advance: told what is about to be done.
 
     Returns:
-        `machine` with its matrix-multiply peak in GFLOP/s; `model`; `reviews`, `tokens`, `rounds`; `not_installed`:
+        `machine` with its matrix-multiply peak of each round in GFLOP/s; `model`; `reviews`, `tokens`, `rounds`; `not_installed`:
         packages by engine; `time_shares` of the first engine that is the toolkit's own, see `time_shares`; and `engines`,
-        by name: `settings`, `agreement` (share of labels that are torch's, None without torch), `share_of_peak`
-        (arithmetic at its median speed, padding not counted, over the peak), and each figure's values in the order
-        measured: `reviews_per_second` and `tokens_per_second`, tokenisation included; `p50_ms` and `p95_ms` of
+        by name: `settings`, `agreement` (share of labels that are torch's, None without torch), and each figure's values
+        in the order measured: `share_of_peak` (its arithmetic, padding not counted, over that round's peak); `reviews_per_second` and `tokens_per_second`, tokenisation included; `p50_ms` and `p95_ms` of
         reviews asked for alone; `cold_start_seconds` and `peak_megabytes` of a process that answers one review.
     """
     texts = [normalise(text) for text in texts]
@@ -94,12 +92,11 @@ def compare_engines(
         advance(f"choosing batches for {name}")
         _choose_batch_size(each, texts[:_TRIAL_REVIEWS])
     labels = {name: engine.classify(texts) for name, engine in loaded.items()}  # the uncounted round
-    throughput = _in_turn(_reviews_per_second, loaded, texts, rounds, advance)
+    peaks: list[dict[str, float]] = []
+    throughput = _in_turn(_reviews_per_second, loaded, texts, rounds, advance, lambda: peaks.append(measure_peak()))
     latencies = _in_turn(_latencies, loaded, texts[:SINGLE_REVIEWS], rounds, advance)
     tokenizer = ReviewTokenizer.from_file(models.bundle / "tokenizer.json", models.max_length)
     lengths = [len(encoding.input_ids) for encoding in tokenizer.encode(texts)]
-    advance("matrix products")
-    peak = measure_peak()
     flops = total_flops(models.config, lengths) / len(texts)  # a review
     own = next((engine for engine in loaded.values() if isinstance(engine, OwnEngine)), None)
     reference = labels.get(REFERENCE)
@@ -108,7 +105,7 @@ def compare_engines(
             "processor": processor_name(),
             "cores": available_cores(),
             "instruction_sets": instruction_sets(),
-            "peak_gflops": peak,
+            "peak_gflops": {library: [peak[library] for peak in peaks] for library in peaks[0]},
         },
         "model": {name: models.config[name] for name in ("dim", "hidden_dim", "n_layers", "n_heads")},
         "max_length": models.max_length,
@@ -127,7 +124,10 @@ def compare_engines(
                 "cold_start_seconds": [usage.seconds for usage in starts[name]],
                 "peak_megabytes": [usage.megabytes for usage in starts[name]],
                 "agreement": None if reference is None else float((labels[name] == reference).mean()),
-                "share_of_peak": statistics.median(throughput[name]) * flops / (1e9 * max(peak.values())),
+                "share_of_peak": [
+                    speed * flops / (1e9 * max(peak.values()))
+                    for speed, peak in zip(throughput[name], peaks, strict=True)
+                ],
             }
             for name, engine in loaded.items()
         },
@@ -171,6 +171,7 @@ def _in_turn(
     texts: Sequence[str],
     rounds: int,
     advance: Callable[[str], None],
+    end_round: Callable[[], None] = lambda: None,
 ) -> dict[str, list[_Figure]]:
     """`rounds` measurements of each engine, taking turns, each round beginning with another."""
     results: dict[str, list[_Figure]] = {name: [] for name in engines}
@@ -181,6 +182,7 @@ def _in_turn(
             engines[name].classify_one(_START_REVIEW)  # wakes its threads
             time.sleep(_PAUSE)
             results[name].append(measure(engines[name], texts))
+        end_round()
     return results
 
 

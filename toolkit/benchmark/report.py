@@ -30,7 +30,7 @@ def rows(report: Mapping[str, Any]) -> list[list[str]]:
         agreement = "" if engine["agreement"] is None else f"{engine['agreement']:.1%}"
         table.append([
             name, cells[0], f"{min(speeds):.1f} to {max(speeds):.1f}", *cells[1:],
-            f"{engine['share_of_peak']:.0%}", agreement, engine["settings"],
+            f"{statistics.median(engine['share_of_peak']):.0%}", agreement, engine["settings"],
         ])  # fmt: skip
     return table
 
@@ -69,7 +69,7 @@ def remarks(report: Mapping[str, Any]) -> list[str]:
     peak = report["machine"]["peak_gflops"]
     lines = [
         "matrix-multiply peak, float32: "
-        + ", ".join(f"{value:.0f} GFLOP/s ({library})" for library, value in peak.items())
+        + ", ".join(f"{statistics.median(values):.0f} GFLOP/s ({library})" for library, values in peak.items())
     ]
     if shares := report["time_shares"]:
         parts = ", ".join(f"{part} {statistics.median(values):.1%}" for part, values in shares.items())
