@@ -186,7 +186,7 @@ def _fitted(
     labels = np.array([int(review.label) for review in reviews])
     temperature = fit_temperature(logits, labels) if stage == "int8" else manifest.temperature
     _logger.info("fitting when to stop early on %d reviews", len(reviews))
-    rule = fit_early_stop(model, logits, reviews)
+    rule = fit_early_stop(model, logits, temperature, reviews)
     return replace(
         manifest,
         temperature=temperature,

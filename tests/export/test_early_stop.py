@@ -43,7 +43,7 @@ def test_the_rule_reads_less_and_loses_nothing(model):
     cases = reviews()
     texts, labels = [each.text for each in cases], np.array([int(each.label) for each in cases])
     full = list(model.predict_many(texts))
-    rule = fit_early_stop(model, model.logits(model.tokenizer.encode(texts)), cases)
+    rule = fit_early_stop(model, model.logits(model.tokenizer.encode(texts)), 1.0, cases)
     model.manifest = Manifest(Kind.ONNX, "fake", 512, early_stop=rule.to_dict())
     model.read(effort="auto")
     quick = list(model.predict_many(texts))
@@ -58,7 +58,9 @@ def test_the_rule_reads_less_and_loses_nothing(model):
 
 def test_no_rule_where_nothing_is_gained(model):
     short = [Review("good" if number % 2 else "bad", Label(number % 2)) for number in range(100)]
-    assert fit_early_stop(model, model.logits(model.tokenizer.encode([each.text for each in short])), short) is None
+    assert (
+        fit_early_stop(model, model.logits(model.tokenizer.encode([each.text for each in short])), 1.0, short) is None
+    )
 
 
 def test_the_steps_of_risk_and_coverage_rise_from_everything():

@@ -187,7 +187,9 @@ def build_trainer(
     _require_modules(classifier, config)
     model = attach_adapter(classifier, lora_config(config))
     model.config.pad_token_id = tokenizer.pad_token_id
-    train_split = _train_split(config, tokenizer, splits["train"])
+    reader = ReviewTokenizer.wrap(tokenizer, config.reading_length)
+    reader.policy = DEFAULT_READING  # it learns from what it will be shown
+    train_split = _train_split(config, reader, splits["train"])
     validation = _sample(splits["validation"], config.eval_limit, config.seed)
     arguments = _training_arguments(config)
     steps = _scale_steps(config, arguments, len(train_split))
@@ -195,7 +197,7 @@ def build_trainer(
         model=model,
         args=arguments,
         train_dataset=train_split,
-        eval_dataset=IMDBDataset.from_reviews(validation, tokenizer, config.reading_length),
+        eval_dataset=IMDBDataset.from_reviews(validation, reader, config.reading_length),
         data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if torch.cuda.is_available() else None),
         processing_class=tokenizer,
         compute_metrics=_compute_metrics,
@@ -203,7 +205,7 @@ def build_trainer(
     )
     trainer.planned_steps = steps
     trainer.probe = IMDBDataset.from_reviews(
-        _sample(splits["train"], config.train_probe, config.seed), tokenizer, config.reading_length
+        _sample(splits["train"], config.train_probe, config.seed), reader, config.reading_length
     )
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
@@ -215,12 +217,12 @@ def build_trainer(
 
 
 def _train_split(
-    config: TrainingConfig, tokenizer: PreTrainedTokenizerFast, reviews: Sequence[Review]
+    config: TrainingConfig, reader: ReviewTokenizer, reviews: Sequence[Review]
 ) -> IMDBDataset | ConcatDataset[dict[str, torch.Tensor]]:
     """The reviews, and as many random views of each as asked for."""
-    whole = IMDBDataset.from_reviews(reviews, tokenizer, config.reading_length)
+    whole = IMDBDataset.from_reviews(reviews, reader, config.reading_length)
     seeds = range(config.seed, config.seed + config.random_views)
-    views = [IMDBDataset.random_views(reviews, tokenizer, config.reading_length, seed) for seed in seeds]
+    views = [IMDBDataset.random_views(reviews, reader, config.reading_length, seed) for seed in seeds]
     return ConcatDataset([whole, *views]) if views else whole
 
 
