@@ -24,7 +24,7 @@ LENGTHS = (120, 256, 512)
 @click.option("--reviews", default=0, help="How many of them, from the first; 0 for all.")
 @click.option("--effort-only", is_flag=True, help="Only the table of --effort.")
 def main(onnx_model: Path, proof: Path, reviews: int, effort_only: bool) -> None:
-    """Print both tables as Markdown."""
+    """Print both tables as Markdown; that of --effort for a model with a rule for it."""
     chosen = read_reviews(proof)
     chosen = chosen[:reviews] if reviews else chosen
     tokens = [
@@ -40,6 +40,8 @@ def main(onnx_model: Path, proof: Path, reviews: int, effort_only: bool) -> None
                 predictor = load_predictor("onnx", onnx_model=onnx_model, max_length=length, reading=policy)
                 click.echo(f"| {policy} | {length} | {_row(predictor, chosen, quartiles)} |")
         click.echo()
+    if load_predictor("onnx", onnx_model=onnx_model).manifest.early_stop is None:
+        return
     click.echo(f"| effort | stopped early {columns}\n|---|{'---|' * 8}")
     for effort in ("full", "auto", "full", "auto"):  # twice, so that a drifting machine shows
         predictor = load_predictor("onnx", onnx_model=onnx_model, effort=effort)

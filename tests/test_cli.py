@@ -222,6 +222,7 @@ def test_help_has_headings(with_fake):
         "Choice:",
         "Broken records:",
         "Model:",
+        "Reading:",
         "Options:",
     ]
 
