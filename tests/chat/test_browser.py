@@ -233,7 +233,7 @@ def test_a_review_of_five_thousand_words(open_tab):
     review = " ".join(f"Sentence number {number} says that it goes on." for number in range(625))
     assert len(review.split()) == 5000
     answer = tab.ask(review)
-    assert "只读取了前 120 个词元，可在设置中调高。" in answer
+    assert "只读取了 120 个词元，可在设置中调高。" in answer
     assert "个词未读取" in answer
     assert tab.page.locator("[data-testid=why] .toolkit-segment").count() <= 16
     assert tab.overflow() == []
