@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from toolkit.reading import ends
 from toolkit.splits import Review, read_reviews
 from toolkit.text import TEXT_LIMIT, ReviewTokenizer
 
@@ -103,14 +104,14 @@ def _random_views(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The index of a review and the token ids of a part of it, [CLS] and [SEP] around it."""
     for index, input_ids in enumerate(reviews):
-        ends = generator.random() < 0.5
-        room = min(generator.randint(*(_ENDS if ends else _SPAN)), max_length) - 2
+        both_ends = generator.random() < 0.5
+        room = min(generator.randint(*(_ENDS if both_ends else _SPAN)), max_length) - 2
         words = input_ids[1:-1]
         if len(words) <= room:
             continue
-        if ends:
-            part = np.concatenate([words[: room - room // 2], words[len(words) - room // 2 :]])
+        if both_ends:
+            part = ends(len(words), room)
         else:
             start = generator.randint(0, len(words) - room)
-            part = words[start : start + room]
-        yield index, np.concatenate([input_ids[:1], part, input_ids[-1:]])
+            part = ((start, start + room),)
+        yield index, np.concatenate([input_ids[:1], *(words[start:stop] for start, stop in part), input_ids[-1:]])

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -69,7 +70,7 @@ class ReviewTokenizer:
         self.early_stop = early_stop
 
     @classmethod
-    def from_file(cls, path: Path, max_length: int, policy: str = "head", early_stop: EarlyStop | None = None) -> Self:
+    def from_file(cls, path: Path, max_length: int, policy: str = "head") -> Self:
         """Read a `tokenizer.json`.
 
         Raises:
@@ -81,7 +82,7 @@ class ReviewTokenizer:
             raise BundleError(
                 f"{path} is not a readable tokenizer ({error}); save or export the model again"
             ) from error
-        return cls(tokenizer, max_length, policy, early_stop)
+        return cls(tokenizer, max_length, policy)
 
     @classmethod
     def wrap(cls, tokenizer: Any, max_length: int) -> Self:  # noqa: ANN401 - any of three tokenizer classes
@@ -120,7 +121,9 @@ class ReviewTokenizer:
         chosen = self.early_stop.parts(words, room) if self.early_stop else parts(self.policy, words, room)
         return [
             Encoding(
-                np.array([ids[0], *(i for start, stop in part for i in ids[1 + start : 1 + stop]), ids[-1]], np.int64),
+                np.array(
+                    [ids[0], *chain.from_iterable(ids[1 + start : 1 + stop] for start, stop in part), ids[-1]], np.int64
+                ),
                 len(ids),
                 part,
             )
