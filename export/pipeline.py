@@ -1,4 +1,4 @@
-"""The whole stage: adapter → merged → ONNX → int8, each proven on real reviews, then published at once."""
+"""The whole stage: adapter → merged → ONNX → fused → int8, each proven on real reviews, then published at once."""
 
 import copy
 import logging
@@ -17,6 +17,7 @@ from export.early_stop import fit_early_stop
 from export.parity import EXACT, QUANTIZED, Gate, Measurement, Parity, compare, measure
 from export.quantize import MODES, quantize_to_int8
 from export.report import write_report
+from export.restructure import fuse
 from toolkit.adapter import load_adapter, merge_adapter
 from toolkit.bundle import Kind, Manifest, package_versions, reading_length
 from toolkit.calibration import fit_temperature, steps_of_risk_coverage
@@ -28,7 +29,7 @@ from toolkit.publishing import publish, refuse_foreign_target
 from toolkit.splits import Review, read_reviews
 from toolkit.text import ReviewTokenizer
 
-GATES = {"merged": EXACT, "onnx": EXACT, "int8": QUANTIZED}
+GATES = {"merged": EXACT, "onnx": EXACT, "fused": EXACT, "int8": QUANTIZED}
 _logger = logging.getLogger(__name__)
 
 
@@ -94,6 +95,7 @@ def export_model(
     with tempfile.TemporaryDirectory(prefix="export.") as name:
         workspace = Path(name)
         graphs = {"onnx": convert_to_onnx(merged, workspace)}
+        graphs["fused"] = fuse(graphs["onnx"], workspace / "model.fused.onnx")
         if quantize != "none":
             graphs["int8"] = quantize_to_int8(graphs["onnx"], workspace / "model.int8.onnx")
         models = {
@@ -162,7 +164,7 @@ def _pass_gates(
     Raises:
         ExportError: a stage does not pass, and there is none to fall back on.
     """
-    chosen = "onnx"
+    chosen = ""
     for stage in stages[1:]:
         problems = stage.failures(gates[stage.stage])
         if problems and stage.stage == "int8" and quantize == "auto":
@@ -170,7 +172,7 @@ def _pass_gates(
         elif problems:
             raise ExportError(_refusal(stage, problems, measured, reviews))
         else:
-            chosen = "int8" if stage.stage == "int8" else "onnx"
+            chosen = stage.stage
     return chosen
 
 

@@ -15,7 +15,13 @@ from toolkit.plots import blank_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLORS = {"adapter": "#555555", "merged": "#0072b2", "onnx": "#009e73", "int8": "#d55e00"}  # Okabe and Ito's
+_COLORS = {
+    "adapter": "#555555",
+    "merged": "#0072b2",
+    "onnx": "#009e73",
+    "fused": "#cc79a7",
+    "int8": "#d55e00",
+}  # Okabe and Ito's
 
 
 def table(stages: Sequence[Parity]) -> str:
@@ -65,7 +71,7 @@ def write_report(
         "machine": {"processor": processor_name(), "cores": available_cores()},
         "quantized": quantized,
         "temperature": manifest.temperature,
-        "gates": {"merged": asdict(EXACT), "onnx": asdict(EXACT), "int8": asdict(QUANTIZED)},
+        "gates": {"merged": asdict(EXACT), "onnx": asdict(EXACT), "fused": asdict(EXACT), "int8": asdict(QUANTIZED)},
         "stages": [_describe(stage) for stage in stages],
     }
     write_json(folder / "report.json", content)

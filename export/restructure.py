@@ -1,4 +1,4 @@
-"""The float graph in the shape that suits int8: few large products, and the first token on a way of its own."""
+"""The float graph in the shape that suits a CPU: few large products, and for int8 the first token on a way of its own."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -51,12 +51,28 @@ def restructure(source: Path, first_token_apart: bool = True) -> Any:  # noqa: A
     attentions = sum(node.op_type == "MultiHeadAttention" for node in model.graph.node)
     if attentions != config["n_layers"]:
         raise ExportError(
-            f"int8 needs a DistilBERT: expected {config['n_layers']} attentions in the graph, one a layer, found "
-            f"{attentions}; export with: --quantize none"
+            f"expected a DistilBERT's graph with {config['n_layers']} attentions, one a layer, found {attentions}; "
+            "train on a DistilBERT, with the versions of constraints.txt"
         )
     model.opset_import.append(make_opsetid("com.microsoft", 1))
     _rearrange(model.graph, [FIRST, OTHERS] if first_token_apart else [WHOLE])
     return model
+
+
+def fuse(source: Path, target: Path) -> Path:
+    """Write the restructured float graph, tokens together: the same logits in less time.
+
+    Args:
+        source: a float graph beside its `config.json`.
+        target: the file to write; its only input is `input_ids`, one review unpadded.
+
+    Raises:
+        ExportError: the graph is not a DistilBERT's.
+    """
+    import onnx
+
+    onnx.save(restructure(source, first_token_apart=False), target)
+    return target
 
 
 def keep_used_weights(graph: Any) -> None:  # noqa: ANN401

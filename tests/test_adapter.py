@@ -116,7 +116,7 @@ def test_the_documents_own_adapter_loads_merges_and_exports(shared, random_disti
         base_model=str(random_distilbert),
         small_proof=True,
     )
-    assert [stage.stage for stage in result.stages] == ["adapter", "merged", "onnx"]
+    assert [stage.stage for stage in result.stages] == ["adapter", "merged", "onnx", "fused"]
     assert all(stage.flips == 0 and stage.max_difference <= 1e-3 for stage in result.stages)
 
 

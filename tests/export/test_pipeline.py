@@ -36,13 +36,13 @@ def test_the_bundle_holds_what_a_cpu_needs_and_nothing_else(tiny_bundle, tiny_ad
     assert manifest.training == adapter.training
     assert manifest.versions["onnxruntime"]
     graph = onnx.load(tiny_bundle / "model.onnx").graph
-    assert {graph_input.name for graph_input in graph.input} == {"input_ids", "attention_mask"}
+    assert {graph_input.name for graph_input in graph.input} == {"input_ids"}
     assert [output.name for output in graph.output] == ["logits"]
 
 
 def test_the_report_proves_every_step(tiny_bundle, proof):
     report = json.loads((tiny_bundle / "report.json").read_text())
-    assert [stage["stage"] for stage in report["stages"]] == ["adapter", "merged", "onnx"]
+    assert [stage["stage"] for stage in report["stages"]] == ["adapter", "merged", "onnx", "fused"]
     for stage in report["stages"]:
         assert stage["flips"] == 0
         assert stage["relative_difference"] <= 1e-4
@@ -98,7 +98,7 @@ def test_int8_is_smaller_and_nearly_the_same(minilm, tiny_dataset, proof, tmp_pa
     adapter = train(TrainingConfig(**settings, output=str(tmp_path / "lora_model"))).adapter
     result = export_model(adapter, tmp_path / "onnx_model", proof, quantize="auto", small_proof=True)
     int8 = result.stages[-1]
-    assert [stage.stage for stage in result.stages] == ["adapter", "merged", "onnx", "int8"]
+    assert [stage.stage for stage in result.stages] == ["adapter", "merged", "onnx", "fused", "int8"]
     assert 0 < int8.max_difference < 0.5
     assert result.quantized is not bool(int8.failures(replace(QUANTIZED, reviews=1)))
     assert result.bytes < 40e6 if result.quantized else result.bytes > 80e6

@@ -5,8 +5,10 @@ import numpy as np
 import onnx
 import pytest
 
+from export.convert import convert_to_onnx
 from export.quantize import quantize, quantize_to_int8, to_int8
 from export.restructure import restructure
+from toolkit.adapter import load_adapter, merge_adapter
 from toolkit.errors import ExportError
 from toolkit.prediction.onnx_backend import OnnxPredictor
 
@@ -25,17 +27,23 @@ def logits(tiny_tokenizer, fake_predictor):
     return ask
 
 
+@pytest.fixture(scope="module")
+def graph(tiny_adapter, tmp_path_factory):
+    """What optimum makes of the tiny model, beside its `config.json`."""
+    return convert_to_onnx(merge_adapter(load_adapter(tiny_adapter)[0]), tmp_path_factory.mktemp("graph"))
+
+
 @pytest.mark.parametrize("apart", [True, False])
-def test_a_restructured_graph_answers_the_same(tiny_bundle, tmp_path, logits, apart):
-    model = restructure(tiny_bundle / "model.onnx", apart)
+def test_a_restructured_graph_answers_the_same(graph, tmp_path, logits, apart):
+    model = restructure(graph, apart)
     onnx.checker.check_model(model)
     assert [graph_input.name for graph_input in model.graph.input] == ["input_ids"]
     assert sum(node.op_type == "MultiHeadAttention" for node in model.graph.node) == 2
-    np.testing.assert_allclose(logits(model, tmp_path), logits(tiny_bundle / "model.onnx", tmp_path), atol=1e-5)
+    np.testing.assert_allclose(logits(model, tmp_path), logits(graph, tmp_path), atol=1e-5)
 
 
-def test_of_the_last_layer_only_the_first_token_is_computed(tiny_bundle):
-    names = [node.name for node in restructure(tiny_bundle / "model.onnx").graph.node]
+def test_of_the_last_layer_only_the_first_token_is_computed(graph):
+    names = [node.name for node in restructure(graph).graph.node]
     feed_forward = [name.split("/", 3)[3] for name in names if "ffn/lin1/MatMul" in name]
     assert feed_forward == [
         "layer.0/ffn/lin1/MatMul/first",
@@ -44,32 +52,33 @@ def test_of_the_last_layer_only_the_first_token_is_computed(tiny_bundle):
     ]
 
 
-def test_every_product_of_the_encoder_is_int8(tiny_bundle, tmp_path, logits):
-    target = quantize_to_int8(tiny_bundle / "model.onnx", tmp_path / "int8.onnx")
-    graph = onnx.load(target).graph
-    assert not [node.name for node in graph.node if node.op_type == "MatMul"]
-    matrices = {weight.name: weight.data_type for weight in graph.initializer if len(weight.dims) == 2}
+def test_every_product_of_the_encoder_is_int8(graph, tmp_path, logits):
+    target = quantize_to_int8(graph, tmp_path / "int8.onnx")
+    quantized = onnx.load(target).graph
+    assert not [node.name for node in quantized.node if node.op_type == "MatMul"]
+    matrices = {weight.name: weight.data_type for weight in quantized.initializer if len(weight.dims) == 2}
     floats = {name for name, kind in matrices.items() if kind == onnx.TensorProto.FLOAT and "scale" not in name}
     assert floats == {"pre_classifier.weight", "classifier.weight"}
-    exact = logits(tiny_bundle / "model.onnx", tmp_path)
+    exact = logits(graph, tmp_path)
     difference = np.abs(logits(target, tmp_path) - exact).max()
     assert 0 < difference < 0.1 * np.abs(exact).max()
 
 
-def test_what_is_not_chosen_stays_float(tiny_bundle):
-    model = quantize(restructure(tiny_bundle / "model.onnx"), lambda name: "layer.0/ffn/lin2" in name)
+def test_what_is_not_chosen_stays_float(graph):
+    model = quantize(restructure(graph), lambda name: "layer.0/ffn/lin2" in name)
     quantized = [node.name.split("/", 3)[3] for node in model.graph.node if node.op_type == "DynamicQuantizeMatMul"]
     assert quantized == ["layer.0/ffn/lin2/MatMul/first", "layer.0/ffn/lin2/MatMul/others"]
     int8 = [weight.name for weight in model.graph.initializer if weight.data_type == onnx.TensorProto.INT8]
     assert len(int8) == 1, "both parts read the same weights"
 
 
-def test_a_graph_that_is_not_a_distilberts_is_refused(tiny_bundle, tmp_path):
-    shutil.copy(tiny_bundle / "model.onnx", tmp_path)
-    config = json.loads((tiny_bundle / "config.json").read_text())
+def test_a_graph_that_is_not_a_distilberts_is_refused(graph, tmp_path):
+    shutil.copy(graph, tmp_path)
+    config = json.loads((graph.parent / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "n_layers": 3}))
     with pytest.raises(
-        ExportError, match=r"expected 3 attentions in the graph, one a layer, found 2; .*--quantize none"
+        ExportError,
+        match=r"expected a DistilBERT's graph with 3 attentions, one a layer, found 2; train on a DistilBERT",
     ):
         quantize_to_int8(tmp_path / "model.onnx", tmp_path / "int8.onnx")
     assert not (tmp_path / "int8.onnx").exists()

@@ -63,8 +63,11 @@ class Models:
 
     @cached_property
     def float_bundle(self) -> Path:
-        """A bundle of the float graph."""
-        return _bundle(self.workspace / "float_bundle", self.onnx / "model.onnx", self.adapter)
+        """A bundle of the float graph, as `toolkit export` makes it."""
+        from export.restructure import fuse
+
+        graph = fuse(self.onnx / "model.onnx", self.workspace / "model.fused.onnx")
+        return _bundle(self.workspace / "float_bundle", graph, self.adapter)
 
     @property
     def _merged(self) -> Path:
