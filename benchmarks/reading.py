@@ -1,4 +1,4 @@
-"""What reading less or otherwise costs: prints the tables of docs/model.md.
+"""What reading less or otherwise costs: prints the table of docs/model.md.
 
     python benchmarks/reading.py --onnx-model onnx_model --proof build/imdb/validation.csv
 
@@ -22,9 +22,8 @@ LENGTHS = (120, 256, 512)
 @click.option("--onnx-model", type=click.Path(path_type=Path), default="onnx_model", show_default=True)
 @click.option("--proof", type=click.Path(path_type=Path), default="build/imdb/validation.csv", show_default=True)
 @click.option("--reviews", default=0, help="How many of them, from the first; 0 for all.")
-@click.option("--effort-only", is_flag=True, help="Only the table of --effort.")
-def main(onnx_model: Path, proof: Path, reviews: int, effort_only: bool) -> None:
-    """Print both tables as Markdown; that of --effort for a model with a rule for it."""
+def main(onnx_model: Path, proof: Path, reviews: int) -> None:
+    """Print the table as Markdown."""
     chosen = read_reviews(proof)
     chosen = chosen[:reviews] if reviews else chosen
     tokens = [
@@ -33,22 +32,14 @@ def main(onnx_model: Path, proof: Path, reviews: int, effort_only: bool) -> None
     quartiles = np.array_split(np.argsort(tokens, kind="stable"), 4)
     spans = [f"{tokens[each[0]]}–{tokens[each[-1]]}" for each in quartiles]
     columns = f"| tokens read | reviews/s | accuracy | {' | '.join(f'of {span} tokens' for span in spans)} |"
-    if not effort_only:
-        click.echo(f"| reading | at most {columns}\n|---|{'---|' * 8}")
-        for length in LENGTHS:
-            for policy in POLICIES:
-                predictor = load_predictor("onnx", onnx_model=onnx_model, max_length=length, reading=policy)
-                click.echo(f"| {policy} | {length} | {_row(predictor, chosen, quartiles)} |")
-        click.echo()
-    if load_predictor("onnx", onnx_model=onnx_model).manifest.early_stop is None:
-        return
-    click.echo(f"| effort | stopped early {columns}\n|---|{'---|' * 8}")
-    for effort in ("full", "auto", "full", "auto"):  # twice, so that a drifting machine shows
-        predictor = load_predictor("onnx", onnx_model=onnx_model, effort=effort)
-        click.echo(f"| {effort} | {_row(predictor, chosen, quartiles, stopped=True)} |")
+    click.echo(f"| reading | at most {columns}\n|---|{'---|' * 8}")
+    for length in LENGTHS:
+        for policy in POLICIES:
+            predictor = load_predictor("onnx", onnx_model=onnx_model, max_length=length, reading=policy)
+            click.echo(f"| {policy} | {length} | {_row(predictor, chosen, quartiles)} |")
 
 
-def _row(predictor: Predictor, reviews: list[Review], quartiles: list[np.ndarray], stopped: bool = False) -> str:
+def _row(predictor: Predictor, reviews: list[Review], quartiles: list[np.ndarray]) -> str:
     list(predictor.predict_many(["Ready.", "Set."]))  # opens the session
     started = time.perf_counter()
     predictions = list(predictor.predict_many(review.text for review in reviews))
@@ -57,10 +48,7 @@ def _row(predictor: Predictor, reviews: list[Review], quartiles: list[np.ndarray
         [prediction.label is review.label for prediction, review in zip(predictions, reviews, strict=True)]
     )
     read = sum(prediction.tokens_read for prediction in predictions)
-    limit = predictor.tokenizer.max_length
-    early = np.mean([each.tokens_read < min(each.tokens, limit) - 2 for each in predictions])
-    cells = [f"{early:.1%}"] if stopped else []
-    cells += [f"{read:,}", f"{len(reviews) / seconds:.1f}", f"{right.mean():.4f}"]
+    cells = [f"{read:,}", f"{len(reviews) / seconds:.1f}", f"{right.mean():.4f}"]
     return " | ".join(cells + [f"{right[quartile].mean():.4f}" for quartile in quartiles])
 
 

@@ -35,7 +35,6 @@ ROWS: dict[str, dict[str, Any]] = {
     "the preset": {},
     "another seed": {"seed": 43},
     "LoRA on q and v only": {"target_modules": ("q_lin", "v_lin")},
-    "one random view of each review": {"random_views": 1},
     "learning rate 3e-4": {"learning_rate": 3e-4},
     "256 tokens in training": {"train_max_length": 256},
     "rank 8": {"r": 8},

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from export.convert import convert_to_onnx
-from export.early_stop import fit_early_stop
 from export.parity import EXACT, QUANTIZED, Gate, Measurement, Parity, compare, measure
 from export.quantize import MODES, quantize_to_int8
 from export.report import write_report
@@ -22,7 +21,7 @@ from toolkit.adapter import load_adapter, merge_adapter
 from toolkit.bundle import Kind, Manifest, package_versions, reading_length
 from toolkit.calibration import fit_temperature, steps_of_risk_coverage
 from toolkit.errors import ExportError
-from toolkit.prediction import AbstentionPolicy, Predictor
+from toolkit.prediction import AbstentionPolicy
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.prediction.torch_backend import TorchPredictor
 from toolkit.publishing import publish, refuse_foreign_target
@@ -118,7 +117,7 @@ def export_model(
         ]
         chosen = _pass_gates(stages, gates, quantize, measured, reviews)
         manifest = replace(
-            _fitted(manifest, models[chosen], measured[chosen].logits, reviews, chosen),
+            _fitted(manifest, measured[chosen].logits, reviews, chosen),
             kind=Kind.ONNX,
             metrics={**manifest.metrics, "export": {stage.stage: _figures(stage) for stage in stages}},
             versions=manifest.versions | package_versions("optimum", "optimum-onnx", "onnx", "onnxruntime", "torch"),
@@ -176,9 +175,7 @@ def _pass_gates(
     return chosen
 
 
-def _fitted(
-    manifest: Manifest, model: Predictor, logits: np.ndarray, reviews: Sequence[Review], stage: str
-) -> Manifest:
+def _fitted(manifest: Manifest, logits: np.ndarray, reviews: Sequence[Review], stage: str) -> Manifest:
     """The manifest with what is fitted on the proof, where it is large enough for that: see `Manifest`.
 
     The float graph keeps the adapter's temperature; int8 logits are others and get one of their own.
@@ -187,13 +184,10 @@ def _fitted(
         return manifest
     labels = np.array([int(review.label) for review in reviews])
     temperature = fit_temperature(logits, labels) if stage == "int8" else manifest.temperature
-    _logger.info("fitting when to stop early on %d reviews", len(reviews))
-    rule = fit_early_stop(model, logits, temperature, reviews)
     return replace(
         manifest,
         temperature=temperature,
         risk_coverage=steps_of_risk_coverage(logits / temperature, labels),
-        early_stop=rule.to_dict() if rule else None,
     )
 
 

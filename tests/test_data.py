@@ -4,8 +4,6 @@ from torch.utils.data import DataLoader
 
 from toolkit.data import IMDBDataset
 from toolkit.errors import DataError
-from toolkit.labels import Label
-from toolkit.splits import Review
 from toolkit.text import ReviewTokenizer
 
 
@@ -63,32 +61,3 @@ def test_bad_rows_are_named(tmp_path, hf_tokenizer):
     (tmp_path / "a.csv").write_text("text,label\nfine,1\nodd,3\n")
     with pytest.raises(DataError, match=r"a\.csv row 2"):
         IMDBDataset(tmp_path / "a.csv", hf_tokenizer)
-
-
-def test_random_views_are_parts_of_their_review(tiny_tokenizer, demo_reviews):
-    reviews = [Review(" ".join([review.text] * 4), review.label) for review in demo_reviews["train"][:60]]
-    whole = IMDBDataset.from_reviews(reviews, tiny_tokenizer, 100_000)
-    views = IMDBDataset.random_views(reviews, tiny_tokenizer, 512, seed=1)
-    again, others = (IMDBDataset.random_views(reviews, tiny_tokenizer, 512, seed) for seed in (1, 2))
-    assert [item["input_ids"].tolist() for item in views] == [item["input_ids"].tolist() for item in again]
-    assert [item["input_ids"].tolist() for item in views] != [item["input_ids"].tolist() for item in others]
-    texts = [" ".join(map(str, item["input_ids"].tolist()[1:-1])) for item in whole]
-    lengths = [len(item["input_ids"]) for item in views]
-    assert len(views) > 40
-    assert max(lengths) - min(lengths) > 100
-    ends = 0
-    for item in views:
-        words = item["input_ids"].tolist()[1:-1]
-        middle = len(words) - len(words) // 2
-        span = any(" ".join(map(str, words)) in text for text in texts)
-        both = any(
-            text.startswith(" ".join(map(str, words[:middle]))) and text.endswith(" ".join(map(str, words[middle:])))
-            for text in texts
-        )
-        assert span or both
-        ends += both
-    assert 10 < ends < len(views) - 10
-
-
-def test_a_review_shorter_than_its_part_is_left_out(tiny_tokenizer):
-    assert len(IMDBDataset.random_views([Review("good", Label.POSITIVE)], tiny_tokenizer, 512, seed=0)) == 0

@@ -7,32 +7,26 @@ from hypothesis import strategies as st
 
 from tests.conftest import FakePredictor
 from toolkit.bundle import Kind, Manifest
-from toolkit.errors import BundleError
-from toolkit.reading import POLICIES, EarlyStop, combine, parts
+from toolkit.reading import POLICIES, combine, parts
 from toolkit.text import ReviewTokenizer
 
-RULE = EarlyStop(first=12, threshold=0.9, temperature=2.0, weights=(1.0, 0.5, 2.0, -0.5))
 TOKENS, ROOM = st.integers(1, 5000), st.integers(1, 510)
 
 
 class Counting(FakePredictor):
-    """Remembers what it was shown, and says what it is told to."""
+    """Remembers what it was shown."""
 
     shown: list
-    margins: dict
 
     def logits(self, encodings):
         self.shown += [encoding.input_ids.tolist() for encoding in encodings]
-        margins = [self.margins.get(len(encoding.input_ids), 1.0) for encoding in encodings]
-        return np.array([[-margin / 2, margin / 2] for margin in margins], np.float32).reshape(-1, 2)
+        return np.tile(np.float32([-0.5, 0.5]), (len(encodings), 1))
 
 
 @pytest.fixture
 def counting(tiny_tokenizer):
-    predictor = Counting(
-        Manifest(Kind.ONNX, "fake", 40, temperature=1.5, early_stop=RULE.to_dict()), ReviewTokenizer(tiny_tokenizer, 40)
-    )
-    predictor.shown, predictor.margins = [], {}
+    predictor = Counting(Manifest(Kind.ONNX, "fake", 40, temperature=1.5), ReviewTokenizer(tiny_tokenizer, 40))
+    predictor.shown = []
     return predictor
 
 
@@ -55,17 +49,6 @@ def test_the_policies_read_what_they_say():
     assert parts("head", 100, 10) == [((0, 10),)]
     assert parts("head-tail", 100, 11) == [((0, 6), (95, 100))]
     assert parts("window", 20, 10) == [((0, 10),), ((5, 15),), ((10, 20),)]
-
-
-@given(tokens=TOKENS, room=ROOM, first=st.integers(3, 200))
-def test_early_stopping_reads_no_token_twice_and_no_more_than_there_is_room_for(tokens, room, first):
-    chosen = EarlyStop(first, 0.9, 1.0, (1.0, 0.0, 0.0, 0.0)).parts(tokens, room)
-    read = covered(chosen)
-    assert len(read) == len(set(read))
-    assert set(read) <= set(range(tokens))
-    assert len(read) + 2 * (len(chosen) - 1) <= room
-    if tokens + 2 <= room:
-        assert set(read) == set(range(tokens))
 
 
 def test_windows_count_by_their_length():
@@ -95,43 +78,6 @@ def test_windows_are_combined_and_the_deciding_one_is_named(counting):
     assert "window" not in counting.predict("short").to_dict()
 
 
-def test_a_sure_first_look_is_enough(counting):
-    counting.read(effort="auto")
-    counting.margins = {12: 10.0}
-    prediction = counting.predict("film " * 30)
-    assert len(counting.shown) == 1
-    assert (prediction.tokens, prediction.tokens_read) == (32, 12)
-    assert prediction.score == pytest.approx(1 / (1 + np.exp(-10.0 / RULE.temperature)))  # calibrated by the rule alone
-
-
-def test_doubt_reads_the_middle_and_only_that(counting):
-    counting.read(effort="auto")
-    counting.margins = {12: -1.0, 22: 3.0}
-    together = list(counting.predict_many(["film " * 30, "film", "film " * 30]))
-    assert sorted(map(len, counting.shown)) == [3, 12, 12, 22, 22]
-    assert together[0] == together[2]
-    prediction = counting.predict("film " * 30)
-    assert prediction == together[0]
-    assert prediction.tokens == prediction.tokens_read == 32
-    share = 22 / 34
-    margin = 1.0 * -1 + 0.5 * -1 * share + 2.0 * 3 - 0.5 * 3 * share
-    assert prediction.score == pytest.approx(1 / (1 + np.exp(-margin)))
-
-
-def test_a_model_without_a_rule_says_so(fake_predictor):
-    with pytest.raises(BundleError, match="no rule for stopping early; export it with --proof"):
-        fake_predictor.read(effort="auto")
+def test_another_way_of_reading_is_refused(fake_predictor):
     with pytest.raises(ValueError, match="reading must be one of head, head-tail, window"):
         fake_predictor.read("tail")
-
-
-@pytest.mark.parametrize(
-    "values", [{}, {"first": 2}, {"threshold": 0.4}, {"weights": [1, 2, 3]}, {"temperature": float("nan")}]
-)
-def test_a_damaged_rule_is_refused(values):
-    with pytest.raises(ValueError, match="not a rule for stopping early"):
-        EarlyStop.from_dict({**RULE.to_dict(), **values} if values else {})
-
-
-def test_a_rule_survives_a_manifest():
-    assert EarlyStop.from_dict({**RULE.to_dict(), "weights": list(RULE.weights)}) == RULE

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from toolkit.errors import BundleError
 from toolkit.labels import ID2LABEL
-from toolkit.reading import DEFAULT_READING, POLICIES, EarlyStop
+from toolkit.reading import DEFAULT_READING, POLICIES
 
 MANIFEST = "manifest.json"
 FORMAT = 2
@@ -52,7 +52,6 @@ class Manifest:
         labels: class names in the order of the logits' columns.
         temperature: the logits are divided by it before the softmax (Guo et al. 2017, arXiv:1706.04599).
         reading: what is read of a longer review, one of `toolkit.reading.POLICIES`.
-        early_stop: the rule for `--effort auto`, see `toolkit.reading.EarlyStop`; None where none was fitted.
         uncertain_below: score under which a review is left undecided unless the user says otherwise; 0.5 decides all.
         risk_coverage: `accuracy` of the reviews with a score of at least `uncertain_below`, and the share they are,
             `coverage`, on the reviews that proved the export, from all to the surest; empty where there were too few.
@@ -70,7 +69,6 @@ class Manifest:
     labels: tuple[str, ...] = LABELS
     temperature: float = 1.0
     reading: str = DEFAULT_READING
-    early_stop: dict[str, Any] | None = None
     uncertain_below: float = 0.5
     risk_coverage: tuple[dict[str, float], ...] = ()
     base_model_sha256: str | None = None
@@ -272,19 +270,8 @@ def _is_risk_coverage(value: object) -> bool:
     )
 
 
-def _is_early_stop(value: object) -> bool:
-    if value is None:
-        return True
-    try:
-        return isinstance(value, dict) and bool(EarlyStop.from_dict(value))
-    except ValueError:
-        return False
-
-
 _SINCE_2 = {
-    each.name: each.default
-    for each in fields(Manifest)
-    if each.name in ("reading", "early_stop", "uncertain_below", "risk_coverage")
+    each.name: each.default for each in fields(Manifest) if each.name in ("reading", "uncertain_below", "risk_coverage")
 }
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "base_model": lambda value: isinstance(value, str) and bool(value),
@@ -292,7 +279,6 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "labels": lambda value: isinstance(value, list),
     "temperature": lambda value: type(value) in (int, float) and 0 < value < math.inf,
     "reading": lambda value: value in POLICIES,
-    "early_stop": _is_early_stop,
     "uncertain_below": lambda value: type(value) in (int, float) and 0.5 <= value <= 1,
     "risk_coverage": lambda value: isinstance(value, list | tuple) and all(map(_is_risk_coverage, value)),
     "base_model_sha256": lambda value: value is None or isinstance(value, str),

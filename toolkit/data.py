@@ -1,20 +1,14 @@
 """Reviews as tensors for the Trainer."""
 
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from toolkit.reading import ends
 from toolkit.splits import Review, read_reviews
-from toolkit.text import TEXT_LIMIT, ReviewTokenizer
-
-_ENDS = (64, 192)  # tokens of a random view of beginning and end, least and most; what adaptive reading starts with
-_SPAN = (64, 384)  # tokens of a random span, least and most
+from toolkit.text import ReviewTokenizer
 
 
 class IMDBDataset(Dataset[dict[str, torch.Tensor]]):
@@ -49,28 +43,6 @@ class IMDBDataset(Dataset[dict[str, torch.Tensor]]):
         dataset._fill(reviews, tokenizer, max_length, False)
         return dataset
 
-    @classmethod
-    def random_views(cls, reviews: Sequence[Review], tokenizer: Any, max_length: int, seed: int) -> Self:  # noqa: ANN401
-        """One random part of each review: its beginning with its end, or a span from anywhere in it.
-
-        A model that has learnt from parts can be shown parts: see `toolkit.reading`. Reviews no longer than the part
-        drawn for them are left out; they would be themselves again.
-
-        Args:
-            reviews: with their labels.
-            tokenizer: see the class.
-            max_length: no part is longer.
-            seed: of the parts.
-        """
-        dataset = cls.__new__(cls)
-        dataset._padded_length = 0
-        dataset._pad_token_id = 0
-        whole = ReviewTokenizer.wrap(tokenizer, TEXT_LIMIT).encode([review.text for review in reviews])
-        views = list(_random_views([encoding.input_ids for encoding in whole], max_length, random.Random(seed)))
-        dataset._input_ids = [torch.from_numpy(ids) for _, ids in views]
-        dataset._labels = torch.tensor([int(reviews[index].label) for index, _ in views], dtype=torch.long)
-        return dataset
-
     def _fill(
         self,
         reviews: Sequence[Review],
@@ -97,21 +69,3 @@ class IMDBDataset(Dataset[dict[str, torch.Tensor]]):
             input_ids = torch.nn.functional.pad(input_ids, (0, missing), value=self._pad_token_id)
             attention_mask = torch.nn.functional.pad(attention_mask, (0, missing))
         return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": self._labels[index]}
-
-
-def _random_views(
-    reviews: Sequence[np.ndarray], max_length: int, generator: random.Random
-) -> Iterator[tuple[int, np.ndarray]]:
-    """The index of a review and the token ids of a part of it, [CLS] and [SEP] around it."""
-    for index, input_ids in enumerate(reviews):
-        both_ends = generator.random() < 0.5
-        room = min(generator.randint(*(_ENDS if both_ends else _SPAN)), max_length) - 2
-        words = input_ids[1:-1]
-        if len(words) <= room:
-            continue
-        if both_ends:
-            part = ends(len(words), room)
-        else:
-            start = generator.randint(0, len(words) - room)
-            part = ((start, start + room),)
-        yield index, np.concatenate([input_ids[:1], *(words[start:stop] for start, stop in part), input_ids[-1:]])

@@ -11,7 +11,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from toolkit.errors import BundleError, EmptyReviewError
-from toolkit.reading import EarlyStop, Part, parts
+from toolkit.reading import Part, parts
 
 # Characters of a text that are looked at, so that a text of any size costs the same: some 40,000 tokens of English, a
 # short novel, take 0.06 s and 25 MB to tokenise; 200,000 of punctuation, the worst seen, 0.13 s and 80 MB.
@@ -52,12 +52,9 @@ class ReviewTokenizer:
         tokenizer: a `tokenizers.Tokenizer`; padding and truncation stored in it are switched off on a copy.
         max_length: tokens the model may see at a time, [CLS] and [SEP] included; 3 to the model's positions.
         policy: what is read of a longer review, one of `toolkit.reading.POLICIES`.
-        early_stop: read as it says instead of by the policy.
     """
 
-    def __init__(
-        self, tokenizer: Tokenizer, max_length: int, policy: str = "head", early_stop: EarlyStop | None = None
-    ) -> None:
+    def __init__(self, tokenizer: Tokenizer, max_length: int, policy: str = "head") -> None:
         if max_length < 3:
             raise ValueError(
                 f"max_length must leave room for one token beside [CLS] and [SEP]: 3 or more, not {max_length}"
@@ -67,7 +64,6 @@ class ReviewTokenizer:
         self._tokenizer.no_truncation()
         self.max_length = max_length
         self.policy = policy
-        self.early_stop = early_stop
 
     @classmethod
     def from_file(cls, path: Path, max_length: int, policy: str = "head") -> Self:
@@ -92,7 +88,7 @@ class ReviewTokenizer:
             raise TypeError(
                 f"expected a fast tokenizer (AutoTokenizer.from_pretrained gives one), found {type(tokenizer).__name__}"
             )
-        return cls(inner, max_length, getattr(tokenizer, "policy", "head"), getattr(tokenizer, "early_stop", None))
+        return cls(inner, max_length, getattr(tokenizer, "policy", "head"))
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """The first part of each text that the model is to read, for most policies the only one; see `encode_parts`."""
@@ -117,8 +113,6 @@ class ReviewTokenizer:
         ]
 
     def _cut(self, ids: list[int]) -> list[Encoding]:
-        words, room = len(ids) - 2, self.max_length - 2  # [CLS] and [SEP] stay
-        chosen = self.early_stop.parts(words, room) if self.early_stop else parts(self.policy, words, room)
         return [
             Encoding(
                 np.array(
@@ -127,7 +121,7 @@ class ReviewTokenizer:
                 len(ids),
                 part,
             )
-            for part in chosen
+            for part in parts(self.policy, len(ids) - 2, self.max_length - 2)  # [CLS] and [SEP] stay
         ]
 
     def save(self, path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from toolkit.reading import EFFORTS, POLICIES
+from toolkit.reading import POLICIES
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
@@ -58,8 +58,6 @@ def section_option(section: str, *names: str, **attributes: Any) -> Callable[[Co
 def prediction_options(command: Command) -> Command:
     """The options of every command that asks a model."""
     for option in (
-        section_option("Reading", "--effort", type=click.Choice(EFFORTS), default="full", show_default=True,
-                       help="auto: read a review's beginning and end, and the rest only if they leave doubt."),
         section_option("Reading", "--reading", type=click.Choice(POLICIES), help="Of a review with more tokens: its first, its first and its last, or all in overlapping windows.  [default: the model's own]"),
         section_option("Reading", "--max-length", type=click.IntRange(min=3), help="Tokens to read at a time; the model's own number by default."),
         section_option("Model", "--base-model", help="For torch, the base to use instead of the one the adapter names."),

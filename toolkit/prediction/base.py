@@ -10,11 +10,10 @@ from typing import Any, overload
 import numpy as np
 
 from toolkit.bundle import Manifest
-from toolkit.errors import BundleError
 from toolkit.labels import Label
 from toolkit.prediction.abstention import AbstentionPolicy
 from toolkit.prediction.estimator import TextClassifier
-from toolkit.reading import EFFORTS, POLICIES, EarlyStop, combine
+from toolkit.reading import POLICIES, combine
 from toolkit.text import Encoding, ReviewTokenizer
 
 
@@ -100,25 +99,12 @@ class Predictor(TextClassifier, ABC):
         self.tokenizer = tokenizer
         self.policy = AbstentionPolicy.for_model(manifest)
 
-    def read(self, policy: str | None = None, effort: str = "full") -> None:
-        """Choose how reviews are read from now on; arguments as `reading` and `effort` of `load_predictor`.
-
-        Raises:
-            BundleError: the model has no rule for stopping early.
-        """
+    def read(self, policy: str | None = None) -> None:
+        """Choose what is read of a longer review from now on; `policy` as `reading` of `load_predictor`."""
         if policy not in (None, *POLICIES):
             raise ValueError(f"reading must be one of {', '.join(POLICIES)}, not {policy!r}")
-        if effort not in EFFORTS:
-            raise ValueError(f"effort must be one of {', '.join(EFFORTS)}, not {effort!r}")
-        rule = self.manifest.early_stop
-        if effort == "auto" and rule is None:
-            raise BundleError(
-                "this model has no rule for stopping early; export it with --proof FILE of 2,000 reviews or more, or "
-                "leave --effort at full"
-            )
         self.tokenizer = copy.copy(self.tokenizer)
         self.tokenizer.policy = policy or self.manifest.reading
-        self.tokenizer.early_stop = EarlyStop.from_dict(rule) if rule and effort == "auto" else None
 
     @abstractmethod
     def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
@@ -148,23 +134,9 @@ class Predictor(TextClassifier, ABC):
             yield from map(self._prediction, self.answer(self.tokenizer.encode_parts(chunk)))
 
     def answer(self, reviews: Sequence[Sequence[Encoding]]) -> list[Answer]:
-        """Read n reviews, given as `ReviewTokenizer.encode_parts` cut them: all parts, or with early stopping as few as it takes."""
-        if self.tokenizer.early_stop:
-            return self._answer_early(reviews, self.tokenizer.early_stop)
+        """Read n reviews, given as `ReviewTokenizer.encode_parts` cut them."""
         logits = iter(self.logits([part for parts in reviews for part in parts]))
         return [_combined(parts, list(islice(logits, len(parts)))) for parts in reviews]
-
-    def _answer_early(self, reviews: Sequence[Sequence[Encoding]], rule: EarlyStop) -> list[Answer]:
-        """First looks at all reviews together, then the rest of those that need it, so that both run on every core."""
-        looks = _margins(self.logits([parts[0] for parts in reviews]))
-        margins = [rule.margin([look], [len(parts[0].input_ids)]) for parts, look in zip(reviews, looks, strict=True)]
-        read = [parts[:1] for parts in reviews]
-        on = [index for index, parts in enumerate(reviews) if len(parts) > 1 and not rule.stops(margins[index])]
-        for index, margin in zip(on, _margins(self.logits([reviews[index][1] for index in on])), strict=True):
-            read[index] = reviews[index]
-            margins[index] = rule.margin([looks[index], margin], [len(part.input_ids) for part in reviews[index]])
-        scale = self.manifest.temperature  # by which a calibrated margin becomes one that is to be calibrated
-        return [_answer(margin * scale, parts) for margin, parts in zip(margins, read, strict=True)]
 
     def _prediction(self, answer: Answer) -> Prediction:
         scaled = answer.logits.astype(np.float64) / self.manifest.temperature  # (2,)
@@ -183,26 +155,16 @@ class Predictor(TextClassifier, ABC):
         )
 
 
-def _margins(logits: np.ndarray) -> list[float]:
-    """Positive less negative logit of each row of (n, 2)."""
-    margins: list[float] = np.diff(logits.astype(np.float64), axis=1)[:, 0].tolist()
-    return margins
-
-
-def _answer(margin: float, read: Sequence[Encoding], window: tuple[int, int] | None = None) -> Answer:
-    return Answer(np.array([-margin / 2, margin / 2], np.float32), tuple(read), window)
-
-
 def _combined(parts: Sequence[Encoding], logits: Sequence[np.ndarray]) -> Answer:
     """One answer from those to all parts, (2,) each."""
     if len(parts) == 1:
         return Answer(logits[0], tuple(parts))
-    margins = _margins(np.stack(logits))
+    margins: list[float] = np.diff(np.stack(logits).astype(np.float64), axis=1)[:, 0].tolist()
     lengths = [len(part.input_ids) for part in parts]
     margin = combine(margins, lengths)
     sign = 1 if margin > 0 else -1
     decisive = max(range(len(parts)), key=lambda index: sign * margins[index] * lengths[index])
-    return _answer(margin, parts, parts[decisive].part[0])
+    return Answer(np.array([-margin / 2, margin / 2], np.float32), tuple(parts), parts[decisive].part[0])
 
 
 def _batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -35,7 +35,6 @@ def load_predictor(
     adapter: Path | str | None = None,
     max_length: int | None = None,
     reading: str | None = None,
-    effort: str = "full",
     uncertain_below: float | None = None,
     target_accuracy: float | None = None,
     base_model: str | None = None,
@@ -50,7 +49,6 @@ def load_predictor(
         adapter: the adapter folder; else `$TOOLKIT_ADAPTER`, else `./lora_model`.
         max_length: tokens to read of a review at a time instead of the model's own number.
         reading: what to read of a longer review, one of `toolkit.reading.POLICIES`, instead of the model's own way.
-        effort: `full`, or `auto`: read a review's ends first, and stop there if they say enough.
         uncertain_below: see `AbstentionPolicy`, like the next.
         target_accuracy: see `AbstentionPolicy.for_model`.
         base_model: for torch, the base to use instead of the one the adapter names.
@@ -69,7 +67,7 @@ def load_predictor(
         from toolkit.prediction.onnx_backend import OnnxPredictor
 
         predictor = OnnxPredictor.load(choice.folder, max_length)
-    predictor.read(reading, effort)
+    predictor.read(reading)
     predictor.policy = AbstentionPolicy.for_model(predictor.manifest, uncertain_below, target_accuracy)
     return predictor
 

@@ -36,7 +36,6 @@ class TrainingConfig:
 
     max_length: int = _setting(512, "tokens read of a review, [CLS] and [SEP] included")
     train_max_length: int = _setting(0, "tokens read of a review while training; 0 means max_length")
-    random_views: int = _setting(0, "random parts of each train review that are learnt from beside the review itself")
 
     r: int = _setting(8, "rank of the LoRA matrices")
     lora_alpha: int = _setting(32, "LoRA's scale is lora_alpha / r")
@@ -205,7 +204,7 @@ def _value_problems(config: SimpleNamespace) -> list[str]:
     for name, value in vars(config).items():
         require(not isinstance(value, float) or math.isfinite(value), f"{name} = {value}: expected a finite number")
     require(config.seed < 2**32, f"seed = {config.seed}: expected less than 2**32, numpy's limit")
-    for name in ("random_views", "max_steps", "eval_limit", "early_stopping", "seed", "weight_decay"):
+    for name in ("max_steps", "eval_limit", "early_stopping", "seed", "weight_decay"):
         require(getattr(config, name) >= 0, f"{name} = {getattr(config, name)}: expected 0 or more")
     for name in ("learning_rate", "max_grad_norm", "num_train_epochs"):
         require(getattr(config, name) > 0, f"{name} = {getattr(config, name)}: expected more than 0")

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, TaskType
-from torch.utils.data import ConcatDataset
 from tqdm.contrib.logging import logging_redirect_tqdm
 from transformers import (
     DataCollatorWithPadding,
@@ -189,7 +188,7 @@ def build_trainer(
     model.config.pad_token_id = tokenizer.pad_token_id
     reader = ReviewTokenizer.wrap(tokenizer, config.reading_length)
     reader.policy = DEFAULT_READING  # it learns from what it will be shown
-    train_split = _train_split(config, reader, splits["train"])
+    train_split = IMDBDataset.from_reviews(splits["train"], reader, config.reading_length)
     validation = _sample(splits["validation"], config.eval_limit, config.seed)
     arguments = _training_arguments(config)
     steps = _scale_steps(config, arguments, len(train_split))
@@ -214,16 +213,6 @@ def build_trainer(
     if config.early_stopping:
         trainer.add_callback(EarlyStoppingCallback(config.early_stopping))
     return trainer
-
-
-def _train_split(
-    config: TrainingConfig, reader: ReviewTokenizer, reviews: Sequence[Review]
-) -> IMDBDataset | ConcatDataset[dict[str, torch.Tensor]]:
-    """The reviews, and as many random views of each as asked for."""
-    whole = IMDBDataset.from_reviews(reviews, reader, config.reading_length)
-    seeds = range(config.seed, config.seed + config.random_views)
-    views = [IMDBDataset.random_views(reviews, reader, config.reading_length, seed) for seed in seeds]
-    return ConcatDataset([whole, *views]) if views else whole
 
 
 def _require_modules(model: torch.nn.Module, config: TrainingConfig) -> None:
