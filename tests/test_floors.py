@@ -11,7 +11,7 @@ FLOORS = (
     ("toolkit.splits", "toolkit.data", "toolkit.plots", "toolkit.adapter"),
     ("toolkit.importers", "toolkit.prediction", "toolkit.training", "export"),
     ("toolkit.evaluation", "toolkit.streaming", "toolkit.doctor", "toolkit.benchmark"),
-    ("toolkit.reporting",),
+    ("toolkit.reporting", "toolkit.cluster"),
     ("toolkit.chat",),
     ("toolkit.commands",),
     ("toolkit.cli", "toolkit.app", "toolkit.__main__"),

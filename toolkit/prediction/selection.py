@@ -38,6 +38,7 @@ def load_predictor(
     uncertain_below: float | None = None,
     target_accuracy: float | None = None,
     base_model: str | None = None,
+    workers: int | None = None,
 ) -> Predictor:
     """Load the predictor that suits this machine.
 
@@ -52,6 +53,7 @@ def load_predictor(
         uncertain_below: see `AbstentionPolicy`, like the next.
         target_accuracy: see `AbstentionPolicy.for_model`.
         base_model: for torch, the base to use instead of the one the adapter names.
+        workers: for ONNX, reviews run at the same time, each on one core; the cores of this process by default.
 
     Raises:
         BundleError: the folder is missing or damaged, or lacks what was asked for.
@@ -66,7 +68,7 @@ def load_predictor(
     else:
         from toolkit.prediction.onnx_backend import OnnxPredictor
 
-        predictor = OnnxPredictor.load(choice.folder, max_length)
+        predictor = OnnxPredictor.load(choice.folder, max_length, workers)
     predictor.read(reading)
     predictor.policy = AbstentionPolicy.for_model(predictor.manifest, uncertain_below, target_accuracy)
     return predictor

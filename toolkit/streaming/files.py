@@ -1,7 +1,8 @@
 """A file of reviews into another file with the answers beside them, whole or not at all."""
 
+import csv
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -10,11 +11,11 @@ from typing import IO, Any
 
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.labels import Label
-from toolkit.prediction import Predictor
+from toolkit.prediction import Prediction, Predictor
 from toolkit.streaming.engine import Answers, Selection, Tally, classify
-from toolkit.streaming.records import EMPTY, read_records
+from toolkit.streaming.records import EMPTY, Record, read_records
 from toolkit.streaming.sources import Source
-from toolkit.streaming.writers import ERROR_FIELD, NEW_FIELDS, make_writer
+from toolkit.streaming.writers import ERROR_FIELD, NEW_FIELDS, Writer, make_writer
 from toolkit.text import TEXT_LIMIT, normalise
 
 FORMATS = (".csv", ".jsonl", ".parquet")
@@ -33,6 +34,10 @@ class FileJob:
         prefix: of the names of the new columns.
         label: a verdict as it is to be written.
         advance: takes the bytes of the source that were done since it was last called.
+        note: takes the place and the reason of each row that cannot be classified.
+        row_groups: of a Parquet source, those to take; all by default.
+        first_row: the number that the first of their rows is noted with.
+        empty: whether a source without a row is one to accept.
     """
 
     source: Path
@@ -41,6 +46,10 @@ class FileJob:
     prefix: str
     label: Callable[[str], str]
     advance: Callable[[int], None]
+    note: Callable[[str, str], None] = lambda place, reason: None
+    row_groups: Sequence[int] | None = None
+    first_row: int = 1
+    empty: bool = False
 
     def run(self, load: Callable[[], Predictor]) -> Tally:
         """Classify every row; one that cannot be has its reason in the column `error`.
@@ -62,7 +71,7 @@ class FileJob:
                 tally = self._run_parquet(load, stream)
             else:
                 tally = self._run_text(load, stream, source_format, target_format)
-            if not tally.problems and not tally.kept:
+            if not tally.problems and not tally.kept and not self.empty:
                 raise ToolkitError(f"{self.source}: expected reviews, found no row")
         return tally
 
@@ -71,7 +80,7 @@ class FileJob:
     ) -> Tally:
         source = Source.open(self.source)
         records = read_records(source, source_format, self.column)
-        writer = make_writer(target_format, self.label, self.prefix)
+        writer = _Noting(make_writer(target_format, self.label, self.prefix), self.note)
         answers = Answers(writer, Selection(), "report", _refuse)
         done = 0
         for block in answers.write(classify(records, load)):
@@ -87,10 +96,11 @@ class FileJob:
         try:
             file = pyarrow.parquet.ParquetFile(self.source)
             schema = self._extend_schema(file.schema_arrow)
-            advance = self._count_rows(file.metadata.num_rows)
+            groups = range(file.num_row_groups) if self.row_groups is None else self.row_groups
+            advance = self._count_rows(sum(file.metadata.row_group(group).num_rows for group in groups))
             predictor, tally = load(), Tally()
             with pyarrow.parquet.ParquetWriter(stream, schema) as writer:
-                for batch in file.iter_batches(batch_size=_ROWS):
+                for batch in file.iter_batches(batch_size=_ROWS, row_groups=list(groups)):
                     texts = batch.column(self.column).to_pylist()
                     rows = list(self._parquet_rows(texts, predictor, tally, advance))
                     new = [
@@ -126,11 +136,13 @@ class FileJob:
         self, texts: list[Any], predictor: Predictor, tally: Tally, advance: Callable[[], None]
     ) -> Iterator[dict[str, Any]]:
         problems = [_problem(text) for text in texts]
+        first = self.first_row + tally.verdicts.total() + tally.problems
         predictions = predictor.predict_many(text for text, problem in zip(texts, problems, strict=True) if not problem)
-        for problem in problems:
+        for row, problem in enumerate(problems, start=first):
             advance()
             if problem:
                 tally.problems += 1
+                self.note(f"row {row}", problem)
                 yield {ERROR_FIELD: problem}
                 continue
             prediction = next(predictions)
@@ -147,6 +159,39 @@ class FileJob:
             self.advance(size * number // rows - size * (number - 1) // rows)
 
         return advance
+
+
+def count_rows(path: Path) -> int:
+    """Rows of a finished file, counted by reading it again."""
+    if _format(path) == "parquet":
+        import pyarrow.parquet
+
+        rows: int = pyarrow.parquet.read_metadata(path).num_rows
+        return rows
+    names = iter(_header(path)) if _format(path) == "csv" else iter(("",))
+    return sum(1 for _ in read_records(Source.open(path), _format(path), next(names, "")))
+
+
+def _header(path: Path) -> list[str]:
+    with path.open(newline="") as stream:
+        return next(csv.reader(stream), [])
+
+
+class _Noting(Writer):
+    """Writes as another writer does, and notes what is wrong with a record."""
+
+    def __init__(self, writer: Writer, note: Callable[[str, str], None]) -> None:
+        self._writer = writer
+        self._note = note
+
+    def answer(self, record: Record, prediction: Prediction) -> bytes:
+        """As the other."""
+        return self._writer.answer(record, prediction)
+
+    def problem(self, record: Record, message: str) -> bytes | None:
+        """As the other."""
+        self._note(record.place.rpartition(": ")[2], message.removeprefix(f"{record.place}: "))
+        return self._writer.problem(record, message)
 
 
 def _format(path: Path) -> str:
