@@ -45,19 +45,34 @@ _BAR_WIDTH = 10  # character cells
     help="Classify the rows of this CSV, JSONL or Parquet file instead.",
 )
 @section_option(
-    "A file", "--output", type=PATH, help="File for the rows and their answers; it appears when it is finished."
+    "A file", "--output", help="File for the rows and their answers; it appears when it is finished."
 )
 @section_option("A file", "--column", default="text", show_default=True, help="The text's column.")
 @section_option("A file", "--prefix", default="", help="Put before the names of the new columns.")
+@section_option(
+    "Many files", "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+    help="ray: every core of this machine, or of a cluster, a predictor a core.",
+)
+@section_option("Many files", "--input", "pattern", help="CSV, JSONL and Parquet files: a folder, or a path or URI with * in it; --output is a folder.")
+@section_option("Many files", "--address", help="Of a Ray cluster, or auto for the one of this machine; by default one is started.")
+@section_option("Many files", "--concurrency", type=click.IntRange(min=1), help="Predictors at a time.  [default: every core]")
+@section_option("Many files", "--resume", is_flag=True, help="Skip what an interrupted run has finished.")
+@section_option("Many files", "--strict", is_flag=True, help="End at the first row or file that cannot be classified.")
 @prediction_options  # fmt: skip
 def predict(
     texts: tuple[str, ...],
     as_json: bool,
     lang: str,
     file: Path | None,
-    output: Path | None,
+    output: str | None,
     column: str,
     prefix: str,
+    engine: str,
+    pattern: str | None,
+    address: str | None,
+    concurrency: int | None,
+    resume: bool,
+    strict: bool,
     **model: Any,  # noqa: ANN401 - load's arguments
 ) -> None:
     """Classify each TEXT, where - reads one review from stdin, or every row of a file.
@@ -71,7 +86,15 @@ def predict(
       toolkit predict --json - < review.txt
       toolkit predict --file reviews.csv --output verdicts.csv
       toolkit predict --file reviews.parquet --output verdicts.parquet --column review
+      toolkit predict --engine ray --input "reviews/**/*.parquet" --output verdicts
     """
+    if engine == "ray":
+        if not (pattern and output) or texts or file:
+            raise click.UsageError("--engine ray needs --input FILES and --output FOLDER, and takes no other reviews")
+        _classify_files(pattern, output, column, prefix, lang, address, concurrency, resume, strict, model)
+        return
+    if pattern or address or concurrency or resume or strict:
+        raise click.UsageError("--input, --address, --concurrency, --resume and --strict go with --engine ray")
     if bool(texts) == bool(file):
         raise click.UsageError("name reviews to classify, or a --file of them")
     if bool(file) != bool(output):
@@ -81,7 +104,7 @@ def predict(
 
     if file and output:
         label = label_writer(lang, on_terminal=False)
-        _classify_file(file, output, column, prefix, label, partial(load, **model))
+        _classify_file(file, Path(output), column, prefix, label, partial(load, **model))
         return
     reviews = [read_all(open_stdin()) if text == "-" else text for text in texts]
     on_terminal = sys.stdout.isatty() and not as_json
@@ -121,6 +144,42 @@ def _classify_file(
     _logger.info("%s: %s", target, tally.summary())
     if tally.problems:
         raise click.ClickException(f"rows that could not be classified: {tally.problems}; their column error says why")
+
+
+def _classify_files(
+    pattern: str,
+    output: str,
+    column: str,
+    prefix: str,
+    lang: str,
+    address: str | None,
+    concurrency: int | None,
+    resume: bool,
+    strict: bool,
+    model: dict[str, Any],
+) -> None:
+    from toolkit.cluster.ray_engine import Job, classify_files
+    from toolkit.prediction.selection import choose_backend
+
+    choice = choose_backend(model.pop("backend"), onnx_model=model.pop("onnx_model"), adapter=model.pop("adapter"))
+    if choice.backend != "onnx":
+        raise click.UsageError(f"the engine ray runs the ONNX backend, found torch ({choice.reason}); give --backend onnx")
+    model.pop("base_model")
+    job = Job(choice.folder, column, prefix, lang, {name: value for name, value in model.items() if value is not None}, strict)
+    with progress_bar(1000, "classifying") as bar:
+        try:
+            totals = classify_files(
+                pattern, output, job, address, concurrency, resume,
+                lambda done, whole: bar.update(1000 * done // max(1, whole) - bar.pos),
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            _logger.warning("stopped; what was finished stays in %s, go on with --resume", output)
+            raise
+    _logger.info("%s: %s", output, totals.summary())
+    if totals.problems or totals.failed:
+        raise click.ClickException(
+            f"rows that could not be classified: {totals.problems}, files: {totals.failed}; {output}/_errors says why"
+        )
 
 
 def _drawn(verdict: str, score: float, review: str) -> str:
