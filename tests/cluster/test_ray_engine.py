@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("ray", reason="the extra ray is not installed")
 
+from tests.test_cli import run
 from toolkit.cluster.partitions import find_partitions
 from toolkit.cluster.ray_engine import Job, classify_files
 from toolkit.errors import ToolkitError
@@ -155,6 +156,39 @@ def test_a_killed_worker_loses_and_doubles_nothing(cluster, reviews, tiny_bundle
     rows = [json.loads(line)["id"] for path in out.glob("*.jsonl") for line in path.read_text().splitlines()]
     assert Counter(rows) == Counter(f"{number}-{n}" for number in range(8) for n in range(10 * ROWS))
     assert totals.rows_in == totals.rows_out == 80 * ROWS
+
+
+def test_the_command_says_what_was_done_and_what_could_not_be(cluster, folder, tiny_bundle, tmp_path):
+    out = tmp_path / "out"
+    options = ("predict", "--engine", "ray", "--onnx-model", tiny_bundle, "--output", out)
+    (folder / "d.csv").write_text("text\nfine\n \n")
+    result = run(*options, "--input", folder / "**" / "*", "--lang", "zh", "--prefix", "x_")
+    assert result.exit_code == 1
+    assert "expected a file ending in .csv, .jsonl, .parquet" not in result.output
+    assert f"rows that could not be classified: 1, files: 0; {out}/_errors says why" in result.output
+    assert f"{3 * ROWS + 2} rows in, {3 * ROWS + 2} out" in result.output
+    rows = [json.loads(line) for line in (out / "b.jsonl").read_text().splitlines()]
+    assert {row["x_label"] for row in rows} <= {"正面评论", "负面评论"}
+    assert "go on with --resume" in run(*options, "--input", folder).output
+    for wrong in (
+        ("--engine", "ray", "--input", folder), ("--engine", "ray", "--output", out, "a review"),
+        ("--resume", "a review"), ("--input", folder, "--output", out),
+    ):  # fmt: skip
+        result = run("predict", *wrong)
+        assert result.exit_code == 2, wrong
+        assert "--engine ray" in result.output
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("", ["a", "b", "c"]), ("b*", ["b"]), ("**/c*", ["c"]), ("more/**", ["c"]), ("**", ["a", "b", "c"]), ("[ab].*", ["a", "b"]),
+        ("*/*", ["c"]), ("_*.csv", ["_"]), ("?.csv", ["a"]), ("**/more/*.parquet", ["c"]), ("**/a.csv", ["a"]),
+    ],
+)  # fmt: skip
+def test_patterns(folder, pattern, names):
+    _, partitions = find_partitions(f"{folder}/{pattern}")
+    assert [Path(piece.source).name[0] for piece in partitions] == names
 
 
 def _kill_a_worker() -> list[int]:

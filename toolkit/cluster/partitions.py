@@ -1,9 +1,9 @@
 """What there is to do: files found by a pattern, cut into pieces that are done whole or not at all."""
 
-import fnmatch
-import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -111,8 +111,8 @@ def find_partitions(pattern: str) -> tuple[Storage, list[Partition]]:
     """The pieces of every file that a pattern names.
 
     Args:
-        pattern: a file, a folder, or a path or URI with `*`, `?`, `[…]` in its names and `**` for any folders. In a folder,
-            names that begin with `.` or `_` are left out.
+        pattern: a file, a folder, or a path or URI with `*`, `?`, `[…]` in its names and `**` for any folders. Names that begin
+            with `.` or `_` are left out unless they are named so. Of a folder, files of other kinds are left out too.
 
     Raises:
         ToolkitError: there is no such file, or it is of no kind that is read here.
@@ -125,20 +125,18 @@ def find_partitions(pattern: str) -> tuple[Storage, list[Partition]]:
     if info.is_file and fixed == len(parts):
         found, folder = [info], str(PurePosixPath(info.path).parent)
     else:
-        wanted = _matcher(parts[fixed:])
         folder = storage.root
-        found = [
-            each
-            for each in storage.list()
-            if each.is_file and wanted(PurePosixPath(each.path).relative_to(folder or "/").as_posix())
-        ]
+        found = [each for each in storage.list() if each.is_file]
+        names = [PurePosixPath(each.path).relative_to(folder or "/") for each in found]
+        rest = parts[fixed:] or ["**"]
+        found = [each for each, name in zip(found, names, strict=True) if _matches(name.parts, rest)]
+        if fixed == len(parts):
+            found = [each for each in found if _suffix(each.path) in FORMATS]
     if not found:
         raise ToolkitError(f"{pattern}: expected files ending in {', '.join(FORMATS)}, found none")
     partitions = [piece for each in found for piece in _pieces(storage, each, folder)]
-    targets = [piece.target for piece in partitions]
-    if repeated := sorted(
-        {target for target in targets if targets.count(target) > 1} if len(set(targets)) < len(targets) else ()
-    ):
+    targets = Counter(piece.target for piece in partitions)
+    if repeated := [target for target, times in targets.items() if times > 1]:
         raise ToolkitError(
             f"{pattern}: two files would be written to {repeated[0]}; rename one, or classify them apart"
         )
@@ -149,15 +147,18 @@ def _is_glob(part: str) -> bool:
     return any(character in part for character in "*?[")
 
 
-def _matcher(parts: list[str]) -> Any:  # noqa: ANN401 - of names
-    """Whether a relative path is meant by the rest of a pattern; by an empty rest, every file that can be read is."""
-    if not parts:
-        return lambda name: _suffix(name) in FORMATS and not any(part[0] in "._" for part in name.split("/"))
-    expressions = [
-        "(?:.*/)?" if part == "**" else fnmatch.translate(part).removesuffix("\\Z").replace(".*", "[^/]*") + "/"
-        for part in parts
-    ]
-    return re.compile("".join(expressions).removesuffix("/") + "\\Z").match
+def _matches(names: tuple[str, ...], parts: Sequence[str]) -> bool:
+    """Whether the parts of a pattern mean a path, given as the names on it."""
+    if not (names and parts):
+        return not names and not [part for part in parts if part != "**"]
+    if parts[0] == "**":
+        return _matches(names, parts[1:] or ["*"]) or (not _is_hidden(names[0]) and _matches(names[1:], parts))
+    fits = fnmatchcase(names[0], parts[0]) and not (_is_hidden(names[0]) and _is_glob(parts[0][0]))
+    return fits and _matches(names[1:], parts[1:])
+
+
+def _is_hidden(name: str) -> bool:
+    return name[0] in "._"
 
 
 def _pieces(storage: Storage, info: Any, folder: str) -> Iterator[Partition]:  # noqa: ANN401 - pyarrow ships no types

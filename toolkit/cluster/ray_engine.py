@@ -156,30 +156,35 @@ def classify_files(
             cores = int(ray.cluster_resources().get("CPU", 1))
             workers = max(1, min(concurrency or cores, len(todo)))
             _logger.info("%d partitions for %d predictors", len(todo), workers)
+            # One at a time, so that no worker waits at the end for what another has in its queue. A worker that dies is
+            # started again, its partition too, as often as it takes: Ray Data's default.
+            pool = ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1)
             outcomes = ray.data.from_items(
                 [{"partition": json.dumps(asdict(piece))} for piece in todo], override_num_blocks=len(todo)
             ).map_batches(
                 _Worker, fn_constructor_args=(ray.put(files), job, fingerprint, storage, target),
-                batch_size=1, num_cpus=1, concurrency=workers, max_restarts=-1, max_task_retries=-1,
+                batch_size=1, num_cpus=1, compute=pool,
             )  # fmt: skip
-            for row in outcomes.iter_rows():
-                outcome = json.loads(row["outcome"])
-                if job.strict and outcome["errors"]:
-                    first = outcome["errors"][0]
-                    raise ToolkitError(
-                        f"{first['file']}{': ' + first['row'] if first['row'] else ''}: {first['error']}"
-                    )
-                totals.add(outcome)
-                done += outcome["size"]
-                advance(done, whole)
+            try:
+                for row in outcomes.iter_rows():
+                    outcome = json.loads(row["outcome"])
+                    if job.strict and outcome["errors"]:
+                        raise ToolkitError(_place(outcome["errors"][0]))
+                    totals.add(outcome)
+                    done += outcome["size"]
+                    advance(done, whole)
+            except ray.exceptions.RayError as error:
+                raise ToolkitError(
+                    f"the Ray job failed ({_cause(error)}); what is finished stays in {output}, go on with --resume"
+                ) from error
     totals.seconds = time.perf_counter() - started
     if totals.rows_in != totals.rows_out or totals.partitions != len(partitions):
         raise ToolkitError(
             f"{totals.rows_in} rows went in and {totals.rows_out} came out, of {totals.partitions} of {len(partitions)} "
             "partitions; run again with --resume, and report this"
         )
+    _put_json(target, SUCCESS, {**vars(totals), "fingerprint": fingerprint})
     target.remove("_temporary")
-    _put_json(target, SUCCESS, {**asdict(totals), "fingerprint": fingerprint})
     return totals
 
 
@@ -298,6 +303,15 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:  # noqa: ANN401
         yield
     finally:
         ray.shutdown()
+
+
+def _place(problem: dict[str, Any]) -> str:
+    return ": ".join(problem[key] for key in ("file", "row", "error") if problem[key])
+
+
+def _cause(error: Exception) -> str:
+    """The line that says what happened: of an exception in a worker the last, below the traceback."""
+    return [line for line in str(error).splitlines() if line.strip()][-1].strip()
 
 
 def _as_json(piece: Partition) -> dict[str, Any]:

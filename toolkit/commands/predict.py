@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.commands.options import (
-    PATH,
     SectionCommand,
     label_writer,
     language_option,
@@ -44,18 +43,29 @@ _BAR_WIDTH = 10  # character cells
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Classify the rows of this CSV, JSONL or Parquet file instead.",
 )
-@section_option(
-    "A file", "--output", help="File for the rows and their answers; it appears when it is finished."
-)
+@section_option("A file", "--output", help="File for the rows and their answers; it appears when it is finished.")
 @section_option("A file", "--column", default="text", show_default=True, help="The text's column.")
 @section_option("A file", "--prefix", default="", help="Put before the names of the new columns.")
 @section_option(
-    "Many files", "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+    "Many files",
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
     help="ray: every core of this machine, or of a cluster, a predictor a core.",
 )
-@section_option("Many files", "--input", "pattern", help="CSV, JSONL and Parquet files: a folder, or a path or URI with * in it; --output is a folder.")
-@section_option("Many files", "--address", help="Of a Ray cluster, or auto for the one of this machine; by default one is started.")
-@section_option("Many files", "--concurrency", type=click.IntRange(min=1), help="Predictors at a time.  [default: every core]")
+@section_option(
+    "Many files",
+    "--input",
+    "pattern",
+    help="CSV, JSONL and Parquet files: a folder, or a path or URI with * in it; --output is a folder.",
+)
+@section_option(
+    "Many files", "--address", help="Of a Ray cluster, or auto for the one of this machine; by default one is started."
+)
+@section_option(
+    "Many files", "--concurrency", type=click.IntRange(min=1), help="Predictors at a time.  [default: every core]"
+)
 @section_option("Many files", "--resume", is_flag=True, help="Skip what an interrupted run has finished.")
 @section_option("Many files", "--strict", is_flag=True, help="End at the first row or file that cannot be classified.")
 @prediction_options  # fmt: skip
@@ -163,9 +173,13 @@ def _classify_files(
 
     choice = choose_backend(model.pop("backend"), onnx_model=model.pop("onnx_model"), adapter=model.pop("adapter"))
     if choice.backend != "onnx":
-        raise click.UsageError(f"the engine ray runs the ONNX backend, found torch ({choice.reason}); give --backend onnx")
+        raise click.UsageError(
+            f"the engine ray runs the ONNX backend, found torch ({choice.reason}); give --backend onnx"
+        )
     model.pop("base_model")
-    job = Job(choice.folder, column, prefix, lang, {name: value for name, value in model.items() if value is not None}, strict)
+    job = Job(
+        choice.folder, column, prefix, lang, {name: value for name, value in model.items() if value is not None}, strict
+    )
     with progress_bar(1000, "classifying") as bar:
         try:
             totals = classify_files(
