@@ -31,7 +31,7 @@ def check_style(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Style, then the whole test suite; arguments after `--` go to pytest (`-- -k hub`)."""
-    install(session, "train,offline,app,dev")
+    install(session, "train,offline,app,ray,dev")
     check_style(session)
     session.run("pytest", *session.posargs)
 

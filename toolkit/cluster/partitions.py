@@ -70,7 +70,7 @@ class Storage:
         """Copy a file to `name` below the folder, whole at once: renamed on a disk; an object store shows no half."""
         path = f"{self.root}/{name}"
         waiting = f"{self.root}/_temporary/{source.parent.name}-{source.name}" if self._renames else path
-        for each in (path, waiting):
+        for each in (path, waiting) if self._renames else ():  # an object store has no folders
             self.files.create_dir(str(PurePosixPath(each).parent), recursive=True)
         with source.open("rb") as stream, self.files.open_output_stream(waiting, compression=None) as copy:
             while block := stream.read(1 << 20):
@@ -111,16 +111,18 @@ def find_partitions(pattern: str) -> tuple[Storage, list[Partition]]:
     """The pieces of every file that a pattern names.
 
     Args:
-        pattern: a file, a folder, or a path or URI with `*`, `?`, `[…]` in its names and `**` for any folders. Names that begin
-            with `.` or `_` are left out unless they are named so. Of a folder, files of other kinds are left out too.
+        pattern: a file, a folder, or a path or URI with `*`, `?`, `[…]` in its names and `**` for any folders; in a URI `?` begins the
+            options. Names that begin with `.` or `_` are left out unless they are named so. Of a folder, files of other kinds
+            are left out too.
 
     Raises:
         ToolkitError: there is no such file, or it is of no kind that is read here.
     """
-    parts = pattern.split("/")
+    path, mark, query = pattern.partition("?") if "://" in pattern else (pattern, "", "")
+    parts = path.split("/")
     fixed = next((index for index, part in enumerate(parts) if _is_glob(part)), len(parts))
     base = "/".join(parts[:fixed]) or ("/" if pattern.startswith("/") else ".")
-    storage = Storage(base)
+    storage = Storage(base + mark + query)
     info = storage.files.get_file_info(storage.root or "/")
     if info.is_file and fixed == len(parts):
         found, folder = [info], str(PurePosixPath(info.path).parent)

@@ -22,6 +22,7 @@ from toolkit.prediction.abstention import display
 from toolkit.streaming.files import FileJob, count_rows
 
 DONE, ERRORS, SUCCESS = "_done", "_errors", "_SUCCESS"
+_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}  # no telemetry; ours are the messages
 _logger = logging.getLogger(__name__)
 
 
@@ -127,7 +128,8 @@ def classify_files(
             `job.strict` the first bad row or file.
     """
     with needs_extra("ray", "the engine ray"):
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         import ray
         import ray.data
     started = time.perf_counter()
@@ -287,12 +289,14 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:  # noqa: ANN401
     if ray.is_initialized():
         yield
         return
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        ray.init(
-            address=address or "local", log_to_driver=False, logging_level=logging.ERROR,
-            **({} if address else {"include_dashboard": False}),
-        )  # fmt: skip
+        with _without_stderr():
+            ray.init(
+                address=address or "local", log_to_driver=False, logging_level=logging.ERROR,
+                **({} if address else {"include_dashboard": False}),
+            )  # fmt: skip
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ToolkitError(
             f"no Ray cluster at {address or 'this machine'} ({str(error).splitlines()[0]}); start one with: ray start --head"
@@ -303,6 +307,19 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:  # noqa: ANN401
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Ray's core announces its log level there, whatever that is; what goes wrong is raised."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _place(problem: dict[str, Any]) -> str:
