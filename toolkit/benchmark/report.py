@@ -2,7 +2,7 @@
 
 import statistics
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,16 +130,16 @@ def draw(report: Mapping[str, Any], path: Path, title: str) -> None:
         ("cold start to first answer, s (less is better)", "cold_start_seconds", "{:.2f}"),
         ("memory at the peak of that, MB (less is better)", "peak_megabytes", "{:.0f}"),
     )
-    format_value: Callable[..., str]
     for axes, (label, key, number) in zip(figure.subplots(2, 2, sharey=True).flat, panels, strict=True):
         values = [report["engines"][name][key] for name in names]
         middles = [statistics.median(each) for each in values]
-        format_value = number.format
-        bars = axes.barh(names, middles, color=["tab:orange" if name in _OWN else "tab:gray" for name in names])
+        axes.barh(names, middles, color=["tab:orange" if name in _OWN else "tab:gray" for name in names])
         whiskers = [[middle - min(each) for middle, each in zip(middles, values, strict=True)],
                     [max(each) - middle for middle, each in zip(middles, values, strict=True)]]  # fmt: skip
         axes.errorbar(middles, range(len(names)), xerr=whiskers, fmt="none", ecolor="black", elinewidth=0.8)
-        axes.bar_label(bars, [format_value(middle) for middle in middles], padding=8, fontsize=8)
+        for place, (middle, each) in enumerate(zip(middles, values, strict=True)):
+            beside = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
+            axes.annotate(number.format(middle), (max(each), place), **beside)  # clear of the whisker
         axes.set_title(label, fontsize=10)
         axes.margins(x=0.15)
         axes.grid(axis="x", alpha=0.3)
