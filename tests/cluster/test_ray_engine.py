@@ -3,6 +3,9 @@ import gzip
 import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -189,6 +192,22 @@ def test_the_command_says_what_was_done_and_what_could_not_be(cluster, folder, t
 def test_patterns(folder, pattern, names):
     _, partitions = find_partitions(f"{folder}/{pattern}")
     assert [Path(piece.source).name[0] for piece in partitions] == names
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_where_nobody_listens_is_said_at_once(folder, tiny_bundle, tmp_path, scheme):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{free.getsockname()[1]}"
+    command = [
+        sys.executable, "-m", "toolkit", "predict", "--engine", "ray", "--onnx-model", tiny_bundle, "--input", folder,
+        "--output", tmp_path / "out", "--address", address,
+    ]  # fmt: skip
+    process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert process.returncode == 1
+    assert process.stderr.startswith(f"Error: no Ray cluster at {address} (")
+    assert process.stderr.endswith("; start one with: ray start --head\n")
+    assert not (tmp_path / "out").exists()
 
 
 def _kill_a_worker() -> list[int]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import socket
 import tempfile
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from toolkit.bundle import Kind, read_manifest
 from toolkit.cluster.partitions import Partition, Storage, find_partitions
@@ -23,6 +25,7 @@ from toolkit.streaming.files import FileJob, count_rows
 
 DONE, ERRORS, SUCCESS = "_done", "_errors", "_SUCCESS"
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}  # no telemetry; ours are the messages
+_PATIENCE = 10.0  # seconds for a connection to the cluster
 _logger = logging.getLogger(__name__)
 
 
@@ -292,12 +295,13 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:  # noqa: ANN401
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
+        _knock(address)
         with _without_stderr():
             ray.init(
                 address=address or "local", log_to_driver=False, logging_level=logging.ERROR,
                 **({} if address else {"include_dashboard": False}),
             )  # fmt: skip
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ToolkitError(
             f"no Ray cluster at {address or 'this machine'} ({str(error).splitlines()[0]}); start one with: ray start --head"
         ) from error
@@ -307,6 +311,17 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:  # noqa: ANN401
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Ray itself tries for minutes to reach a machine where nobody listens.
+
+    Raises:
+        OSError: nobody listens there.
+    """
+    parts = urlsplit(address if "://" in (address or "") else f"//{address or ''}")
+    if parts.hostname and parts.port:
+        socket.create_connection((parts.hostname, parts.port), timeout=_PATIENCE).close()
 
 
 @contextmanager
