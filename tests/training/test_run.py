@@ -249,20 +249,35 @@ def test_a_run_killed_after_its_last_step_only_publishes(config):
     assert (resumed.adapter / "training_metrics.png").is_file()
 
 
-def test_two_processes_train_one_adapter(tmp_path, tiny_settings):
-    """`accelerate launch -m toolkit train`, on two CPU processes."""
-    arguments = ["--base-model", tiny_settings["base_model"], "--dataset", tiny_settings["dataset"], "--max-steps", "6"]
+def test_two_processes_train_what_one_would(tmp_path, tiny_settings):
+    """On two CPU processes, half of each batch on each: the same reviews at every step, so the same adapter."""
+    settings = {
+        **tiny_settings, "group_by_length": False, "lora_dropout": 0.0, "dropout": 0.0, "attention_dropout": 0.0,
+        "seq_classif_dropout": 0.0, "per_device_train_batch_size": 16,
+    }  # fmt: skip
+    one = train(TrainingConfig(**settings, output=str(tmp_path / "one")))
+    settings["per_device_train_batch_size"] = 8
+    (tmp_path / "config.toml").write_text("\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items()))
+    output = tmp_path / "two" / "lora_model"
     process = subprocess.run(
-        [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-         "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
-         "-m", "toolkit", "train", *arguments, "--output", str(tmp_path / "lora_model")],
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
+         "-m", "toolkit", "train", "--config", str(tmp_path / "config.toml"), "--output", str(output)],
         capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
     )  # fmt: skip
     assert process.returncode == 0, process.stderr[-3000:]
     assert process.stdout.count("validation: accuracy") == 1
     assert process.stdout.count("test: accuracy") == 1
-    read_manifest(tmp_path / "lora_model", Kind.ADAPTER)
-    assert not list(Path(tmp_path).glob(".lora_model*"))
+    assert process.stderr.count(f"step {one.steps} of {one.steps}") == 1
+    assert process.stderr.count("adapter saved in") == 1
+    assert "find_unused_parameters" not in process.stderr
+    manifest = read_manifest(output, Kind.ADAPTER)
+    assert not list(output.parent.glob(".lora_model*"))
+    for name, of_one in load_file(one.adapter / "adapter_model.safetensors").items():
+        of_two = load_file(output / "adapter_model.safetensors")[name]
+        assert abs(of_two - of_one).max() < 1e-3, name
+    error = (0.25 / 24) ** 0.5  # of an accuracy measured on 24 reviews, at most
+    assert abs(manifest.metrics["validation"]["accuracy"] - one.validation["accuracy"]) <= error
+    assert manifest.metrics["validation"]["loss"] == pytest.approx(one.validation["loss"], abs=1e-3)
 
 
 @pytest.mark.gpu

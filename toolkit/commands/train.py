@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -59,6 +60,8 @@ def train(preset: str | None, config_file: Path | None, resume: bool, **settings
 
     from toolkit.training.run import train as run_training
 
+    if int(os.environ.get("RANK", "0")) > 0:  # of several processes the first speaks for all
+        logging.getLogger("toolkit").setLevel(logging.WARNING)
     result = run_training(config, resume)
     if result is None:
         return

@@ -282,6 +282,7 @@ def _training_arguments(config: TrainingConfig) -> TrainingArguments:
         use_cpu=not (has_cuda or torch.backends.mps.is_available()),  # the Trainer takes bf16 on a CPU only when told
         dataloader_pin_memory=has_cuda,
         remove_unused_columns=False,
+        ddp_find_unused_parameters=False,  # there are none; looking for them costs a walk of the graph at every step
         label_names=["labels"],  # PEFT hides the model's signature, from which the Trainer would read it
         report_to=["tensorboard"],
         restore_callback_states_from_checkpoint=True,
