@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -257,7 +256,9 @@ def test_two_processes_train_what_one_would(tmp_path, tiny_settings):
     }  # fmt: skip
     one = train(TrainingConfig(**settings, output=str(tmp_path / "one")))
     settings["per_device_train_batch_size"] = 8
-    (tmp_path / "config.toml").write_text("\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items()))
+    (tmp_path / "config.toml").write_text(
+        "\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
+    )
     output = tmp_path / "two" / "lora_model"
     process = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
