@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
@@ -18,9 +18,10 @@ from toolkit.labels import ID2LABEL
 from toolkit.reading import DEFAULT_READING, POLICIES
 
 MANIFEST = "manifest.json"
-FORMAT = 2
+FORMAT = 3  # 2 added `reading` and what follows from it, 3 the manifest's own SHA-256
 LABELS = tuple(ID2LABEL.values())
 MODEL_CARD = "README.md"
+_DIGEST = "sha256"
 _Content = TypeVar("_Content")
 
 
@@ -96,8 +97,19 @@ def package_versions(*packages: str) -> dict[str, str]:
     return versions
 
 
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write a manifest and, as `sha256`, the digest of everything else in it."""
+    content = asdict(manifest)
+    write_json(path, {**content, _DIGEST: _digest(content)})
+
+
+def _digest(content: dict[str, Any]) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
 def read_manifest(folder: Path, kind: Kind) -> Manifest:
-    """Read a folder's manifest and verify every file it names, to the last byte.
+    """Read a folder's manifest and verify it and every file it names, to the last byte.
 
     An adapter made elsewhere has no manifest; its own files are read instead and nothing can be verified.
 
@@ -228,6 +240,8 @@ def _parse(path: Path, kind: Kind) -> Manifest:
         raise BundleError(f"{path.parent} holds a model of kind {content.get('kind')!r}, expected '{kind}'; {remedy}")
     if content["format"] < 2:
         content = _SINCE_2 | content
+    if content["format"] >= 3 and content.pop(_DIGEST, None) != _digest(content):
+        raise BundleError(f"{path} does not match its own SHA-256: damaged, or edited by hand; {remedy}")
     expected = {each.name for each in fields(Manifest)}
     wrong = sorted(expected ^ content.keys()) or [name for name, holds in _CHECKS.items() if not holds(content[name])]
     if wrong:

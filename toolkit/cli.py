@@ -1,5 +1,6 @@
 """The command line's entry: the group, its logging and its errors; the commands lie in `toolkit.commands`."""
 
+import errno
 import importlib
 import logging
 import os
@@ -42,6 +43,26 @@ class _Failure(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]  # click means it as a default
 
 
+_ADVICE = {
+    errno.ENOSPC: "free some space and run it again",
+    errno.EDQUOT: "free some of your quota and run it again",
+    errno.EFBIG: "raise the limit (ulimit -f) and run it again",
+    errno.EROFS: "choose a place that can be written",
+    errno.EACCES: "choose a place that you may use, or ask for the right to",
+    errno.EPERM: "choose a place that you may use, or ask for the right to",
+    errno.EMFILE: "raise the limit (ulimit -n) and run it again",
+}
+
+
+def _in_words(error: Exception) -> str:
+    """What happened, where, and what to do next; the toolkit's own errors say it themselves."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    places = " and ".join(str(name) for name in (error.filename, error.filename2) if name)
+    message = f"{places}: {error.strerror}" if places else error.strerror
+    return f"{message}; {advice}" if (advice := _ADVICE.get(error.errno or 0)) else message
+
+
 class _ToolkitGroup(click.Group):
     """Loads a command when it is asked for, and turns the library's errors into one message and exit code 1."""
 
@@ -57,7 +78,7 @@ class _ToolkitGroup(click.Group):
         except (ToolkitError, OSError) as error:  # a full disk or a forbidden folder is the user's to mend as well
             if context.params.get("debug"):
                 raise
-            raise _Failure(str(error), FAILURE_CODES.get(context.invoked_subcommand or "", 1)) from error
+            raise _Failure(_in_words(error), FAILURE_CODES.get(context.invoked_subcommand or "", 1)) from error
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands under `SECTIONS`."""

@@ -9,10 +9,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
-from toolkit.bundle import MANIFEST, MODEL_CARD, REQUIRED_FILES, Kind, Manifest, read_json, sha256, write_json
+from toolkit.bundle import MANIFEST, MODEL_CARD, REQUIRED_FILES, Kind, Manifest, read_json, sha256, write_manifest
 from toolkit.errors import BundleError
 
 
@@ -37,7 +37,7 @@ def publish(target: Path, manifest: Manifest) -> Iterator[Path]:
             for path in sorted(staging.rglob("*"))
             if path.is_file()
         }
-        write_json(staging / MANIFEST, asdict(replace(manifest, files=files)))
+        write_manifest(staging / MANIFEST, replace(manifest, files=files))
 
 
 @contextmanager
