@@ -24,7 +24,7 @@ from toolkit.errors import ExportError
 from toolkit.prediction import AbstentionPolicy
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.prediction.torch_backend import TorchPredictor
-from toolkit.publishing import publish, refuse_foreign_target
+from toolkit.publishing import naming_a_full_disk, publish, refuse_foreign_target
 from toolkit.splits import Review, read_reviews
 from toolkit.text import ReviewTokenizer
 
@@ -91,7 +91,7 @@ def export_model(
     tokens_read = [sum(len(part.input_ids) for part in each) for each in parts]
 
     merged = merge_adapter(copy.deepcopy(model))
-    with tempfile.TemporaryDirectory(prefix="export.") as name:
+    with tempfile.TemporaryDirectory(prefix="export.") as name, naming_a_full_disk(Path(name)):
         workspace = Path(name)
         graphs = {"onnx": convert_to_onnx(merged, workspace)}
         graphs["fused"] = fuse(graphs["onnx"], workspace / "model.fused.onnx")

@@ -13,7 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from toolkit.bundle import MANIFEST, MODEL_CARD, REQUIRED_FILES, Kind, Manifest, read_json, sha256, write_manifest
-from toolkit.errors import BundleError
+from toolkit.errors import BundleError, ToolkitError
+
+_ROOM = 1 << 22  # bytes that whoever writes a model can be expected to want
 
 
 @contextmanager
@@ -51,12 +53,37 @@ def replacing(target: Path) -> Iterator[Path]:
     _sweep(target)
     staging, lock = _make_staging(target)
     try:
-        yield staging
+        with naming_a_full_disk(target.parent):
+            yield staging
         _share(staging)
         _move_into_place(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)  # after an exchange, this is the old folder
         os.close(lock)
+
+
+@contextmanager
+def naming_a_full_disk(folder: Path) -> Iterator[None]:
+    """Let the system say that a disk is full, where a block that writes below `folder` fails of that.
+
+    safetensors, torch and onnx each raise something of their own, and a plain write does not say where.
+
+    Raises:
+        OSError: the block failed, and `folder` has no room for `_ROOM` bytes more.
+    """
+    try:
+        yield
+    except ToolkitError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename:
+            raise
+        try:
+            with tempfile.TemporaryFile(dir=folder) as stream:
+                stream.write(bytes(_ROOM))
+        except OSError as full:
+            raise OSError(full.errno, full.strerror, str(folder)) from error
+        raise
 
 
 def refuse_foreign_target(target: Path, kind: Kind) -> None:

@@ -320,7 +320,7 @@ def _knock(address: str | None) -> None:
         OSError: nobody listens there.
     """
     parts = urlsplit(address if "://" in (address or "") else f"//{address or ''}")
-    if parts.hostname and parts.port:
+    if isinstance(parts.hostname, str) and parts.port:
         socket.create_connection((parts.hostname, parts.port), timeout=_PATIENCE).close()
 
 

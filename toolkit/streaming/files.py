@@ -12,6 +12,7 @@ from typing import IO, Any
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.labels import Label
 from toolkit.prediction import Prediction, Predictor
+from toolkit.publishing import naming_a_full_disk
 from toolkit.streaming.engine import Answers, Selection, Tally, classify
 from toolkit.streaming.records import EMPTY, Record, read_records
 from toolkit.streaming.sources import Source
@@ -220,7 +221,7 @@ def _replacing(target: Path) -> Iterator[IO[bytes]]:
     target = target.resolve()
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as stream:
+        with naming_a_full_disk(target.parent), partial.open("wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())

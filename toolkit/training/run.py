@@ -6,7 +6,7 @@ from pathlib import Path
 from toolkit.base_models import resolve_base_model
 from toolkit.bundle import Kind, max_positions
 from toolkit.errors import ToolkitError, needs_extra
-from toolkit.publishing import refuse_foreign_target
+from toolkit.publishing import naming_a_full_disk, refuse_foreign_target
 from toolkit.splits import read_splits
 from toolkit.training.checkpoints import claim_run, finish_run
 from toolkit.training.config import TrainingConfig
@@ -58,7 +58,8 @@ def train(config: TrainingConfig, resume: bool = False) -> TrainingResult | None
     with claim_run(config, resume) as checkpoint:
         with needs_extra("train", "training"):
             from toolkit.training.trainer import fit
-        result = fit(config, base, splits, checkpoint)
+        with naming_a_full_disk(config.checkpoint_folder):
+            result = fit(config, base, splits, checkpoint)
         if result is not None:
             finish_run(config)
     return result

@@ -4,9 +4,11 @@ import logging
 import os
 import random
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,7 @@ def fit(
         "training %s on %d reviews, %d steps, evaluating every %d",
         base.name, len(splits["train"]), trainer.planned_steps, trainer.args.eval_steps,
     )  # fmt: skip
-    with logging_redirect_tqdm(), warnings.catch_warnings():
+    with logging_redirect_tqdm(), _told_once(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="mtime may not be reliable")  # checkpoints are numbered all the same
         if not _take_finished(trainer, checkpoint):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -91,6 +93,22 @@ def fit(
     )
     _publish(config, base, tokenizer, trainer, splits, result)
     return result
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """TensorBoard's writer thread hands its error to the run, which raises it; the thread's own traceback is left out."""
+    kept = threading.excepthook
+
+    def tell(failure: threading.ExceptHookArgs) -> None:
+        if not type(failure.thread).__module__.startswith("tensorboard"):
+            kept(failure)
+
+    threading.excepthook = tell
+    try:
+        yield
+    finally:
+        threading.excepthook = kept
 
 
 def _take_finished(trainer: "ProbeTrainer", checkpoint: Path | None) -> bool:
