@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 from toolkit.bundle import MANIFEST, MODEL_CARD, REQUIRED_FILES, Kind, Manifest, read_json, sha256, write_manifest
 from toolkit.errors import BundleError, ToolkitError
@@ -63,6 +64,31 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def replacing_file(target: Path) -> Iterator[IO[bytes]]:
+    """Yield a file beside `target`; when the block ends well, rename it into place.
+
+    The block's exception, or a kill at any moment, leaves what stood at `target` as it was. A link is followed.
+    """
+    target = target.resolve()
+    _sweep(target)
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+        partial = Path(name)
+        if _try_lock(descriptor, otherwise=True) and partial.exists():
+            break
+        os.close(descriptor)  # another process swept it away before it was locked
+    try:
+        with naming_a_full_disk(target.parent), os.fdopen(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(descriptor)
+        _share(partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
 def naming_a_full_disk(folder: Path) -> Iterator[None]:
     """Let the system say that a disk is full, where a block that writes below `folder` fails of that.
 
@@ -109,7 +135,7 @@ def _make_staging(target: Path) -> tuple[Path, int]:
             lock = os.open(staging, os.O_RDONLY)
         except FileNotFoundError:
             continue  # another process swept it away before it was locked
-        if _try_lock(lock) and staging.exists():
+        if _try_lock(lock, otherwise=True) and staging.exists():
             return staging, lock
         os.close(lock)
 
@@ -121,16 +147,22 @@ def _sweep(target: Path) -> None:
             lock = os.open(staging, os.O_RDONLY)
         except OSError:
             continue
-        if _try_lock(lock):
-            shutil.rmtree(staging, ignore_errors=True)
+        if _try_lock(lock, otherwise=False):
+            if staging.is_dir():
+                shutil.rmtree(staging, ignore_errors=True)
+            else:
+                staging.unlink(missing_ok=True)
         os.close(lock)
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int, otherwise: bool) -> bool:
+    """Whether nobody else holds the lock, which is ours then; `otherwise` on a file system without locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return otherwise
     return True
 
 
@@ -145,15 +177,14 @@ def _is_ours(folder: Path, kind: Kind) -> bool:
         return False
 
 
-def _share(folder: Path) -> None:
-    """Give the folder and its files the rights a plain `mkdir` and `open` would have given them.
+def _share(written: Path) -> None:
+    """Give a folder and its files, or a file, the rights a plain `mkdir` and `open` would have given them.
 
     Temporary folders and safetensors files come as private ones, which a server under another user could not read.
     """
     umask = os.umask(0)
     os.umask(umask)
-    folder.chmod(0o777 & ~umask)
-    for path in folder.rglob("*"):
+    for path in (written, *written.rglob("*")):
         path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -330,3 +331,23 @@ def test_dataset_import_takes_corrections(tmp_path):
     result = CliRunner().invoke(cli, ["dataset", "import", str(path), "--output", str(tmp_path / "data")])
     assert result.exit_code == 0, result.output
     assert "14 negative, 14 positive" in result.output
+
+
+def test_a_correction_is_a_line_of_its_own_whatever_happened_to_the_one_before(tmp_path, monkeypatch):
+    path = tmp_path / "corrections.jsonl"
+    path.write_text('{"text": "killed in the mid')
+    correction = Correction("Ein „schöner“ Film. \ud800", "positive", "positive", 0.9, "0" * 64)
+    save_correction(path, correction)
+    save_correction(path, correction)
+    lines = path.read_text().splitlines()
+    assert len(lines) == 3
+    assert [json.loads(line)["predicted"] for line in lines[1:]] == ["positive", "positive"]
+    before = path.read_bytes()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limit[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_correction(path, correction)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert path.read_bytes() == before

@@ -190,6 +190,26 @@ def test_uploads_are_limited_in_type_and_size_and_refused_in_words(server):
     asyncio.run(visit())
 
 
+def test_uploads_of_a_killed_server_go_with_the_next_start_and_a_living_ones_stay(start_server, server):
+    killed = start_server()
+
+    async def leave_a_file(at):
+        async with Visitor(at.url) as visitor:
+            assert (await asyncio.to_thread(upload, at, visitor.session, "a.txt", b"Private.\n"))[0] == 200
+            if at is killed:
+                at.process.kill()
+                at.process.wait()
+
+    for each in (server, killed):
+        asyncio.run(leave_a_file(each))
+        assert list((each.state / f"server-{each.port}" / ".files").rglob("*.txt"))
+    # The three share a state folder then, as servers of one user do.
+    (server.state / f"server-{killed.port}").symlink_to(killed.state / f"server-{killed.port}")
+    start_server(TOOLKIT_STATE=str(server.state))
+    assert not (killed.state / f"server-{killed.port}" / ".files").exists()
+    assert list((server.state / f"server-{server.port}" / ".files").rglob("*.txt"))
+
+
 def test_a_body_of_unknown_size_is_refused(server):
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.request("POST", "/project/file?session_id=x", body=iter([b"x"]), encode_chunked=True,

@@ -1,6 +1,7 @@
 """What users say of the answers, one JSON object a line, in the form `toolkit dataset import` takes."""
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
@@ -28,7 +29,21 @@ class Correction:
 
 
 def save_correction(path: Path, correction: Correction) -> None:
-    """Append one line; threads of this process take turns."""
-    line = json.dumps(asdict(correction), ensure_ascii=False)
-    with _lock, path.open("a", encoding="utf-8", errors="replace") as stream:
-        stream.write(f"{line}\n")
+    """Append one line whole or not at all; threads of this process take turns.
+
+    Raises:
+        OSError: it cannot be written; the file is as it was.
+    """
+    line = json.dumps(asdict(correction), ensure_ascii=False).encode(errors="replace") + b"\n"
+    with _lock, path.open("a+b", buffering=0) as stream:
+        end = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, end - 1))
+        if stream.read(1) not in (b"", b"\n"):  # of a server that was killed in the middle of a line
+            line = b"\n" + line
+        try:
+            written = stream.write(line)
+            while written < len(line):
+                written += stream.write(line[written:])
+        except OSError:
+            stream.truncate(end)
+            raise

@@ -1,5 +1,6 @@
 """The state folder: the app's own configuration and pages, what Chainlit keeps while it runs, and the corrections."""
 
+import fcntl
 import importlib.util
 import json
 import os
@@ -31,6 +32,7 @@ def prepare(settings: ServerSettings, port: int) -> dict[str, str]:
     temporary = root / "tmp"
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _claim(root)
         temporary.mkdir(exist_ok=True)
         _copy_pages(root)
         _write_configuration(root, settings)
@@ -44,6 +46,26 @@ def prepare(settings: ServerSettings, port: int) -> dict[str, str]:
         "TOOLKIT_STATE": str(settings.state),
         PREPARED: str(root),
     }
+
+
+def _claim(root: Path) -> None:
+    """Hold this server's folder, and remove from the others what killed servers have left of their users' uploads.
+
+    The lock lasts as long as this process, also as the one that it may become by exec.
+    """
+    for folder in root.parent.glob("server-*"):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # a living server's, or no locks here
+            os.close(descriptor)
+            continue
+        for name in (".files", "tmp"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        if folder == root:
+            os.set_inheritable(descriptor, True)
+        else:
+            os.close(descriptor)
 
 
 def is_prepared(root: str) -> bool:

@@ -1,9 +1,7 @@
 """A file of reviews into another file with the answers beside them, whole or not at all."""
 
 import csv
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import IO, Any
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.labels import Label
 from toolkit.prediction import Prediction, Predictor
-from toolkit.publishing import naming_a_full_disk
+from toolkit.publishing import replacing_file
 from toolkit.streaming.engine import Answers, Selection, Tally, classify
 from toolkit.streaming.records import EMPTY, Record, read_records
 from toolkit.streaming.sources import Source
@@ -67,7 +65,7 @@ class FileJob:
             )
         if self.target.exists() and self.target.samefile(self.source):
             raise ToolkitError(f"{self.target} is the input; choose another file for the output")
-        with _replacing(self.target) as stream:
+        with replacing_file(self.target) as stream:
             if source_format == "parquet":
                 tally = self._run_parquet(load, stream)
             else:
@@ -213,18 +211,3 @@ def _problem(text: object) -> str | None:
 def _refuse(message: str) -> None:
     """A CSV cannot say what is wrong with a record before the first that has columns."""
     raise ToolkitError(f"{message}; a CSV takes its columns from the first record: mend it, or write .jsonl")
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of `target` at the end of a block that ends well. A link is followed."""
-    target = target.resolve()
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        with naming_a_full_disk(target.parent), partial.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
