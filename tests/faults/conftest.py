@@ -53,7 +53,7 @@ def stage(request, tmp_path, tiny_base, tiny_dataset, tiny_adapter, tiny_bundle)
     """Each stage that writes a folder or a file, over an older one."""
     if request.param == "train":
         shutil.copytree(tiny_adapter, tmp_path / "lora_model")
-        settings = ["--base-model", str(tiny_base), "--dataset", str(tiny_dataset), "--max-steps", "40"]
+        settings = ["--base-model", str(tiny_base), "--dataset", str(tiny_dataset), "--max-steps", "10"]
         arguments = ["train", *settings, "--output", str(tmp_path / "lora_model")]
         return Stage(arguments, tmp_path / "lora_model", Kind.ADAPTER, ["--resume"])
     if request.param == "export":

@@ -33,7 +33,6 @@ KILLER = """
             stream.write(str(seen))
     sys.addaudithook(count)
 """
-POINTS = 3
 
 
 @pytest.fixture
@@ -51,12 +50,13 @@ def killer(tmp_path, tmp_path_factory):
     return at, lambda: int((folder / "count").read_text())
 
 
-def test_killed_at_any_change_of_a_file(stage, killer):
+@pytest.mark.parametrize("count", [2, pytest.param(30, marks=pytest.mark.slow)])
+def test_killed_at_any_change_of_a_file(stage, killer, count):
     at, changes = killer
     assert run([*stage.arguments], environment=at(0)).returncode == 0
     total = changes()
     assert total >= 2
-    points = sorted({*random.Random(8).sample(range(1, total + 1), min(POINTS, total)), total})
+    points = sorted({*random.Random(8).sample(range(1, total + 1), min(count, total)), total})
     for point in points:
         for left in stage.target.parent.glob("lora_imdb"):
             shutil.rmtree(left)  # each time from the beginning; the last is gone on with
