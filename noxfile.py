@@ -1,8 +1,9 @@
-"""Everything one does with a checkout: `nox -s tests`, `lint`, `demo`, `app`, `bench`."""
+"""Everything one does with a checkout: `nox -s tests`, `lint`, `demo`, `app`, `bench`, `fuzz`, `audit`."""
 
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.options.sessions = ["tests"]
 nox.options.reuse_existing_virtualenvs = True
@@ -74,3 +75,21 @@ def bench(session: nox.Session) -> None:
     adapter, onnx_model = models()
     arguments = ["--adapter", str(adapter), "--onnx-model", str(onnx_model), *session.posargs]
     session.run("toolkit", "bench", *arguments)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Throw bytes at everything that reads some, for ten minutes; `-- --seconds 60` for one, `-- toml` for one reader."""
+    install(session, "train,app,ray,dev,fuzz")
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Look up known vulnerabilities of every version in constraints.txt; needs the network."""
+    session.install("-c", "constraints.txt", "pip-audit", silent=True)
+    try:
+        # Strict: what cannot be looked up is a failure; without it an index that knows nothing makes a clean bill.
+        session.run("pip-audit", "--strict", "--no-deps", "--disable-pip", "-r", "constraints.txt", *session.posargs)
+    except CommandFailed:
+        session.error("a version has a known vulnerability, or could not be looked up; the line above says which")

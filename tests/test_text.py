@@ -96,3 +96,19 @@ def test_long_texts_are_tokenised_like_short_ones(tiny_tokenizer):
     texts = ["film " * size for size in (30_000, 1, 30_000, 5, 39_999)]
     alone = [tokenizer.encode([text])[0].tokens for text in texts]
     assert [each.tokens for each in tokenizer.encode(texts)] == alone
+
+
+@pytest.mark.parametrize("text", ["\0", "\u200b\u200d", "\ud800", "\N{REPLACEMENT CHARACTER} \x07", "\u0301", "\ufe0f"])
+def test_a_text_that_nobody_sees_is_empty(tiny_tokenizer, text):
+    """BERT's cleaning leaves nothing of it; it was classified from nothing once."""
+    assert normalise(text) == ""
+    assert normalise(f"{text}a") != ""
+    with pytest.raises(EmptyReviewError):
+        ReviewTokenizer(tiny_tokenizer, 64).encode([text])
+
+
+def test_every_visible_character_is_a_token(tiny_tokenizer):
+    reader = ReviewTokenizer(tiny_tokenizer, 64)
+    visible = [chr(code) for code in range(0x20000) if not 0xD800 <= code < 0xE000 and normalise(chr(code))]
+    assert len(visible) > 90_000
+    assert min(encoding.tokens for encoding in reader.encode(visible)) >= 3

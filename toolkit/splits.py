@@ -5,6 +5,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -272,17 +273,30 @@ def _jsonl_rows(path: Path) -> Iterator[_Row]:
 
 def _parquet_rows(path: Path) -> Iterator[_Row]:
     with needs_extra("train", "reading Parquet"):
-        import pyarrow
         import pyarrow.parquet
-    try:
+    with parquet_errors(path):
         table = pyarrow.parquet.ParquetFile(path)
         rows = chain.from_iterable(batch.to_pylist() for batch in table.iter_batches())
         for number, row in enumerate(rows, start=1):
             yield f"row {number}", row
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ToolkitError(
-            f"{path} is not readable Parquet ({str(error).splitlines()[0]}); download or make it again"
-        ) from error
+
+
+@contextmanager
+def parquet_errors(path: Path) -> Iterator[None]:
+    """Say of any damage that pyarrow stumbles over, be it in thrift, in a page or in a string, that the file is damaged.
+
+    Raises:
+        ToolkitError: the file is no Parquet, or a damaged one.
+    """
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # the system's, not the file's
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ToolkitError(f"{path} is not readable Parquet ({reason}); download or make it again") from error
 
 
 _READERS = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}

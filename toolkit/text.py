@@ -1,6 +1,7 @@
 """From a review to token ids: the only normalisation and the only tokenisation in the project."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -23,10 +24,20 @@ _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def normalise(text: str) -> str:
-    """Turn `<br />` into a space, fold white space, and replace lone surrogates, which no encoder accepts."""
+    """Turn `<br />` into a space, fold white space, and replace lone surrogates, which no encoder accepts.
+
+    A text without a visible character is empty: BERT's own cleaning would leave nothing of it.
+    """
     text = _LINE_BREAK_TAG.sub(" ", text)
     text = _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
-    return " ".join(text.split())
+    return " ".join(text.split()) if any(map(_is_visible, text)) else ""
+
+
+def _is_visible(character: str) -> bool:
+    """Whether it is no space, control or format character, no lone accent and no replacement of the unreadable."""
+    category = unicodedata.category(character)
+    unknown = category == "Cn"  # to this Python, maybe a newer emoji
+    return unknown or (category[0] not in "CMZ" and character != "\N{REPLACEMENT CHARACTER}")
 
 
 @dataclass(frozen=True, slots=True)

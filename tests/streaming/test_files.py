@@ -6,7 +6,7 @@ from tests.conftest import ROOT
 from toolkit.errors import ToolkitError
 from toolkit.splits import read_reviews
 from toolkit.streaming import NEW_FIELDS
-from toolkit.streaming.files import FileJob
+from toolkit.streaming.files import FileJob, count_rows
 
 TEST_SPLIT = ROOT / "dataset" / "test.csv"
 
@@ -110,3 +110,25 @@ def test_a_compressed_file_and_a_link(classify_file, tmp_path):
     classify_file(tmp_path / "in.csv.gz", tmp_path / "out.csv", prefix="m_")
     assert (tmp_path / "out.csv").is_symlink()
     assert len((tmp_path / "real.csv").read_text()) > 40_000
+
+
+def test_a_parquet_file_damaged_anywhere_is_read_or_refused_in_words(classify_file, tmp_path):
+    """pyarrow raises half a dozen kinds of errors for that, plain OSError among them."""
+    import pyarrow
+    import pyarrow.parquet
+
+    source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a film", "another", "é"]}), source, compression="none")
+    whole = source.read_bytes()
+    refused = 0
+    for place in range(len(whole)):
+        source.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            tally = classify_file(source, target)
+        except ToolkitError:
+            refused += 1
+            assert not target.exists()
+        else:
+            assert count_rows(target) == tally.kept + tally.problems
+            target.unlink()
+    assert refused > len(whole) / 4

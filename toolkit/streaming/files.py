@@ -11,6 +11,7 @@ from toolkit.errors import ToolkitError, needs_extra
 from toolkit.labels import Label
 from toolkit.prediction import Prediction, Predictor
 from toolkit.publishing import replacing_file
+from toolkit.splits import parquet_errors
 from toolkit.streaming.engine import Answers, Selection, Tally, classify
 from toolkit.streaming.records import EMPTY, Record, read_records
 from toolkit.streaming.sources import Source
@@ -92,7 +93,7 @@ class FileJob:
         with needs_extra("train", "reading Parquet"):
             import pyarrow
             import pyarrow.parquet
-        try:
+        with parquet_errors(self.source):
             file = pyarrow.parquet.ParquetFile(self.source)
             schema = self._extend_schema(file.schema_arrow)
             groups = range(file.num_row_groups) if self.row_groups is None else self.row_groups
@@ -107,10 +108,6 @@ class FileJob:
                         for name, each in zip(_FIELDS, list(schema)[-len(_FIELDS) :], strict=True)
                     ]
                     writer.write_batch(pyarrow.record_batch([*batch.columns, *new], schema=schema))
-        except pyarrow.ArrowException as error:
-            raise ToolkitError(
-                f"{self.source} is not readable Parquet ({str(error).splitlines()[0]}); make it again"
-            ) from error
         return tally
 
     def _extend_schema(self, schema: Any) -> Any:  # noqa: ANN401 - pyarrow ships no types

@@ -146,10 +146,10 @@ def read_preset(name: str) -> dict[str, Any]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_bytes().decode())  # read_text would take a lone carriage return for a line's end
     except FileNotFoundError as error:
         raise ToolkitError(f"the configuration file {path} does not exist; presets are {', '.join(PRESETS)}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ToolkitError(f"{path} is not valid TOML: {error}") from error
 
 

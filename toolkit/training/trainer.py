@@ -35,7 +35,7 @@ from toolkit.base_models import BaseModel
 from toolkit.bundle import Kind, Manifest, package_versions
 from toolkit.calibration import calibration_metrics, fit_temperature
 from toolkit.data import IMDBDataset
-from toolkit.errors import ConfigError
+from toolkit.errors import ConfigError, ToolkitError
 from toolkit.metrics import classification_metrics
 from toolkit.plots import plot_metrics
 from toolkit.prediction.torch_backend import TorchPredictor
@@ -148,6 +148,34 @@ class ProbeTrainer(Trainer):
             self.state.global_step, self.state.max_steps, metrics["eval_accuracy"], metrics["eval_loss"], accuracy,
         )  # fmt: skip
         return metrics
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ANN401 - as Trainer's
+        with _reading_checkpoint(resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with _reading_checkpoint(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with _reading_checkpoint(checkpoint):
+            super()._load_rng_state(checkpoint)
+
+
+@contextmanager
+def _reading_checkpoint(checkpoint: str | None) -> Iterator[None]:
+    """The Trainer reads tensors and nothing else from a checkpoint; what is no tensor, or half of one, is refused here.
+
+    Raises:
+        ToolkitError: the checkpoint is damaged, or holds more than tensors.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ToolkitError(
+            f"{checkpoint} cannot be read ({reason}); delete that folder to go on from the checkpoint before it"
+        ) from error
 
 
 class Clock(TrainerCallback, ExportableState):
