@@ -234,6 +234,11 @@ def test_a_long_review_costs_a_bounded_number_of_readings(words):
     assert {segment.text.count("Good!") for segment in explanation.segments} == {1, 2}
 
 
+def test_words_that_nobody_sees_play_no_part(words):
+    explanation = explain(words, "Good \x97 fun. \u200b Bad \ufeff end. \x97")
+    assert [segment.text for segment in explanation.segments] == ["Good fun.", "Bad end."]
+
+
 def test_a_lone_sentence_has_nothing_to_be_compared_with(words):
     explanation = explain(words, "Mr. Good is <b>bad</b>")
     assert [(segment.text, segment.push) for segment in explanation.segments] == [("Mr. Good is <b>bad</b>", None)]

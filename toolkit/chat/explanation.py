@@ -51,7 +51,7 @@ def explain(predictor: Predictor, text: str) -> Explanation:
     Raises:
         EmptyReviewError: there is nothing to read.
     """
-    words = normalise(text).split()
+    words = [word for word in normalise(text).split() if normalise(word)]  # one that nobody sees has no tokens
     first, last = _words_read(predictor, words)
     beginning, end = _sentences(words[:first]), _sentences(words[len(words) - last :])
     share = round(MAX_SEGMENTS * len(beginning) / max(len(beginning) + len(end), 1))
