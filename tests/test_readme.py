@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 READMES = ("README.md", "README.zh-CN.md")
-PAGES = (*READMES, "docs/shell.md", "docs/evaluation.md")
+PAGES = (*READMES, "docs/shell.md", "docs/evaluation.md", "docs/scaling.md")
 # What a command of the README stands for is the same; what it takes is cut down.
 SMALLER = {
     "toolkit train": " --base-model base --max-steps 5",
@@ -62,7 +62,9 @@ def checkout(tmp_path_factory, tiny_base, tiny_adapter, tiny_bundle, demo_review
 @pytest.mark.parametrize("readme", PAGES)
 def test_every_command_runs(readme, checkout):
     lines = [line for line in shell_lines(readme) if not re.search(r"\bnox\b|\bpip\b|^git |^cd |chainlit run", line)]
-    assert len(lines) >= 5
+    assert len(lines) >= 2
+    if any("--engine ray" in line for line in lines):
+        pytest.importorskip("ray", reason="the extra ray is not installed")
     for line in lines:
         line += next((smaller for command, smaller in SMALLER.items() if line.startswith(command)), "")
         process = subprocess.run(

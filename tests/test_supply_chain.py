@@ -123,6 +123,8 @@ def test_a_poisoned_adapter_is_read_as_data_or_refused(poison, tiny_adapter, tmp
         ("predict", "--backend", "torch", "--adapter", folder, "A quiet film."),
         ("export", "--adapter", folder, "--proof", ROOT / "dataset" / "test.csv", "--small-proof", "--output", tmp_path / "o"),
     ):  # fmt: skip
+        if arguments[0] == "export" and weights == "pickle alone":
+            continue  # the same reader, and seconds
         process = toolkit_command(*arguments, cwd=folder)
         message = process.stderr.decode()
         assert "Traceback" not in message

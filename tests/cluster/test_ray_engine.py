@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("ray", reason="the extra ray is not installed")
 
 from tests.test_cli import run
-from toolkit.cluster.partitions import find_partitions
+from toolkit.cluster.partitions import Storage, find_partitions
 from toolkit.cluster.ray_engine import Job, classify_files
 from toolkit.errors import ToolkitError
 from toolkit.prediction import load_predictor
@@ -192,6 +192,24 @@ def test_the_command_says_what_was_done_and_what_could_not_be(cluster, folder, t
 def test_patterns(folder, pattern, names):
     _, partitions = find_partitions(f"{folder}/{pattern}")
     assert [Path(piece.source).name[0] for piece in partitions] == names
+
+
+def test_a_store_that_cannot_rename_has_whole_files_too(tmp_path):
+    """As S3: what is written there shows at its end."""
+    store = Storage("mock:///bucket/out")
+    store.files.create_dir(f"{store.root}/more", recursive=True)  # the mock has folders; an object store has none
+    (tmp_path / "a.csv").write_text("text\nfine\n")
+    store.put("more/a.csv", tmp_path / "a.csv")
+    assert store.read("more/a.csv") == b"text\nfine\n"
+    assert [info.path for info in store.list() if info.is_file] == [f"{store.root}/more/a.csv"]
+    store.fetch(f"{store.root}/more/a.csv", tmp_path / "b.csv")
+    assert (tmp_path / "b.csv").read_text() == "text\nfine\n"
+    store.remove("more/a.csv")
+    store.remove("more/a.csv")
+    assert store.read("more/a.csv") is None
+    assert not any(info.is_file for info in store.list())
+    with pytest.raises(ToolkitError, match="cannot be reached"):
+        Storage("gopher://bucket")
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
