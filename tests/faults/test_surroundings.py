@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -31,22 +30,26 @@ NO_HOME = {
 }
 
 
-def test_a_read_only_folder(stage, tmp_path):
+def run_read_only(folder, *arguments):
     """Root may write where nobody may, so the folder becomes a read-only mount."""
     script = f"""
-        mount --bind {tmp_path} {tmp_path}
-        mount -o remount,ro,bind {tmp_path}
-        cd {tmp_path}
+        mount --bind {folder} {folder}
+        mount -o remount,ro,bind {folder}
+        cd {folder}
         exec "$@"
     """
     command = namespace(script)
     if command is None:
         pytest.skip("no mount namespaces here")
-    old = stage.content()
-    process = subprocess.run(
-        [*command, "sh", sys.executable, "-m", "toolkit", *stage.arguments], capture_output=True, text=True,
-        check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=300, stdin=subprocess.DEVNULL,
+    return subprocess.run(
+        [*command, "sh", sys.executable, "-m", "toolkit", *arguments], capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=300, stdin=subprocess.DEVNULL,
     )  # fmt: skip
+
+
+def test_a_read_only_folder(stage, tmp_path):
+    old = stage.content()
+    process = run_read_only(tmp_path, *stage.arguments)
     assert_one_error(process, str(tmp_path), "Read-only file system", "choose a place that can be written")
     assert stage.content() == old
     stage.check_whole()
@@ -103,20 +106,7 @@ def test_a_clock_that_runs_backwards(stage, tmp_path, tmp_path_factory):
 def test_a_model_in_a_folder_that_cannot_be_written_answers(tiny_bundle, tiny_adapter, tmp_path):
     for name, source in (("onnx_model", tiny_bundle), ("lora_model", tiny_adapter)):
         shutil.copytree(source, tmp_path / name)
-    script = f"""
-        mount --bind {tmp_path} {tmp_path}
-        mount -o remount,ro,bind {tmp_path}
-        cd {tmp_path}
-        exec "$@"
-    """
-    command = namespace(script)
-    if command is None:
-        pytest.skip("no mount namespaces here")
     for backend in ("onnx", "torch"):
-        process = subprocess.run(
-            [*command, "sh", sys.executable, "-m", "toolkit", "predict", "--backend", backend, "A quiet film."],
-            capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=300,
-        )  # fmt: skip
+        process = run_read_only(tmp_path, "predict", "--backend", backend, "A quiet film.")
         assert process.returncode == 0, process.stderr
         assert process.stdout.startswith(("positive", "negative"))
-        assert Path(tmp_path / "onnx_model" / "model.onnx").exists()
