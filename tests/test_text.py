@@ -112,3 +112,13 @@ def test_every_visible_character_is_a_token(tiny_tokenizer):
     visible = [chr(code) for code in range(0x20000) if not 0xD800 <= code < 0xE000 and normalise(chr(code))]
     assert len(visible) > 90_000
     assert min(encoding.tokens for encoding in reader.encode(visible)) >= 3
+
+
+def test_another_length_shares_the_vocabulary(tiny_tokenizer):
+    """A copy a message cost the app 6 MB and more for each of those who waited."""
+    reader = ReviewTokenizer(tiny_tokenizer, 64, "head-tail")
+    shorter = ReviewTokenizer.wrap(reader, 8)
+    assert shorter._tokenizer is reader._tokenizer
+    assert (reader.max_length, shorter.max_length, shorter.policy) == (64, 8, "head-tail")
+    with pytest.raises(ValueError, match="3 or more"):
+        ReviewTokenizer.wrap(reader, 2)

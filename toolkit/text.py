@@ -1,5 +1,6 @@
 """From a review to token ids: the only normalisation and the only tokenisation in the project."""
 
+import copy
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -66,10 +67,7 @@ class ReviewTokenizer:
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, policy: str = "head") -> None:
-        if max_length < 3:
-            raise ValueError(
-                f"max_length must leave room for one token beside [CLS] and [SEP]: 3 or more, not {max_length}"
-            )
+        _check_length(max_length)
         self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
@@ -93,13 +91,21 @@ class ReviewTokenizer:
 
     @classmethod
     def wrap(cls, tokenizer: Any, max_length: int) -> Self:  # noqa: ANN401 - any of three tokenizer classes
-        """Accept a transformers fast tokenizer, a `tokenizers.Tokenizer` or a `ReviewTokenizer`, which keeps its way of reading."""
-        inner = getattr(tokenizer, "backend_tokenizer", None) or getattr(tokenizer, "_tokenizer", None) or tokenizer
+        """Accept a transformers fast tokenizer, a `tokenizers.Tokenizer` or a `ReviewTokenizer`.
+
+        The last keeps its way of reading and shares its vocabulary, of which a copy takes 6 MB.
+        """
+        if isinstance(tokenizer, cls):
+            _check_length(max_length)
+            view = copy.copy(tokenizer)
+            view.max_length = max_length
+            return view
+        inner = getattr(tokenizer, "backend_tokenizer", None) or tokenizer
         if not isinstance(inner, Tokenizer):
             raise TypeError(
                 f"expected a fast tokenizer (AutoTokenizer.from_pretrained gives one), found {type(tokenizer).__name__}"
             )
-        return cls(inner, max_length, getattr(tokenizer, "policy", "head"))
+        return cls(inner, max_length)
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """The first part of each text that the model is to read, for most policies the only one; see `encode_parts`."""
@@ -138,6 +144,13 @@ class ReviewTokenizer:
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`, without padding or truncation, which belong to the caller."""
         self._tokenizer.save(str(path))
+
+
+def _check_length(max_length: int) -> None:
+    if max_length < 3:
+        raise ValueError(
+            f"max_length must leave room for one token beside [CLS] and [SEP]: 3 or more, not {max_length}"
+        )
 
 
 def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
