@@ -26,8 +26,8 @@ from uuid import uuid4
 
 import click
 
+from toolkit.datasets.splits import read_reviews
 from toolkit.prediction import load_predictor
-from toolkit.splits import read_reviews
 
 PATIENCE = 600.0  # seconds for an answer, after which it is missing
 EVERY = 5.0  # seconds between looks at the memory

@@ -19,10 +19,10 @@ import numpy as np
 
 from toolkit.benchmark.process import Usage, run_measured
 from toolkit.benchmark.report import as_markdown
+from toolkit.datasets.splits import read_reviews
+from toolkit.evaluation.plots import blank_figure
 from toolkit.machine import available_cores
-from toolkit.plots import blank_figure
 from toolkit.prediction.onnx_backend import OnnxPredictor
-from toolkit.splits import read_reviews
 
 TOKENS = (16, 32, 64, 128, 256, 512)
 SHORT = 24  # tokens read of a review where many are classified

@@ -20,10 +20,10 @@ from export.convert import convert_to_onnx
 from export.parity import Parity, compare, measure
 from export.quantize import quantize, quantize_to_int8
 from export.restructure import quiet, restructure
-from toolkit.adapter import load_adapter, merge_adapter
+from toolkit.datasets.splits import read_reviews
+from toolkit.models.adapter import load_adapter, merge_adapter
 from toolkit.prediction.onnx_backend import OnnxPredictor
-from toolkit.splits import read_reviews
-from toolkit.text import ReviewTokenizer
+from toolkit.text.tokenisation import ReviewTokenizer
 
 KINDS = {"embeddings": "word_embeddings", "q, k, v": "^Attention", "attention out": "out_lin", "ffn lin1": "ffn/lin1",
          "ffn lin2": "ffn/lin2"}  # fmt: skip

@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 import numpy as np
 
+from toolkit.datasets.splits import Review, read_reviews
 from toolkit.prediction import Predictor, load_predictor
-from toolkit.reading import POLICIES
-from toolkit.splits import Review, read_reviews
+from toolkit.text.truncation import POLICIES
 
 LENGTHS = (120, 256, 512)
 

@@ -17,8 +17,8 @@ import click
 
 from toolkit.benchmark.process import Usage, run_measured
 from toolkit.benchmark.report import as_markdown
+from toolkit.datasets.splits import read_reviews
 from toolkit.machine import available_cores
-from toolkit.splits import read_reviews
 
 PLAIN = "toolkit predict --file"
 

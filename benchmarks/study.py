@@ -18,13 +18,13 @@ import click
 import torch
 from transformers import TrainerCallback, set_seed
 
-from toolkit.adapter import load_tokenizer
-from toolkit.base_models import resolve_base_model
-from toolkit.bundle import write_json
-from toolkit.data import IMDBDataset
+from toolkit.datasets.splits import Review, read_splits
+from toolkit.datasets.torch_dataset import IMDBDataset
 from toolkit.errors import ConfigError
-from toolkit.splits import Review, read_splits
-from toolkit.text import ReviewTokenizer
+from toolkit.models.adapter import load_tokenizer
+from toolkit.models.base_models import resolve_base_model
+from toolkit.models.bundle import write_json
+from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.training.config import TrainingConfig, read_preset
 from toolkit.training.trainer import ProbeTrainer, build_trainer
 

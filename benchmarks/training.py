@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import click
 
-from toolkit.base_models import resolve_base_model
 from toolkit.benchmark.report import as_markdown
-from toolkit.splits import read_reviews, write_reviews
+from toolkit.datasets.splits import read_reviews, write_reviews
+from toolkit.models.base_models import resolve_base_model
 
 EVALUATIONS = 5  # of a run; what `toolkit train` makes at the least
 _PROBE_SHARE = 500 / 25_000  # of the train set, as on the whole of IMDB
@@ -91,7 +91,7 @@ def main(
 
 def count_tokens(dataset: Path, base_model: str) -> int:
     """Tokens of the train reviews, 512 at most of each, padding not counted."""
-    from toolkit.text import ReviewTokenizer
+    from toolkit.text.tokenisation import ReviewTokenizer
 
     tokenizer = ReviewTokenizer.from_file(resolve_base_model(base_model).folder / "tokenizer.json", 512)
     encodings = tokenizer.encode([review.text for review in read_reviews(dataset / "train.csv")])
@@ -110,7 +110,7 @@ def run_documents(dataset: Path, base_model: str, epochs: int, _precision: str) 
     from transformers import Trainer, TrainerCallback, TrainingArguments, logging, set_seed
     from transformers.trainer_callback import PrinterCallback
 
-    from toolkit.adapter import load_classifier, load_tokenizer
+    from toolkit.models.adapter import load_classifier, load_tokenizer
 
     class Reviews(torch.utils.data.Dataset[dict[str, Any]]):
         def __init__(self, split: str) -> None:

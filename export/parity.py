@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toolkit.metrics import accuracy_interval
+from toolkit.datasets.splits import Review
+from toolkit.evaluation.metrics import accuracy_interval
 from toolkit.prediction import Predictor
-from toolkit.splits import Review
-from toolkit.text import Encoding
+from toolkit.text.tokenisation import Encoding
 
 WORST_SHOWN = 5
 _CHUNK = 64  # reviews a model gets at a time; small enough that a busy moment of the machine meets all of them

@@ -17,16 +17,16 @@ from export.parity import EXACT, QUANTIZED, Gate, Measurement, Parity, compare, 
 from export.quantize import MODES, quantize_to_int8
 from export.report import write_report
 from export.restructure import fuse
-from toolkit.adapter import load_adapter, merge_adapter
-from toolkit.bundle import Kind, Manifest, package_versions, reading_length
-from toolkit.calibration import fit_temperature, steps_of_risk_coverage
+from toolkit.datasets.splits import Review, read_reviews
 from toolkit.errors import ExportError
+from toolkit.evaluation.calibration import fit_temperature, steps_of_risk_coverage
+from toolkit.models.adapter import load_adapter, merge_adapter
+from toolkit.models.bundle import Kind, Manifest, package_versions, reading_length
+from toolkit.models.publishing import naming_a_full_disk, publish, refuse_foreign_target
 from toolkit.prediction import AbstentionPolicy
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.prediction.torch_backend import TorchPredictor
-from toolkit.publishing import naming_a_full_disk, publish, refuse_foreign_target
-from toolkit.splits import Review, read_reviews
-from toolkit.text import ReviewTokenizer
+from toolkit.text.tokenisation import ReviewTokenizer
 
 GATES = {"merged": EXACT, "onnx": EXACT, "fused": EXACT, "int8": QUANTIZED}
 _logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def export_model(
         proof: a CSV, JSONL or Parquet file of labelled reviews that the adapter was not trained on.
         quantize: `none`, `int8`, or `auto`: int8 if it passes its gate, else float.
         base_model: the base to use instead of the one the adapter names.
-        reading: what the bundle reads of a longer review, one of `toolkit.reading.POLICIES`; the adapter's way by default.
+        reading: what the bundle reads of a longer review, one of `toolkit.text.truncation.POLICIES`; the adapter's way by default.
         uncertain_below: score under which the bundle leaves a review undecided, unless its user says otherwise.
         target_accuracy: choose `uncertain_below` such that the decided reviews of the proof are right this often.
         small_proof: take fewer reviews than the gates ask for; the report says how many there were.

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.parity import EXACT, QUANTIZED, Measurement, Parity
-from toolkit.bundle import Manifest, sha256, write_json
+from toolkit.evaluation.plots import blank_figure
 from toolkit.machine import available_cores, processor_name
-from toolkit.plots import blank_figure
+from toolkit.models.bundle import Manifest, sha256, write_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

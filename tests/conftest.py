@@ -20,10 +20,10 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
-from toolkit.bundle import Kind, Manifest
+from toolkit.datasets.splits import read_reviews, write_reviews
+from toolkit.models.bundle import Kind, Manifest
 from toolkit.prediction import AbstentionPolicy, Predictor
-from toolkit.splits import read_reviews, write_reviews
-from toolkit.text import ReviewTokenizer
+from toolkit.text.tokenisation import ReviewTokenizer
 
 ROOT = Path(__file__).parent.parent
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -52,8 +52,8 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     """The offline base model, folded; its package is in the extra `offline`."""
-    from toolkit.base_models import minilm_folder
     from toolkit.errors import MissingExtraError
+    from toolkit.models.base_models import minilm_folder
 
     try:
         return minilm_folder()

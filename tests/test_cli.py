@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from toolkit.cli import COMMANDS as COMMAND_NAMES
 from toolkit.cli import cli
+from toolkit.datasets.splits import read_splits
 from toolkit.errors import BundleError
-from toolkit.splits import read_splits
 
 HEAVY = (
     "torch",
@@ -179,7 +179,7 @@ def test_evaluate_names_the_labels_in_chinese(with_fake, tiny_dataset):
 
 
 def test_evaluate_writes_a_report_and_compares_two(with_fake, tmp_path, monkeypatch):
-    monkeypatch.setattr("toolkit.reporting.report.draw_charts", lambda *_: [])  # tested where they are drawn
+    monkeypatch.setattr("toolkit.evaluation.report.draw_charts", lambda *_: [])  # tested where they are drawn
 
     def evaluated(*arguments):
         result = run("evaluate", "--file", "dataset/test.csv", *arguments)
@@ -348,8 +348,8 @@ def test_the_whole_way_in_processes_of_their_own(toolkit_command, tiny_base, tin
 
 def test_choices_are_the_librarys_own():
     from export.quantize import MODES
+    from toolkit.datasets.splits import SPLITS
     from toolkit.prediction.selection import BACKENDS
-    from toolkit.splits import SPLITS
 
     def choices(command, name):
         return tuple(next(each for each in cli.get_command(None, command).params if each.name == name).type.choices)

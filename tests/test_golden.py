@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
+from toolkit.datasets.splits import read_reviews
 from toolkit.prediction import load_predictor
-from toolkit.splits import read_reviews
 
 GOLDEN = ROOT / "tests" / "golden"
 RECORD = os.environ.get("TOOLKIT_RECORD") == "1"

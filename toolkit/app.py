@@ -9,7 +9,6 @@ from typing import Any
 from uuid import uuid4
 
 from toolkit.chat.corrections import Correction, save_correction
-from toolkit.chat.explanation import explain
 from toolkit.chat.guard import language_cookie
 from toolkit.chat.models import Model
 from toolkit.chat.panels import file_panel, verdict_panel, why_panel
@@ -19,10 +18,11 @@ from toolkit.chat.state import CORRECTIONS
 from toolkit.chat.texts import TEXTS, choose_language, starters
 from toolkit.chat.uploads import ClassifiedRow, classify_rows, read_upload, to_csv
 from toolkit.errors import ToolkitError, needs_extra
-from toolkit.labels import Label
 from toolkit.prediction import Prediction, Predictor
 from toolkit.prediction.abstention import UNCERTAIN, display
-from toolkit.text import ReviewTokenizer, normalise
+from toolkit.prediction.explanation import explain
+from toolkit.text.labels import Label
+from toolkit.text.tokenisation import ReviewTokenizer, normalise
 
 with needs_extra("app", "the chat app"):
     import chainlit

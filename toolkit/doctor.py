@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from toolkit.bundle import Kind, package_versions, read_manifest, sha256
 from toolkit.errors import ToolkitError
 from toolkit.machine import available_cores, instruction_sets, processor_name
+from toolkit.models.bundle import Kind, package_versions, read_manifest, sha256
 from toolkit.prediction.selection import choose_backend, load_predictor, sees_gpu
 
 PACKAGES = ("distilbert-review-toolkit", "onnxruntime", "tokenizers", "numpy", "click", "torch", "transformers", "peft",

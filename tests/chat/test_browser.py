@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT
 from toolkit.chat.texts import starters
-from toolkit.importers import ImportOptions, import_dataset
+from toolkit.datasets.importers import ImportOptions, import_dataset
 from toolkit.prediction import load_predictor
 
 pytest.importorskip("chainlit", reason="the extra 'app' is not installed")

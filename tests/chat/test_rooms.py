@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from toolkit.bundle import Kind, Manifest
 from toolkit.chat.corrections import Correction, save_correction
-from toolkit.chat.explanation import MAX_SEGMENTS, explain
 from toolkit.chat.models import Models
 from toolkit.chat.panels import file_panel, why_panel
 from toolkit.chat.settings import ServerSettings, UserSettings, default_state
@@ -20,9 +18,11 @@ from toolkit.chat.texts import TEXTS, choose_language, starters
 from toolkit.chat.uploads import MAX_ROWS, classify_rows, count_verdicts, read_upload, to_csv
 from toolkit.cli import cli
 from toolkit.errors import ToolkitError
-from toolkit.labels import Label
+from toolkit.models.bundle import Kind, Manifest
 from toolkit.prediction import Prediction, Predictor
-from toolkit.text import ReviewTokenizer
+from toolkit.prediction.explanation import MAX_SEGMENTS, explain
+from toolkit.text.labels import Label
+from toolkit.text.tokenisation import ReviewTokenizer
 
 
 class WordPredictor(Predictor):

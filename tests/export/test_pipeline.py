@@ -11,11 +11,11 @@ import export.pipeline as pipeline
 from export import export_model
 from export.parity import EXACT, QUANTIZED, Measurement, compare, measure
 from export.report import table
-from toolkit.bundle import Kind, read_manifest, sha256
+from toolkit.datasets.splits import Review, read_reviews, write_reviews
 from toolkit.errors import BundleError, DataError, ExportError
-from toolkit.labels import Label
+from toolkit.models.bundle import Kind, read_manifest, sha256
 from toolkit.prediction.onnx_backend import OnnxPredictor
-from toolkit.splits import Review, read_reviews, write_reviews
+from toolkit.text.labels import Label
 
 REVIEWS = [Review(f"review {index}", Label(index % 2)) for index in range(4)]
 LOGITS = np.array([[1, -1], [-1, 1], [2, -2], [-0.1, 0.1]], np.float32)

@@ -8,8 +8,8 @@ import pytest
 from export.convert import convert_to_onnx
 from export.quantize import quantize, quantize_to_int8, to_int8
 from export.restructure import restructure
-from toolkit.adapter import load_adapter, merge_adapter
 from toolkit.errors import ExportError
+from toolkit.models.adapter import load_adapter, merge_adapter
 from toolkit.prediction.onnx_backend import OnnxPredictor
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from toolkit.bundle import Kind, read_manifest
+from toolkit.models.bundle import Kind, read_manifest
 
 REVIEWS = 4000  # so many that an output does not fit into a file system's smallest block
 

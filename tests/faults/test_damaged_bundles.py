@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from toolkit.bundle import Kind, read_manifest
 from toolkit.errors import BundleError
+from toolkit.models.bundle import Kind, read_manifest
 from toolkit.prediction import load_predictor
 
 TEXT = "A quiet, generous film."

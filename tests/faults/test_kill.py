@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.faults.conftest import run, start
-from toolkit.bundle import read_manifest
+from toolkit.models.bundle import read_manifest
 
 # Imported before anything else: the process kills itself at its nth change of a file below a folder. What native code
 # writes is between two changes that Python makes, of a folder or of another file.

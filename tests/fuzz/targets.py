@@ -17,17 +17,17 @@ from itertools import product
 from pathlib import Path
 
 from tests.conftest import ROOT, FakePredictor
-from toolkit.bundle import REQUIRED_FILES, Kind, Manifest, max_positions, read_manifest
 from toolkit.chat.texts import TEXTS
 from toolkit.chat.uploads import classify_rows, read_upload, to_csv
+from toolkit.datasets.importers import ImportOptions, import_dataset
+from toolkit.datasets.splits import read_splits
 from toolkit.errors import BundleError, EmptyReviewError, ToolkitError
-from toolkit.importers import ImportOptions, import_dataset
+from toolkit.models.bundle import REQUIRED_FILES, Kind, Manifest, max_positions, read_manifest
+from toolkit.models.publishing import publish
 from toolkit.prediction import AbstentionPolicy, Predictor, load_predictor
-from toolkit.publishing import publish
-from toolkit.splits import read_splits
 from toolkit.streaming import Answers, Selection, Source, classify, make_writer, read_records
 from toolkit.streaming.files import FileJob, count_rows
-from toolkit.text import ReviewTokenizer, normalise
+from toolkit.text.tokenisation import ReviewTokenizer, normalise
 from toolkit.training.config import TrainingConfig, load_config
 
 INPUTS, OUTPUTS = ("lines", "nul", "jsonl", "csv"), ("tsv", "jsonl", "csv", "label")

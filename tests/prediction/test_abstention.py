@@ -1,9 +1,9 @@
 import pytest
 
-from toolkit.bundle import Kind, Manifest
 from toolkit.errors import ToolkitError
-from toolkit.labels import Label
+from toolkit.models.bundle import Kind, Manifest
 from toolkit.prediction.abstention import VERDICTS, AbstentionPolicy, display
+from toolkit.text.labels import Label
 
 STEPS = (
     {"accuracy": 0.90, "uncertain_below": 0.5, "coverage": 1.0},

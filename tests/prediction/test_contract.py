@@ -5,11 +5,11 @@ import random
 import numpy as np
 import pytest
 
-from toolkit.bundle import Kind, Manifest
 from toolkit.errors import BundleError, EmptyReviewError
-from toolkit.labels import Label
+from toolkit.models.bundle import Kind, Manifest
 from toolkit.prediction import Prediction, Predictor, load_predictor
-from toolkit.text import TEXT_LIMIT
+from toolkit.text.labels import Label
+from toolkit.text.tokenisation import TEXT_LIMIT
 
 ODD_TEXTS = [
     "a",

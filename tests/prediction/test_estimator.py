@@ -12,7 +12,7 @@ from sklearn.metrics import RocCurveDisplay
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from toolkit.labels import Label
+from toolkit.text.labels import Label
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@ import io
 import pytest
 
 from tests.conftest import FakePredictor
-from toolkit.bundle import Kind, Manifest
+from toolkit.models.bundle import Kind, Manifest
 from toolkit.prediction import AbstentionPolicy
 from toolkit.streaming import Answers, Selection, Source, classify, make_writer, read_records
-from toolkit.text import ReviewTokenizer
+from toolkit.text.tokenisation import ReviewTokenizer
 
 
 class Reads:

@@ -3,8 +3,8 @@ import threading
 import pytest
 
 from toolkit.errors import ToolkitError
+from toolkit.formats.records import LineRecord
 from toolkit.streaming import Selection, Source, Tally, classify, read_records
-from toolkit.streaming.records import LineRecord
 
 
 class Typist:

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from tests.conftest import ROOT
+from toolkit.datasets.splits import read_reviews
 from toolkit.errors import ToolkitError
-from toolkit.splits import read_reviews
 from toolkit.streaming import NEW_FIELDS
 from toolkit.streaming.files import FileJob, count_rows
 

@@ -5,7 +5,7 @@ import pytest
 
 from tests.streaming.conftest import Reads
 from toolkit.errors import ToolkitError
-from toolkit.streaming import records
+from toolkit.formats import records
 
 
 def problems(complaints):

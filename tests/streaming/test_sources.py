@@ -6,8 +6,8 @@ import pytest
 
 from tests.streaming.conftest import Reads
 from toolkit.errors import MissingExtraError, ToolkitError
+from toolkit.formats.sources import READ_BYTES
 from toolkit.streaming import Source
-from toolkit.streaming.sources import READ_BYTES
 
 TEXT = b"".join(b"review number %d\n" % number for number in range(5000))
 

@@ -13,10 +13,10 @@ from filelock import FileLock
 from safetensors.numpy import load_file
 
 from tests.conftest import ROOT
-from toolkit.bundle import Kind, read_manifest
+from toolkit.datasets.splits import Review, write_reviews
 from toolkit.errors import BundleError, ConfigError, ToolkitError
-from toolkit.labels import Label
-from toolkit.splits import Review, write_reviews
+from toolkit.models.bundle import Kind, read_manifest
+from toolkit.text.labels import Label
 from toolkit.training.config import TrainingConfig
 from toolkit.training.run import train
 
@@ -120,9 +120,9 @@ def test_early_stopping(config):
 
 
 def test_bf16_trains_on_any_cpu_and_is_measured_in_fp32(config, tiny_run, tiny_dataset):
-    from toolkit.evaluation import evaluate
+    from toolkit.datasets.splits import read_reviews
+    from toolkit.evaluation.measuring import evaluate
     from toolkit.prediction.torch_backend import TorchPredictor
-    from toolkit.splits import read_reviews
 
     result = train(replace(config, precision="bf16", max_steps=10))
     measured = evaluate(TorchPredictor.load(result.adapter), read_reviews(tiny_dataset / "test.csv"))

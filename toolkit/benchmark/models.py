@@ -5,11 +5,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from toolkit.adapter import attach_adapter, load_adapter, load_classifier, merge_adapter
-from toolkit.base_models import BaseModel
-from toolkit.bundle import Kind, Manifest, read_json_object, read_manifest, sha256, write_json
 from toolkit.errors import ToolkitError, needs_extra
-from toolkit.publishing import publish
+from toolkit.models.adapter import attach_adapter, load_adapter, load_classifier, merge_adapter
+from toolkit.models.base_models import BaseModel
+from toolkit.models.bundle import Kind, Manifest, read_json_object, read_manifest, sha256, write_json
+from toolkit.models.publishing import publish
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 

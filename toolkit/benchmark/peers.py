@@ -11,9 +11,9 @@ import numpy as np
 
 from toolkit.benchmark.engines import Engine
 from toolkit.errors import needs_extra
-from toolkit.labels import LABEL2ID
 from toolkit.machine import available_cores, instruction_sets
-from toolkit.text import Encoding, ReviewTokenizer
+from toolkit.text.labels import LABEL2ID
+from toolkit.text.tokenisation import Encoding, ReviewTokenizer
 
 if TYPE_CHECKING:
     from toolkit.benchmark.models import Models

@@ -8,7 +8,7 @@ from typing import Any
 
 from toolkit.benchmark.engines import OWN
 from toolkit.errors import ToolkitError
-from toolkit.plots import blank_figure
+from toolkit.evaluation.plots import blank_figure
 
 _OWN = {engine.name for engine in OWN}
 _COLUMNS = {

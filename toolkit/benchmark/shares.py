@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from toolkit.formats.sources import Source
 from toolkit.prediction import Predictor
 from toolkit.streaming import Answers, Selection, classify, make_writer, read_records
-from toolkit.streaming.sources import Source
-from toolkit.text import Encoding
+from toolkit.text.tokenisation import Encoding
 
 
 def time_shares(predictor: Predictor, texts: Sequence[str], rounds: int) -> dict[str, list[float]]:

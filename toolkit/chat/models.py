@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
-from toolkit.bundle import MANIFEST, max_positions, sha256
 from toolkit.chat.settings import ServerSettings
+from toolkit.models.bundle import MANIFEST, max_positions, sha256
 from toolkit.prediction import AbstentionPolicy, Predictor, load_predictor
 from toolkit.prediction.selection import Choice, choose_backend
-from toolkit.text import ReviewTokenizer
+from toolkit.text.tokenisation import ReviewTokenizer
 
 _WEIGHTS = {"onnx": "model.onnx", "torch": "adapter_model.safetensors"}
 _logger = logging.getLogger(__name__)

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from toolkit.chat.explanation import Explanation
 from toolkit.chat.texts import Texts
 from toolkit.chat.uploads import ClassifiedRow, count_verdicts
-from toolkit.labels import Label
 from toolkit.prediction import Prediction, Predictor
 from toolkit.prediction.abstention import VERDICTS, display
+from toolkit.prediction.explanation import Explanation
+from toolkit.text.labels import Label
 
 PREVIEW_ROWS = 20
 PREVIEW_CHARACTERS = 160

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.bundle import LABELS
 from toolkit.chat.settings import UPLOAD_SUFFIXES
 from toolkit.chat.texts import Texts
+from toolkit.datasets.splits import TEXT_COLUMNS, read_rows
 from toolkit.errors import ToolkitError
+from toolkit.models.bundle import LABELS
 from toolkit.prediction import Prediction, Predictor
 from toolkit.prediction.abstention import VERDICTS
-from toolkit.splits import TEXT_COLUMNS, read_rows
-from toolkit.text import normalise
+from toolkit.text.tokenisation import normalise
 
 MAX_ROWS = 50_000  # half an hour or more on two cores; anything larger belongs on the command line
 BATCH = 8  # reviews before somebody else's message gets its turn

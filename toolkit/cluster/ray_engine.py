@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from toolkit.bundle import Kind, read_manifest
 from toolkit.cluster.partitions import Partition, Storage, find_partitions
 from toolkit.errors import ToolkitError, needs_extra
+from toolkit.models.bundle import Kind, read_manifest
 from toolkit.prediction import load_predictor
 from toolkit.prediction.abstention import display
 from toolkit.streaming.files import FileJob, count_rows

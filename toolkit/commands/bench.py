@@ -66,7 +66,7 @@ def bench(
 
     from toolkit.benchmark.compare import choose_engines, compare_engines
     from toolkit.benchmark.report import as_markdown, as_text, draw, heading, remarks, rows
-    from toolkit.splits import read_reviews
+    from toolkit.datasets.splits import read_reviews
 
     texts = [review.text for review in read_reviews(file)][:limit]
     with tempfile.TemporaryDirectory(prefix="bench.") as workspace:

@@ -78,7 +78,7 @@ def _check_model(settings: Any) -> None:  # noqa: ANN401
     Raises:
         BundleError: it is missing or damaged.
     """
-    from toolkit.bundle import Kind, read_manifest
+    from toolkit.models.bundle import Kind, read_manifest
     from toolkit.prediction.selection import choose_backend
 
     choice = choose_backend(settings.backend, onnx_model=settings.onnx_model, adapter=settings.adapter)

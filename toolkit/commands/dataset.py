@@ -44,7 +44,7 @@ def import_command(source: str, output: Path, **options: Any) -> None:  # noqa: 
       toolkit dataset import "IMDB Dataset.csv" --output build/imdb
       toolkit dataset import imdb --output build/sample --limit 4000
     """
-    from toolkit.importers import ImportOptions, import_dataset
+    from toolkit.datasets.importers import ImportOptions, import_dataset
 
     info = import_dataset(source, output, ImportOptions(**options))
     for split, counts in info.counts.items():
@@ -73,9 +73,9 @@ def check(folder: Path, max_length: int, base_model: str, plot: Path | None, as_
       toolkit dataset check
       toolkit dataset check build/imdb --plot build/lengths.png
     """
-    from toolkit.base_models import resolve_base_model
-    from toolkit.splits import check_splits, read_splits
-    from toolkit.text import ReviewTokenizer
+    from toolkit.datasets.splits import check_splits, read_splits
+    from toolkit.models.base_models import resolve_base_model
+    from toolkit.text.tokenisation import ReviewTokenizer
 
     try:
         splits = read_splits(folder)
@@ -87,7 +87,7 @@ def check(folder: Path, max_length: int, base_model: str, plot: Path | None, as_
     tokenizer = ReviewTokenizer.from_file(resolve_base_model(base_model).folder / "tokenizer.json", max_length)
     reports = check_splits(splits, tokenizer)
     if plot:
-        from toolkit.plots import plot_token_lengths
+        from toolkit.evaluation.plots import plot_token_lengths
 
         plot_token_lengths(reports, max_length, plot)
     if as_json:

@@ -81,14 +81,14 @@ def evaluate(
     if (slices or no_texts) and not output:
         raise click.UsageError("--slice and --no-texts are about a report; name its folder with --output")
 
-    from toolkit.evaluation import ask, measure
-    from toolkit.splits import read_reviews
+    from toolkit.datasets.splits import read_reviews
+    from toolkit.evaluation.measuring import ask, measure
 
     source = file or folder / f"{split}.csv"
     reviews = read_reviews(source)
     if output:
-        from toolkit.reporting.folder import EVALUATION, refuse_foreign_folder
-        from toolkit.reporting.slices import find_columns
+        from toolkit.evaluation.folder import EVALUATION, refuse_foreign_folder
+        from toolkit.evaluation.slices import find_columns
 
         refuse_foreign_folder(output, EVALUATION)
         find_columns(reviews, slices, str(source))  # what is missing is said before the work
@@ -96,7 +96,7 @@ def evaluate(
     with progress_bar(len(reviews), "evaluating") as bar:
         answers = ask(predictor, reviews, bar.update)
     if output:
-        from toolkit.reporting.report import describe, write_report
+        from toolkit.evaluation.report import describe, write_report
 
         content = describe(predictor, source, reviews, answers, predictor.policy, slices, with_texts=not no_texts)
         write_report(output, content, reviews, answers)
@@ -112,7 +112,7 @@ def evaluate(
 
 
 def _print(figures: dict[str, Any], lang: str) -> None:
-    from toolkit.labels import Label
+    from toolkit.text.labels import Label
 
     _print_figure("accuracy", figures["accuracy"], figures["accuracy_interval"])
     for name in ("precision", "recall", "f1", "roc_auc", "brier"):
@@ -144,7 +144,7 @@ def _print_figure(name: str, value: float | None, interval: tuple[float, float] 
 
 
 def _compare(first: Path, second: Path, output: Path | None, as_json: bool) -> None:
-    from toolkit.reporting.comparison import compare, write_comparison
+    from toolkit.evaluation.comparison import compare, write_comparison
 
     content = compare(first, second)
     if output:

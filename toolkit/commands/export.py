@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from toolkit.commands.options import PATH
-from toolkit.reading import POLICIES
+from toolkit.text.truncation import POLICIES
 
 
 @click.command()

@@ -158,7 +158,7 @@ def _load(keep: tuple[str, ...], **model: Any) -> "Predictor":  # noqa: ANN401 -
 
 def _open(files: tuple[Path, ...]) -> "list[Source]":
     """Every input; click has seen that the files are there."""
-    from toolkit.streaming.sources import Source
+    from toolkit.formats.sources import Source
 
     if sys.stdin is not None and sys.stdin.isatty() and (not files or Path("-") in files):
         _logger.info("reviews, one a line; Ctrl-D ends")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from toolkit.reading import POLICIES
+from toolkit.text.truncation import POLICIES
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
+    from toolkit.formats.sources import RawReader
     from toolkit.prediction import Predictor
-    from toolkit.streaming.sources import RawReader
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)

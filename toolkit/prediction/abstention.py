@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Self
 
-from toolkit.bundle import Manifest
 from toolkit.errors import ToolkitError
-from toolkit.labels import Label
+from toolkit.models.bundle import Manifest
+from toolkit.text.labels import Label
 
 UNCERTAIN = "uncertain"
 VERDICTS = (*(label.text for label in Label), UNCERTAIN)

@@ -9,12 +9,12 @@ from typing import Any, overload
 
 import numpy as np
 
-from toolkit.bundle import Manifest
-from toolkit.labels import Label
+from toolkit.models.bundle import Manifest
 from toolkit.prediction.abstention import AbstentionPolicy
 from toolkit.prediction.estimator import TextClassifier
-from toolkit.reading import POLICIES, combine
-from toolkit.text import Encoding, ReviewTokenizer
+from toolkit.text.labels import Label
+from toolkit.text.tokenisation import Encoding, ReviewTokenizer
+from toolkit.text.truncation import POLICIES, combine
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Prediction:
         score: calibrated probability of `label`, 0.5 to 1.
         probabilities: of both labels, summing to 1.
         tokens: tokens in the whole review, [CLS] and [SEP] included; a lower bound for one over
-            `toolkit.text.TEXT_LIMIT` characters, of which no more are counted.
+            `toolkit.text.tokenisation.TEXT_LIMIT` characters, of which no more are counted.
         tokens_read: tokens the model saw, counted alike, those in two windows once; fewer than `tokens` means that a part
             was left out.
         verdict: the label's name, or `uncertain` where the predictor's policy leaves it open.

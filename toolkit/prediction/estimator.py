@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from toolkit.labels import Label
+from toolkit.text.labels import Label
 
 if TYPE_CHECKING:
     from toolkit.prediction.base import Prediction

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.bundle import Kind, Manifest, read_manifest, read_stable, reading_length
 from toolkit.errors import BundleError
 from toolkit.machine import available_cores
+from toolkit.models.bundle import Kind, Manifest, read_manifest, read_stable, reading_length
 from toolkit.prediction.base import Predictor
-from toolkit.text import Encoding, ReviewTokenizer
+from toolkit.text.tokenisation import Encoding, ReviewTokenizer
 
 
 class OnnxPredictor(Predictor):

@@ -49,7 +49,7 @@ def load_predictor(
             with the toolkit.
         adapter: the adapter folder; else `$TOOLKIT_ADAPTER`, else `./lora_model`.
         max_length: tokens to read of a review at a time instead of the model's own number.
-        reading: what to read of a longer review, one of `toolkit.reading.POLICIES`, instead of the model's own way.
+        reading: what to read of a longer review, one of `toolkit.text.truncation.POLICIES`, instead of the model's own way.
         uncertain_below: see `AbstentionPolicy`, like the next.
         target_accuracy: see `AbstentionPolicy.for_model`.
         base_model: for torch, the base to use instead of the one the adapter names.

@@ -6,11 +6,11 @@ from typing import Self
 
 import numpy as np
 
-from toolkit.adapter import load_adapter, merge_adapter
-from toolkit.bundle import Manifest, reading_length
 from toolkit.errors import needs_extra
+from toolkit.models.adapter import load_adapter, merge_adapter
+from toolkit.models.bundle import Manifest, reading_length
 from toolkit.prediction.base import Predictor
-from toolkit.text import Encoding, ReviewTokenizer
+from toolkit.text.tokenisation import Encoding, ReviewTokenizer
 
 with needs_extra("train", "the torch backend"):
     import torch

@@ -1,8 +1,8 @@
 """Records in, predictions out: in order, as soon as they can be had, in memory that does not grow."""
 
+from toolkit.formats.records import INPUTS, Record, read_records
+from toolkit.formats.sources import Source
 from toolkit.streaming.engine import ON_ERROR, Answers, Selection, Tally, classify
-from toolkit.streaming.records import INPUTS, Record, read_records
-from toolkit.streaming.sources import Source
 from toolkit.streaming.writers import NEW_FIELDS, OUTPUTS, NoWriter, Writer, make_writer
 
 __all__ = [

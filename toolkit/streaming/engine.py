@@ -8,8 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from toolkit.errors import ToolkitError
+from toolkit.formats.records import Record, RecordError
 from toolkit.prediction import Prediction, Predictor
-from toolkit.streaming.records import Record, RecordError
 from toolkit.streaming.writers import Writer
 
 ON_ERROR = ("report", "skip", "stop")

@@ -7,16 +7,16 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
+from toolkit.datasets.splits import parquet_errors
 from toolkit.errors import ToolkitError, needs_extra
-from toolkit.labels import Label
+from toolkit.formats.records import EMPTY, Record, read_records
+from toolkit.formats.sources import Source
+from toolkit.models.publishing import replacing_file
 from toolkit.prediction import Prediction, Predictor
-from toolkit.publishing import replacing_file
-from toolkit.splits import parquet_errors
 from toolkit.streaming.engine import Answers, Selection, Tally, classify
-from toolkit.streaming.records import EMPTY, Record, read_records
-from toolkit.streaming.sources import Source
 from toolkit.streaming.writers import ERROR_FIELD, NEW_FIELDS, Writer, make_writer
-from toolkit.text import TEXT_LIMIT, normalise
+from toolkit.text.labels import Label
+from toolkit.text.tokenisation import TEXT_LIMIT, normalise
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 _FIELDS = (*NEW_FIELDS, ERROR_FIELD)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from toolkit.errors import ToolkitError
+from toolkit.formats.records import Record, RecordError
 from toolkit.prediction import Prediction
-from toolkit.streaming.records import Record, RecordError
 
 NEW_FIELDS = ("label", "score", "probabilities", "tokens", "tokens_read")
 WINDOW_FIELD = "window"  # of a review that was read in several windows, in JSON

@@ -11,9 +11,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from toolkit.bundle import read_json_object, sha256, write_json
+from toolkit.datasets.splits import SPLITS
 from toolkit.errors import ToolkitError
-from toolkit.splits import SPLITS
+from toolkit.models.bundle import read_json_object, sha256, write_json
 from toolkit.training.config import TrainingConfig
 
 RUN_FILE = "run.json"

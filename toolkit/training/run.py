@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.base_models import resolve_base_model
-from toolkit.bundle import Kind, max_positions
+from toolkit.datasets.splits import read_splits
 from toolkit.errors import ToolkitError, needs_extra
-from toolkit.publishing import naming_a_full_disk, refuse_foreign_target
-from toolkit.splits import read_splits
+from toolkit.models.base_models import resolve_base_model
+from toolkit.models.bundle import Kind, max_positions
+from toolkit.models.publishing import naming_a_full_disk, refuse_foreign_target
 from toolkit.training.checkpoints import claim_run, finish_run
 from toolkit.training.config import TrainingConfig
 

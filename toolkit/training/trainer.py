@@ -30,19 +30,19 @@ from transformers import (
 )
 from transformers.trainer_callback import ExportableState, PrinterCallback, ProgressCallback
 
-from toolkit.adapter import attach_adapter, load_classifier, load_tokenizer
-from toolkit.base_models import BaseModel
-from toolkit.bundle import Kind, Manifest, package_versions
-from toolkit.calibration import calibration_metrics, fit_temperature
-from toolkit.data import IMDBDataset
+from toolkit.datasets.splits import Review
+from toolkit.datasets.torch_dataset import IMDBDataset
 from toolkit.errors import ConfigError, ToolkitError
-from toolkit.metrics import classification_metrics
-from toolkit.plots import plot_metrics
+from toolkit.evaluation.calibration import calibration_metrics, fit_temperature
+from toolkit.evaluation.metrics import classification_metrics
+from toolkit.evaluation.plots import plot_metrics
+from toolkit.models.adapter import attach_adapter, load_classifier, load_tokenizer
+from toolkit.models.base_models import BaseModel
+from toolkit.models.bundle import Kind, Manifest, package_versions
+from toolkit.models.publishing import publish
 from toolkit.prediction.torch_backend import TorchPredictor
-from toolkit.publishing import publish
-from toolkit.reading import DEFAULT_READING
-from toolkit.splits import Review
-from toolkit.text import ReviewTokenizer
+from toolkit.text.tokenisation import ReviewTokenizer
+from toolkit.text.truncation import DEFAULT_READING
 from toolkit.training.config import ADVICE, TrainingConfig
 from toolkit.training.model_card import write_model_card
 from toolkit.training.run import TrainingResult

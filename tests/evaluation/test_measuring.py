@@ -1,0 +1,79 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from toolkit.datasets.splits import Review
+from toolkit.evaluation.measuring import Answers, ask, evaluate, measure
+from toolkit.evaluation.metrics import classification_metrics
+from toolkit.prediction import AbstentionPolicy
+from toolkit.text.labels import Label
+
+
+def test_metrics_on_an_example_worked_by_hand():
+    metrics = classification_metrics(np.array([1, 1, 1, 0, 0]), np.array([0.9, 0.8, 0.3, 0.6, 0.1]))
+    assert metrics["accuracy"] == pytest.approx(3 / 5)
+    assert metrics["precision"] == pytest.approx(2 / 3)
+    assert metrics["recall"] == pytest.approx(2 / 3)
+    assert metrics["f1"] == pytest.approx(2 / 3)
+    assert metrics["roc_auc"] == pytest.approx(5 / 6)  # of the 6 pairs, only (0.3, 0.6) is in the wrong order
+    assert metrics["confusion_matrix"] == [[1, 1], [1, 2]]
+
+
+def test_one_class_has_no_roc_auc():
+    assert classification_metrics(np.array([1, 1]), np.array([0.9, 0.2]))["roc_auc"] is None
+
+
+def test_evaluate_counts_what_the_predictor_says(fake_predictor):
+    texts = ["a great film", "a dull film " * 30, "what was that", "go and see it"]
+    said = [prediction.label for prediction in fake_predictor.predict_many(texts)]
+    right = [Review(text, label) for text, label in zip(texts, said, strict=True)]
+    wrong = [Review(review.text, Label(1 - review.label)) for review in right]
+    assert evaluate(fake_predictor, right)["accuracy"] == 1
+    metrics = evaluate(fake_predictor, wrong)
+    assert metrics["accuracy"] == 0
+    assert (metrics["reviews"], metrics["truncated"], metrics["backend"]) == (4, 1, "fake")
+    assert metrics["reviews_per_second"] > 0
+
+
+def test_the_scores_are_judged_as_they_are_given(fake_predictor):
+    reviews = [Review(f"film number {index}", Label(index % 2)) for index in range(40)]
+    metrics = evaluate(fake_predictor, reviews)
+    predictions = list(fake_predictor.predict_many(review.text for review in reviews))
+    wrong_by = [
+        each.probabilities[Label.POSITIVE] - review.label for each, review in zip(predictions, reviews, strict=True)
+    ]
+    assert metrics["brier"] == pytest.approx(np.mean(np.square(wrong_by)))
+    assert 0 <= metrics["ece"] <= 1
+    low, high = metrics["accuracy_interval"]
+    assert 0 <= low < metrics["accuracy"] < high <= 1
+
+
+def test_the_temperature_is_taken_out_for_the_figures_before_it(fake_predictor):
+    reviews = [Review(f"film number {index}", Label(index % 2)) for index in range(40)]
+    plain = evaluate(fake_predictor, reviews)
+    fake_predictor.manifest = replace(fake_predictor.manifest, temperature=2.5)
+    warm = evaluate(fake_predictor, reviews)
+    assert warm["brier"] != pytest.approx(plain["brier"])
+    before = warm["calibration"]["before"]
+    assert (before["ece"], before["brier"]) == (pytest.approx(plain["ece"]), pytest.approx(plain["brier"]))
+    assert plain["calibration"]["before"] == {"ece": plain["ece"], "brier": plain["brier"]}
+
+
+def test_a_policy_gives_coverage_and_the_accuracy_of_what_it_decides():
+    answers = Answers(
+        labels=np.array([1, 1, 0, 0]), positive=np.array([0.95, 0.7, 0.9, 0.05]), tokens=np.full(4, 9),
+        tokens_read=np.full(4, 9), temperature=1.0, seconds=1.0, backend="fake", device="nowhere",
+    )  # fmt: skip
+    abstention = measure(answers, AbstentionPolicy(0.9))["abstention"]
+    assert abstention["coverage"] == 3 / 4
+    assert abstention["accuracy"] == pytest.approx(2 / 3)
+    assert abstention["interval"][0] < 2 / 3 < abstention["interval"][1]
+    assert measure(answers, AbstentionPolicy(0.99))["abstention"]["accuracy"] is None
+    assert measure(answers, AbstentionPolicy(0.5))["abstention"] is None
+
+
+def test_progress_counts_every_review(fake_predictor):
+    done = []
+    ask(fake_predictor, [Review("a film", Label.POSITIVE)] * 9, done.append)
+    assert sum(done) == 9

@@ -1,0 +1,133 @@
+import json
+import shutil
+
+import pytest
+
+from toolkit.errors import BundleError
+from toolkit.models.adapter import load_adapter, load_tokenizer, merge_adapter
+
+
+@pytest.fixture
+def loose_adapter(tmp_path, tiny_adapter):
+    """The tiny adapter without its manifest, as PEFT alone would save it, so that it may be changed."""
+    folder = tmp_path / "adapter"
+    shutil.copytree(tiny_adapter, folder)
+    (folder / "manifest.json").unlink()
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def logits(model, tokenizer, texts):
+    import torch
+
+    with torch.inference_mode():
+        return model(**tokenizer(texts, padding=True, truncation=True, max_length=512, return_tensors="pt")).logits
+
+
+def test_merging_changes_nothing(tiny_adapter, demo_reviews):
+    import torch
+
+    model, _ = load_adapter(tiny_adapter)
+    tokenizer = load_tokenizer(tiny_adapter)
+    texts = [review.text for review in demo_reviews["test"][:8]]
+    before = logits(model, tokenizer, texts)
+    merged = merge_adapter(model)
+    torch.testing.assert_close(logits(merged, tokenizer, texts), before, atol=1e-5, rtol=1e-5)
+    assert not [name for name, _ in merged.named_parameters() if "lora" in name]
+
+
+def test_what_was_trained_is_what_is_loaded(tiny_adapter, tiny_run, demo_reviews, tiny_dataset):
+    from toolkit.datasets.splits import read_reviews
+    from toolkit.evaluation.measuring import evaluate
+    from toolkit.prediction import load_predictor
+
+    metrics = evaluate(load_predictor("torch", adapter=tiny_adapter), read_reviews(tiny_dataset / "test.csv"))
+    assert metrics["accuracy"] == pytest.approx(tiny_run.test["accuracy"])
+    assert metrics["roc_auc"] == pytest.approx(tiny_run.test["roc_auc"])
+
+
+@pytest.mark.parametrize("change", ["missing", "unexpected", "shape"])
+def test_keys_that_do_not_fit_are_an_error(loose_adapter, change):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    path = loose_adapter / "adapter_model.safetensors"
+    state = load_file(path)
+    name = next(name for name in state if "lora_A" in name)
+    if change == "missing":
+        del state[name]
+    elif change == "unexpected":
+        state[name.replace("layer.0", "layer.9")] = state[name].clone()
+    else:
+        state[name] = torch.zeros(8, 7)
+    save_file(state, path)
+    message = {"missing": "1 keys missing", "unexpected": "1 unexpected", "shape": "does not fit its base"}[change]
+    with pytest.raises(BundleError, match=message):
+        load_adapter(loose_adapter)
+
+
+def test_a_damaged_file_is_named(loose_adapter):
+    (loose_adapter / "adapter_model.safetensors").write_bytes(b"\0" * 100)
+    with pytest.raises(BundleError, match=r"adapter_model\.safetensors is damaged"):
+        load_adapter(loose_adapter)
+
+
+def test_a_pickled_adapter_is_not_even_looked_at(loose_adapter):
+    path = loose_adapter / "adapter_model.safetensors"
+    path.rename(loose_adapter / "adapter_model.bin")
+    with pytest.raises(BundleError, match=r"adapter_model\.safetensors missing"):
+        load_adapter(loose_adapter)
+
+
+def test_another_base_is_refused(tiny_adapter, minilm):
+    with pytest.raises(BundleError, match="was trained on other weights"):
+        load_adapter(tiny_adapter, base_model="minilm")
+
+
+@pytest.fixture(scope="module")
+def random_distilbert(tmp_path_factory, shared):
+    """A DistilBERT of the documents' size with random weights, and the real tokenizer."""
+    import torch
+    from transformers import AutoTokenizer, DistilBertConfig, DistilBertModel
+
+    folder = tmp_path_factory.mktemp("distilbert")
+    torch.manual_seed(0)
+    DistilBertModel(DistilBertConfig.from_pretrained(shared / "seed_adapter")).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(shared / "seed_adapter").save_pretrained(folder)
+    return folder
+
+
+def test_the_documents_own_adapter_loads_merges_and_exports(shared, random_distilbert, tmp_path, tiny_dataset):
+    from export import export_model
+
+    seed = shared / "seed_adapter"
+    model, manifest = load_adapter(seed, base_model=str(random_distilbert))  # raises on any missing or unexpected key
+    assert manifest.base_model == "distilbert-base-uncased"
+    from safetensors.torch import load_file
+
+    name = "distilbert.transformer.layer.3.attention.v_lin.lora_B"
+    saved = load_file(seed / "adapter_model.safetensors")[f"base_model.model.{name}.weight"]
+    assert (model.get_base_model().get_submodule(name)["default"].weight == saved).all()
+    result = export_model(
+        seed,
+        tmp_path / "onnx_model",
+        tiny_dataset / "validation.csv",
+        base_model=str(random_distilbert),
+        small_proof=True,
+    )
+    assert [stage.stage for stage in result.stages] == ["adapter", "merged", "onnx", "fused"]
+    assert all(stage.flips == 0 and stage.max_difference <= 1e-3 for stage in result.stages)
+
+
+def test_the_pad_token_guard(tmp_path, tiny_base):
+    tokenizer = load_tokenizer(tiny_base)
+    assert tokenizer.pad_token == "[PAD]"
+    assert tokenizer.eos_token is None
+    shutil.copytree(tiny_base, tmp_path / "padless")
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        path = tmp_path / "padless" / name
+        content = json.loads(path.read_text())
+        content["pad_token"] = None
+        path.write_text(json.dumps(content))
+    assert load_tokenizer(tmp_path / "padless").pad_token is not None

@@ -1,0 +1,139 @@
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+from toolkit.errors import BundleError, MissingExtraError
+from toolkit.models.base_models import MINILM_PACKAGE, minilm_folder, resolve_base_model
+
+
+def test_minilm_is_exact_against_the_original(minilm, demo_reviews):
+    import torch
+    from transformers import AutoTokenizer, BertModel, DistilBertModel
+
+    from toolkit.models.base_models import _minilm_package
+
+    original, folded = (
+        BertModel.from_pretrained(_minilm_package()).eval(),
+        DistilBertModel.from_pretrained(minilm).eval(),
+    )
+    tokenizer = AutoTokenizer.from_pretrained(minilm)
+    batch = tokenizer([review.text for review in demo_reviews["test"][:8]], padding=True, return_tensors="pt")
+    assert "token_type_ids" not in batch
+    with torch.inference_mode():
+        expected = original(**batch).last_hidden_state
+        found = folded(**batch).last_hidden_state
+    mask = batch["attention_mask"].bool()
+    torch.testing.assert_close(found[mask], expected[mask], atol=1e-5, rtol=0)
+
+
+def test_every_key_of_minilm_is_used(minilm):
+    from transformers import DistilBertModel
+
+    _, info = DistilBertModel.from_pretrained(minilm, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+
+
+def test_minilm_is_folded_once_and_again_when_damaged(minilm, monkeypatch, tmp_path):
+    monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path))
+    folder = minilm_folder()
+    weights = folder / "model.safetensors"
+    written = weights.stat().st_mtime_ns
+    assert minilm_folder() == folder
+    assert weights.stat().st_mtime_ns == written
+    with weights.open("r+b") as stream:
+        stream.seek(1_000_000)
+        stream.write(b"\0\1\2\3")
+    minilm_folder()
+    assert weights.read_bytes() == (minilm / "model.safetensors").read_bytes()
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == [folder]
+    (folder / "tokenizer.json").write_text("{}")
+    minilm_folder()
+    assert (folder / "tokenizer.json").read_bytes() == (minilm / "tokenizer.json").read_bytes()
+
+
+def test_many_processes_fold_minilm_at_once(minilm, tmp_path):
+    command = [sys.executable, "-c", "from toolkit.models.base_models import minilm_folder; print(minilm_folder())"]
+    environment = {**os.environ, "TOOLKIT_CACHE": str(tmp_path)}
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) for _ in range(4)]
+    folders = {process.communicate()[0] for process in processes}
+    assert [process.returncode for process in processes] == [0] * 4
+    assert len(folders) == 1
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.safetensors", b"\0" * 50, "is damaged"),
+        ("config.json", b"[]", "holds a JSON list"),
+        ("tokenizer.json", b"{", "tokenizer in .* cannot be loaded"),
+    ],
+)
+def test_a_damaged_base_is_named(tiny_base, tmp_path, name, content, message):
+    from toolkit.models.adapter import load_classifier, load_tokenizer
+
+    shutil.copytree(tiny_base, tmp_path / "base")
+    (tmp_path / "base" / name).write_bytes(content)
+    with pytest.raises(BundleError, match=message):
+        base = resolve_base_model(str(tmp_path / "base"))
+        load_tokenizer(base.folder)
+        load_classifier(base)
+
+
+def test_a_tampered_package_is_refused(minilm, monkeypatch, tmp_path):
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "model.safetensors").write_bytes(b"something else")
+    monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("toolkit.models.base_models._minilm_package", lambda: package)
+    with pytest.raises(BundleError, match="expected 53aa5117"):
+        minilm_folder()
+
+
+def test_minilm_without_its_package(monkeypatch):
+    from importlib import metadata
+
+    def absent(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "files", absent)
+    with pytest.raises(
+        MissingExtraError, match=rf"(?s){MINILM_PACKAGE}.*pip install -c constraints.txt '.\[train,offline\]'"
+    ):
+        resolve_base_model("minilm")
+
+
+def test_a_local_folder(tiny_base):
+    base = resolve_base_model(str(tiny_base))
+    assert base.folder == tiny_base
+    assert len(base.sha256) == 64
+
+
+def test_folders_that_are_no_base(tmp_path):
+    with pytest.raises(BundleError, match=r"does not exist.*minilm"):
+        resolve_base_model(str(tmp_path / "nowhere"))
+    with pytest.raises(BundleError, match=r"lacks config\.json and model\.safetensors and tokenizer\.json"):
+        resolve_base_model(str(tmp_path))
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    np.save(tmp_path / "model.safetensors", 0)
+    (tmp_path / "model.safetensors.npy").rename(tmp_path / "model.safetensors")
+    with pytest.raises(BundleError, match="is a 'bert', expected a 'distilbert'"):
+        resolve_base_model(str(tmp_path))
+
+
+def test_minilms_vocabulary_is_distilberts(minilm, shared):
+    assert (minilm / "vocab.txt").read_bytes() == (shared / "seed_adapter" / "vocab.txt").read_bytes()
+
+
+def test_the_packages_code_is_never_imported():
+    sources = [*ROOT.glob("toolkit/**/*.py"), *ROOT.glob("export/**/*.py")]
+    assert not [
+        path for path in sources if "import gt_all" in path.read_text() or "sentence_transformers" in path.read_text()
+    ]

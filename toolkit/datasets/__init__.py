@@ -1,0 +1,1 @@
+"""Labelled reviews: splits, importers, the torch data set."""

@@ -1,0 +1,313 @@
+"""From a data set as it is published to `train.csv`, `validation.csv`, `test.csv` and `dataset_info.json`."""
+
+import gzip
+import os
+import random
+import re
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from toolkit.datasets.splits import FORMATS, SPLITS, Review, count_labels, scan_reviews, write_reviews
+from toolkit.errors import DataError, ToolkitError, needs_extra
+from toolkit.models.bundle import package_versions, sha256, write_json
+from toolkit.models.hub import hub_snapshot
+from toolkit.text.labels import Label
+from toolkit.text.tokenisation import normalise
+
+HUB_DATASET = "stanfordnlp/imdb"
+INFO_FILE = "dataset_info.json"
+KEPT_COLUMNS = ("rating",)  # of the source, beside text and label, for slices of an evaluation; training reads none
+
+_ACL_MEMBER = re.compile(r"(?:^|/)(train|test)/(neg|pos)/(?:\d+_(\d+)|[^/]+)\.txt$")  # 12_9.txt: rated 9
+_ACL_LABELS = {"neg": Label.NEGATIVE, "pos": Label.POSITIVE}
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How a source becomes three splits.
+
+    Attributes:
+        validation: share of reviews for validation, of the whole or, with `official`, of the source's train split.
+        test: share of the whole for test; unused with `official`.
+        official: keep the source's own test split.
+        limit: keep a balanced sample of so many reviews in all, fewer where a label has too few; None keeps every one.
+        seed: of the shuffle and the sample.
+        text_column: name of the text's column where it is not one of the usual.
+        label_column: likewise of the label's.
+    """
+
+    validation: float = 0.1
+    test: float = 0.2
+    official: bool = False
+    limit: int | None = None
+    seed: int = 42
+    text_column: str | None = None
+    label_column: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse shares and limits that leave a split empty."""
+        taken = self.validation + (0 if self.official else self.test)
+        if not (0 < self.validation < 1 and (self.official or 0 < self.test < 1) and taken < 1):
+            raise ToolkitError(
+                f"--validation {self.validation} and --test {self.test} must each lie between 0 and 1 and leave some "
+                "reviews to train on; the documents' 35k/5k/10k is --validation 0.1 --test 0.2"
+            )
+        if self.limit is not None and self.limit < 20:
+            raise ToolkitError(f"--limit {self.limit} is too small to make three balanced splits; expected 20 or more")
+
+
+@dataclass
+class _Dropped:
+    """Reviews left out, and why."""
+
+    duplicates: int = 0
+    contradictions: int = 0
+    leaks: int = 0
+    over_limit: int = 0
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What `dataset_info.json` records."""
+
+    source: str
+    options: ImportOptions
+    counts: dict[str, dict[str, int]]
+    dropped: dict[str, int]
+    sha256: dict[str, str]
+    versions: dict[str, str] = field(default_factory=package_versions)
+
+
+def import_dataset(source: str, output: Path, options: ImportOptions) -> DatasetInfo:
+    """Read `source`, clean and split it, and write the data set into `output`.
+
+    Args:
+        source: an aclImdb folder or archive; a CSV, JSONL or Parquet file; a folder of `train.*`/`test.*` such files;
+            or `imdb`, the hub's `stanfordnlp/imdb`.
+        output: a folder; its four files are replaced together at the end.
+        options: see `ImportOptions`.
+
+    Raises:
+        DataError: lists every unusable row; nothing is written.
+        ToolkitError: the source is nothing of the above, or has no test split to keep.
+    """
+    by_split = _load(source, options)
+    if options.official and "test" not in by_split:
+        raise ToolkitError(f"{source} has no test split of its own to keep; leave out --official")
+    rng = random.Random(options.seed)
+    dropped = _Dropped()
+    by_split = _drop_repeats(by_split, options.official, dropped)
+    if options.limit is not None:
+        by_split = _sample(by_split, options.limit, rng, dropped)
+    splits = _split(by_split, options, rng)
+    empty = [name for name in SPLITS if min(count_labels(splits[name]).values()) == 0]
+    if empty:
+        raise ToolkitError(f"{source} has too few reviews: {', '.join(empty)} would lack a label; import more of them")
+    return _write(output, source, options, splits, dropped)
+
+
+def _load(source: str, options: ImportOptions) -> dict[str, list[Review]]:
+    """The source's reviews by its own splits; `all` where it has none."""
+    path = Path(source)
+    if source == "imdb":
+        instead = (
+            "Go on without the hub by giving a file or folder: the aclImdb archive, a CSV, a JSONL or a Parquet file."
+        )
+        path = hub_snapshot(
+            HUB_DATASET, "dataset", ("plain_text/train-*.parquet", "plain_text/test-*.parquet"), instead
+        )
+        path /= "plain_text"
+    if path.is_file() and path.name.endswith((".tar.gz", ".tgz")):
+        return _load_acl(_archive_members(path), source)
+    if path.is_file():
+        return _load_files({"all": [path]}, options)
+    if not path.is_dir():
+        raise ToolkitError(
+            f"{source} does not exist; expected an aclImdb folder or .tar.gz, a {', '.join(FORMATS)} file, a folder of "
+            "train.* and test.* files, or imdb (from the hub)"
+        )
+    for folder in (path, path / "aclImdb"):
+        if (folder / "train" / "pos").is_dir():
+            return _load_acl(_folder_members(folder), source)
+    files = {
+        split: sorted(file for file in path.glob(f"{split}*") if file.suffix in FORMATS and _names_split(file, split))
+        for split in SPLITS
+    }
+    if not files["train"]:
+        raise ToolkitError(
+            f"{source} holds neither train/pos and train/neg nor a train.* file ending in {', '.join(FORMATS)}"
+        )
+    return _load_files({split: paths for split, paths in files.items() if paths}, options)
+
+
+def _names_split(file: Path, split: str) -> bool:
+    return re.fullmatch(rf"{split}(-\d+-of-\d+)?", file.stem) is not None  # the hub's shards: train-00000-of-00001
+
+
+def _load_files(paths_of: Mapping[str, Sequence[Path]], options: ImportOptions) -> dict[str, list[Review]]:
+    by_split: dict[str, list[Review]] = {}
+    problems: list[str] = []
+    for split, paths in paths_of.items():
+        by_split[split] = []
+        for path in paths:
+            track = partial(_progress, description=path.name)
+            reviews, wrong = scan_reviews(path, options.text_column, options.label_column, track)
+            by_split[split] += reviews
+            problems += wrong
+    if problems:
+        raise DataError(
+            f"{', '.join(str(path) for paths in paths_of.values() for path in paths)} cannot be imported; found:",
+            problems,
+            "Nothing was written. Correct these rows, or name the columns with --text-column and --label-column.",
+        )
+    return by_split
+
+
+def _folder_members(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(folder.glob("t*/*/*.txt")):
+        name = path.relative_to(folder).as_posix()
+        if _ACL_MEMBER.search(name):
+            yield name, path.read_bytes()
+
+
+def _archive_members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Read the archive as a stream; nothing is unpacked, so no member's path can do harm."""
+    try:
+        with gzip.open(path) as unzipped:
+            with tarfile.open(fileobj=unzipped, mode="r|") as archive:
+                for member in archive:
+                    stream = (
+                        archive.extractfile(member) if member.isfile() and _ACL_MEMBER.search(member.name) else None
+                    )
+                    if stream is not None:
+                        yield member.name, stream.read()
+            while unzipped.read(1 << 20):  # to the end, where gzip keeps its checksum
+                pass
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise ToolkitError(f"{path} is not a complete .tar.gz ({error}); download it again") from error
+
+
+def _load_acl(members: Iterable[tuple[str, bytes]], source: str) -> dict[str, list[Review]]:
+    by_split: dict[str, list[Review]] = {}
+    problems = []
+    for name, content in _progress(members, Path(source).name):
+        match = _ACL_MEMBER.search(name)
+        assert match is not None  # noqa: S101 - both iterators above filter by it
+        try:
+            text = normalise(content.decode())
+        except UnicodeDecodeError:
+            problems.append(f"{name}: not valid UTF-8")
+            continue
+        if text:
+            columns = {"rating": match[3]} if match[3] else {}
+            by_split.setdefault(match[1], []).append(Review(text, _ACL_LABELS[match[2]], columns))
+        else:
+            problems.append(f"{name}: the text is empty")
+    if problems:
+        raise DataError(
+            f"{source} cannot be imported; found:", problems, "Nothing was written. Unpack or download it again."
+        )
+    if not by_split.get("train"):
+        raise ToolkitError(f"{source} holds no train/pos and train/neg reviews; expected the aclImdb layout")
+    return by_split
+
+
+def _drop_repeats(by_split: dict[str, list[Review]], official: bool, dropped: _Dropped) -> dict[str, list[Review]]:
+    """Keep one copy of each text, in the source's test split first where that is to stay as published."""
+    labels_of: dict[str, set[Label]] = {}
+    for reviews in by_split.values():
+        for review in reviews:
+            labels_of.setdefault(review.text, set()).add(review.label)
+    home: dict[str, str] = {}
+    kept: dict[str, list[Review]] = {split: [] for split in by_split}
+    for split in sorted(by_split, key=SPLITS.index if official else None, reverse=official):
+        for review in by_split[split]:
+            if len(labels_of[review.text]) > 1:
+                dropped.contradictions += 1  # the same words called both: nobody can learn or be judged by them
+            elif review.text in home:
+                dropped.duplicates += home[review.text] == split
+                dropped.leaks += home[review.text] != split
+            else:
+                home[review.text] = split
+                kept[split].append(review)
+    return kept
+
+
+def _sample(
+    by_split: dict[str, list[Review]], limit: int, rng: random.Random, dropped: _Dropped
+) -> dict[str, list[Review]]:
+    """A balanced sample of `limit` reviews, each source split in proportion to its size."""
+    total = sum(map(len, by_split.values()))
+    sampled = {}
+    for split, reviews in by_split.items():
+        groups = _by_label(reviews).values()
+        per_label = min(round(limit * len(reviews) / total / 2), *map(len, groups))
+        sampled[split] = [review for group in groups for review in rng.sample(group, per_label)]
+    dropped.over_limit = total - sum(map(len, sampled.values()))
+    return sampled
+
+
+def _split(by_split: dict[str, list[Review]], options: ImportOptions, rng: random.Random) -> dict[str, list[Review]]:
+    splits: dict[str, list[Review]] = {name: [] for name in SPLITS}
+    if options.official:
+        splits["test"] = list(by_split["test"])
+        pool = by_split.get("train", []) + by_split.get("validation", [])
+        shares = {"validation": options.validation}
+    else:
+        pool = [review for reviews in by_split.values() for review in reviews]
+        shares = {"validation": options.validation, "test": options.test}
+    for group in _by_label(pool).values():
+        rng.shuffle(group)
+        start = 0
+        for name, share in shares.items():
+            count = round(share * len(group))
+            splits[name] += group[start : start + count]
+            start += count
+        splits["train"] += group[start:]
+    for reviews in splits.values():
+        rng.shuffle(reviews)  # as published, the reviews are sorted by label
+    return splits
+
+
+def _by_label(reviews: Sequence[Review]) -> dict[Label, list[Review]]:
+    return {label: [review for review in reviews if review.label is label] for label in Label}
+
+
+def _write(
+    output: Path, source: str, options: ImportOptions, splits: dict[str, list[Review]], dropped: _Dropped
+) -> DatasetInfo:
+    """Write everything beside `output`, then move the files in; the info, which holds their hashes, comes last."""
+    if output.exists() and not output.is_dir():
+        raise ToolkitError(f"{output} is a file; expected a folder to write, choose another --output")
+    output.mkdir(parents=True, exist_ok=True)
+    found = {name for reviews in splits.values() for review in reviews for name in review.columns}
+    kept = [name for name in KEPT_COLUMNS if name in found]
+    with tempfile.TemporaryDirectory(prefix=".import.", dir=output) as name:
+        staging = Path(name)
+        for split, reviews in splits.items():
+            write_reviews(staging / f"{split}.csv", reviews, kept)
+        info = DatasetInfo(
+            source=Path(source).name,  # not the whole path, which is the machine's and not the data's
+            options=options,
+            counts={split: count_labels(reviews) for split, reviews in splits.items()},
+            dropped=asdict(dropped),
+            sha256={f"{split}.csv": sha256(staging / f"{split}.csv") for split in splits},
+        )
+        write_json(staging / INFO_FILE, asdict(info))
+        for file in [f"{split}.csv" for split in SPLITS] + [INFO_FILE]:
+            os.replace(staging / file, output / file)
+    return info
+
+
+def _progress(items: Iterable[_Item], description: str) -> Iterator[_Item]:
+    """A bar on stderr where stderr is a terminal, nothing elsewhere."""
+    with needs_extra("train", "importing a data set"):
+        from tqdm import tqdm
+    yield from tqdm(items, desc=description, unit=" reviews", disable=None, leave=False)

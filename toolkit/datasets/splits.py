@@ -1,0 +1,307 @@
+"""Reviews with labels in files: read them, check them, say everything that is wrong at once."""
+
+import csv
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.errors import DataError, ToolkitError, needs_extra
+from toolkit.text.labels import Label, parse_label
+from toolkit.text.tokenisation import ReviewTokenizer, normalise
+
+SPLITS = ("train", "validation", "test")
+FORMATS = (".csv", ".jsonl", ".parquet")
+TEXT_COLUMNS = ("text", "review", "content", "sentence")
+LABEL_COLUMNS = ("label", "sentiment", "labels", "polarity", "corrected")  # the last is the chat app's
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+_Row = tuple[str, Mapping[str, Any] | str]
+_ADVICE = "Nothing was written. Correct these rows, or leave them out, and run the command again."
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One labelled review, its text normalised.
+
+    Attributes:
+        text: what the model reads.
+        label: what it is measured by.
+        columns: what else its row holds, as it stands there, by column; no part of the review's identity.
+    """
+
+    text: str
+    label: Label
+    columns: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What one split holds.
+
+    Attributes:
+        rows: reviews.
+        per_label: reviews of each label, by name.
+        duplicates: rows whose text stands earlier in the same split.
+        leaks: rows whose text stands in another split too, by that split's name.
+        token_lengths: (rows,) tokens of each review, [CLS] and [SEP] included.
+        over_length: share of reviews longer than `max_length`, 0 to 1.
+    """
+
+    rows: int
+    per_label: dict[str, int]
+    duplicates: int
+    leaks: dict[str, int]
+    token_lengths: np.ndarray
+    over_length: float
+
+    @property
+    def token_quantiles(self) -> dict[str, int]:
+        """Token lengths at `QUANTILES`, keyed `p05` to `p100`."""
+        values = np.quantile(self.token_lengths, QUANTILES, method="inverted_cdf")
+        return {f"p{quantile * 100:02.0f}": int(value) for quantile, value in zip(QUANTILES, values, strict=True)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON has it."""
+        return {
+            "rows": self.rows,
+            "per_label": self.per_label,
+            "duplicates": self.duplicates,
+            "leaks": self.leaks,
+            "token_quantiles": self.token_quantiles,
+            "over_max_length": self.over_length,
+        }
+
+
+def read_reviews(path: Path, text_column: str | None = None, label_column: str | None = None) -> list[Review]:
+    """Read a CSV, JSONL or Parquet file of labelled reviews.
+
+    Args:
+        path: the file; its ending says the format.
+        text_column: name of the text's column; one of `TEXT_COLUMNS` by default.
+        label_column: name of the label's column; one of `LABEL_COLUMNS` by default.
+
+    Raises:
+        DataError: lists every unusable row by file and row number.
+    """
+    reviews, problems = scan_reviews(path, text_column, label_column)
+    if problems:
+        raise DataError(
+            f"{path} cannot be used; expected text and a label 0 or 1 in every row, found:", problems, _ADVICE
+        )
+    return reviews
+
+
+def read_splits(folder: Path, splits: Sequence[str] = SPLITS) -> dict[str, list[Review]]:
+    """Read `train.csv`, `validation.csv` and `test.csv` of a data set folder.
+
+    Raises:
+        DataError: lists every missing file and every unusable row of all of them.
+    """
+    found: dict[str, list[Review]] = {}
+    problems: list[str] = []
+    for split in splits:
+        found[split], more = scan_reviews(folder / f"{split}.csv", "text", "label")
+        problems += more
+    if problems:
+        raise DataError(f"the data set {folder} cannot be used; found:", problems, _ADVICE)
+    return found
+
+
+def scan_reviews(
+    path: Path,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    track: Callable[[Iterator[_Row]], Iterable[_Row]] = iter,
+) -> tuple[list[Review], list[str]]:
+    """Read what can be read; the second part lists what cannot, one line a row, starting with file and row.
+
+    Args:
+        path: as `read_reviews` takes it, like the columns.
+        text_column: see there.
+        label_column: see there.
+        track: passes the rows on, as a progress bar does.
+    """
+    if not path.is_file():
+        return [], [f"{path}: no such file; make a data set with: toolkit dataset import SOURCE --output {path.parent}"]
+    if path.suffix not in _READERS:
+        return [], [f"{path}: expected a file ending in {', '.join(FORMATS)}"]
+    reviews: list[Review] = []
+    problems: list[str] = []
+    columns: tuple[str, str] | None = None
+    for place, row in track(_READERS[path.suffix](path)):
+        if isinstance(row, str):
+            problems.append(f"{path.name} {place}: {row}")
+            continue
+        columns = columns or _find_columns(row, text_column, label_column)
+        if columns is None:
+            wanted = f"{text_column or ' or '.join(TEXT_COLUMNS)}, and {label_column or ' or '.join(LABEL_COLUMNS)}"
+            return [], [f"{path.name}: expected columns {wanted}; found {', '.join(map(str, row)) or 'none'}"]
+        review = _parse_row(row, *columns)
+        if isinstance(review, str):
+            problems.append(f"{path.name} {place}: {review}")
+        else:
+            reviews.append(review)
+    if not reviews and not problems:
+        problems.append(f"{path.name}: expected reviews, found no row")
+    return reviews, problems
+
+
+def write_reviews(path: Path, reviews: Sequence[Review], columns: Sequence[str] = ()) -> None:
+    """Write a split as CSV with the columns `text`, `label` and those named, empty where a review has none of them."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["text", "label", *columns])
+        for review in reviews:
+            writer.writerow([review.text, int(review.label), *(review.columns.get(name) for name in columns)])
+
+
+def count_labels(reviews: Sequence[Review]) -> dict[str, int]:
+    """Reviews of each label, by name."""
+    counts = Counter(review.label for review in reviews)
+    return {label.text: counts[label] for label in Label}
+
+
+def check_splits(splits: Mapping[str, Sequence[Review]], tokenizer: ReviewTokenizer) -> dict[str, SplitReport]:
+    """Measure balance, duplicates, leaks and token lengths of each split; `tokenizer.max_length` is the limit."""
+    texts = {name: {review.text for review in reviews} for name, reviews in splits.items()}
+    reports = {}
+    for name, reviews in splits.items():
+        lengths = np.fromiter(
+            (encoding.tokens for encoding in tokenizer.encode([review.text for review in reviews])),
+            np.int64,
+            len(reviews),
+        )
+        reports[name] = SplitReport(
+            rows=len(reviews),
+            per_label=count_labels(reviews),
+            duplicates=len(reviews) - len(texts[name]),
+            leaks={other: len(texts[name] & texts[other]) for other in splits if other != name},
+            token_lengths=lengths,
+            over_length=float((lengths > tokenizer.max_length).mean()),
+        )
+    return reports
+
+
+def _find_columns(row: Mapping[str, Any], text_column: str | None, label_column: str | None) -> tuple[str, str] | None:
+    by_lower_name = {str(name).strip().lower(): name for name in row}
+    found = []
+    for named, candidates in ((text_column, TEXT_COLUMNS), (label_column, LABEL_COLUMNS)):
+        names = (named.lower(),) if named else candidates
+        name = next((by_lower_name[candidate] for candidate in names if candidate in by_lower_name), None)
+        if name is None:
+            return None
+        found.append(name)
+    return found[0], found[1]
+
+
+def _parse_row(row: Mapping[str, Any], text_column: str, label_column: str) -> Review | str:
+    text, raw_label = row.get(text_column), row.get(label_column)
+    if text is None or str(text).strip().lower() == "nan":  # a null, a float NaN, or pandas' spelling of either
+        return "the text is missing (NaN)"
+    if not isinstance(text, str):
+        return f"the text is {text!r}, expected a string"
+    if any("\udc80" <= character <= "\udcff" for character in text):  # how surrogateescape spells undecodable bytes
+        return "the text is not valid UTF-8"
+    cleaned = normalise(text)
+    if not cleaned:
+        return "the text is empty"
+    label = parse_label(raw_label)
+    if label is None:
+        return f"the label is {raw_label!r}, expected 0/1, neg/pos or negative/positive"
+    return Review(cleaned, label, {name: row[name] for name in row if name not in (text_column, label_column)})
+
+
+# Readers yield (place, row as a mapping) or (place, what is wrong with it); rows count from 1, the header apart.
+
+
+def _csv_rows(path: Path) -> Iterator[_Row]:
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses a field over 128 KiB
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+        reader = csv.reader(stream, strict=True)
+        try:
+            header = next(reader, [])
+        except csv.Error as error:
+            yield "header", f"broken CSV ({error})"
+            return
+        if not header:
+            return
+        repeated = sorted({name for name in header if header.count(name) > 1})
+        if repeated:
+            yield "header", f"expected every column once, found {', '.join(repeated)} more often"
+            return
+        row_number = 1
+        while True:
+            place = f"row {row_number} (line {reader.line_num + 1})"
+            try:
+                fields = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield place, f"broken CSV ({error})"
+                row_number += 1
+                continue
+            if not fields:
+                continue  # a blank line between records is not a row
+            row_number += 1
+            if len(fields) == len(header):
+                yield place, dict(zip(header, fields, strict=True))
+            else:
+                yield place, f"broken row: expected {len(header)} fields, found {len(fields)}"
+
+
+def _jsonl_rows(path: Path) -> Iterator[_Row]:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
+            place = f"row {number}"
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                yield place, f"broken JSON ({error})"
+                continue
+            yield place, row if isinstance(row, dict) else f"expected a JSON object, found {type(row).__name__}"
+
+
+def _parquet_rows(path: Path) -> Iterator[_Row]:
+    with needs_extra("train", "reading Parquet"):
+        import pyarrow.parquet
+    with parquet_errors(path):
+        table = pyarrow.parquet.ParquetFile(path)
+        rows = chain.from_iterable(batch.to_pylist() for batch in table.iter_batches())
+        for number, row in enumerate(rows, start=1):
+            yield f"row {number}", row
+
+
+@contextmanager
+def parquet_errors(path: Path) -> Iterator[None]:
+    """Say of any damage that pyarrow stumbles over, be it in thrift, in a page or in a string, that the file is damaged.
+
+    Raises:
+        ToolkitError: the file is no Parquet, or a damaged one.
+    """
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # the system's, not the file's
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ToolkitError(f"{path} is not readable Parquet ({reason}); download or make it again") from error
+
+
+_READERS = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
+
+
+def read_rows(path: Path, suffix: str) -> Iterator[_Row]:
+    """The rows of a file as they come, in the format that `suffix` names; nothing is asked of their columns."""
+    return _READERS[suffix](path)

@@ -1,0 +1,209 @@
+"""The report's pictures, each saying in a sentence how to read it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from toolkit.errors import needs_extra
+from toolkit.evaluation.calibration import BINS, risk_coverage
+from toolkit.evaluation.measuring import Answers
+from toolkit.evaluation.metrics import accuracy_interval
+from toolkit.evaluation.plots import blank_figure
+from toolkit.evaluation.slices import mean_rate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#888888"  # Okabe and Ito's
+_FEWEST = 20  # reviews; the accuracy of fewer jumps about
+_MARKED = (0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # thresholds named on the risk-coverage curve
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture in the report's folder.
+
+    Attributes:
+        file: its name.
+        title: of its section.
+        reading: how to read it.
+        rows: the figures behind it, as `rates` has them; none where they are no groups.
+    """
+
+    file: str
+    title: str
+    reading: str
+    rows: Sequence[Mapping[str, Any]] = ()
+
+
+def draw_charts(
+    folder: Path,
+    answers: Answers,
+    lengths: Sequence[Mapping[str, Any]],
+    scores: Sequence[Mapping[str, Any]],
+    uncertain_below: float,
+) -> list[Chart]:
+    """Draw all charts into `folder`; there is no ROC curve where only one class occurs.
+
+    Args:
+        folder: an existing one.
+        answers: of the model.
+        lengths: `rates` by length.
+        scores: `rates` by score.
+        uncertain_below: a threshold to mark; 0.5 marks none.
+    """
+    charts = [
+        _reliability(folder, answers),
+        _risk_coverage(folder, answers, uncertain_below),
+        _by_length(folder, lengths),
+        _by_score(folder, scores),
+    ]
+    return [_roc(folder, answers), *charts] if len(set(answers.labels.tolist())) == 2 else charts
+
+
+def _roc(folder: Path, answers: Answers) -> Chart:
+    with needs_extra("train", "drawing a plot"):
+        from sklearn.metrics import roc_curve
+
+    false_positives, true_positives, _ = roc_curve(answers.labels, answers.positive)
+    figure = blank_figure(5.2, 4.2)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", label="guessing")
+    axes.plot(false_positives, true_positives, color=_BLUE, label="this model")
+    axes.set(xlabel="negative reviews called positive", ylabel="positive reviews called positive")
+    _shares(axes, x=True)
+    _legend(axes)
+    return _save(
+        figure, folder, "roc.png", "ROC curve",
+        "Each point is a threshold: how many positive reviews are found (up) for how many negative ones that are taken for "
+        "positive (right). The nearer the curve to the upper left corner, the better; the dotted line is guessing.",
+    )  # fmt: skip
+
+
+def _reliability(folder: Path, answers: Answers) -> Chart:
+    figure = blank_figure(5.2, 4.8)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    upper.plot([0, 1], [0, 1], color=_GREY, linestyle=":", label="scores that mean what they say")
+    bins = np.minimum((answers.positive * BINS).astype(int), BINS - 1)
+    means, shares, below, above = [], [], [], []
+    for each in np.unique(bins):
+        members = bins == each
+        count, positives = int(members.sum()), int(answers.labels[members].sum())
+        low, high = accuracy_interval(positives, count)
+        share = positives / count
+        means.append(answers.positive[members].mean())
+        shares.append(share)
+        below.append(max(0.0, share - low))
+        above.append(max(0.0, high - share))
+    upper.errorbar(
+        means,
+        shares,
+        (below, above),
+        color=_BLUE,
+        marker="o",
+        markersize=4,
+        linestyle="",
+        elinewidth=1,
+        label="this model",
+    )
+    upper.set(ylabel="truly positive")
+    _shares(upper)
+    _legend(upper)
+    lower.hist(answers.positive, bins=BINS, range=(0, 1), color=_BLUE)
+    lower.set(xlabel="probability of positive", ylabel="reviews", yscale="log")
+    _shares(lower, x=True, y=False)
+    return _save(
+        figure, folder, "reliability.png", "Reliability diagram",
+        "Of the reviews that were given a probability of 70%, 70% should be positive: points on the dotted line. Bars are "
+        f"95% intervals, {BINS} bins; below, how many reviews each bin has (the axis is logarithmic).",
+    )  # fmt: skip
+
+
+def _risk_coverage(folder: Path, answers: Answers, uncertain_below: float) -> Chart:
+    coverage, accuracy, thresholds = risk_coverage(answers.labels, answers.positive)
+    drawn = coverage * len(answers.labels) >= min(_FEWEST, len(answers.labels))
+    figure = blank_figure(5.2, 4.2)
+    axes = figure.subplots()
+    axes.plot(coverage[drawn], accuracy[drawn], color=_BLUE)
+    for threshold in sorted({*_MARKED, uncertain_below} - {0.5}):
+        reached = np.flatnonzero(drawn & (thresholds >= threshold))
+        if len(reached):
+            place, chosen = reached[-1], threshold == uncertain_below
+            color = _ORANGE if chosen else _BLUE
+            axes.plot(coverage[place], accuracy[place], marker="o", markersize=7 if chosen else 4, color=color)
+            axes.annotate(f"{threshold:g}", (coverage[place], accuracy[place]), (0, 6), textcoords="offset points",
+                          color=color, fontsize=9, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1})  # fmt: skip
+    axes.set(xlabel="reviews decided", ylabel="accuracy of those")
+    axes.margins(y=0.12)
+    _shares(axes, x=True)
+    axes.set_ylim(top=min(axes.get_ylim()[1], 1.02))
+    return _save(
+        figure, folder, "risk_coverage.png", "Risk and coverage",
+        "If the model may leave its least sure reviews undecided, how right is it on the rest? What is missing to 100% is the risk. The marks are thresholds for "
+        "--uncertain-below; at the right edge everything is decided.",
+    )  # fmt: skip
+
+
+def _by_length(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Chart:
+    figure = blank_figure(5.2, 4.2)
+    axes = figure.subplots()
+    _points(axes, rows)
+    axes.set(xlabel="tokens in the review (below: how many reviews)", ylabel="accuracy")
+    _legend(axes)
+    return _save(
+        figure, folder, "accuracy_by_length.png", "Accuracy by length",
+        "Accuracy on short and long reviews, with 95% intervals: where they overlap widely, no difference is shown. "
+        "What a review has beyond the model's limit is not read.", rows,
+    )  # fmt: skip
+
+
+def _by_score(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Chart:
+    figure = blank_figure(5.2, 4.2)
+    axes = figure.subplots()
+    _points(axes, rows)
+    axes.plot([row["mean_score"] for row in rows], linestyle="", marker="_", markersize=18, markeredgewidth=2,
+              color=_ORANGE, label="what the scores promise")  # fmt: skip
+    axes.set(xlabel="score of the verdict (below: how many reviews)", ylabel="accuracy")
+    _legend(axes)
+    return _save(
+        figure, folder, "accuracy_by_score.png", "Accuracy by score",
+        "How often the verdict is right when the model is this sure. Honest scores put each point on its orange dash.", rows,
+    )  # fmt: skip
+
+
+def _points(axes: "Axes", rows: Sequence[Mapping[str, Any]]) -> None:
+    """A point and its interval for each row, and a line at the accuracy of all."""
+    accuracies = np.array([row["accuracy"] for row in rows])
+    intervals = np.array([row["interval"] for row in rows])  # (rows, 2)
+    spread = np.maximum(np.abs(intervals.T - accuracies), 0)
+    average = mean_rate(rows)
+    axes.axhline(average, color=_GREY, linestyle=":", label=f"all: {average:.1%}")
+    axes.errorbar(range(len(rows)), accuracies, spread, color=_BLUE, marker="o", linestyle="", capsize=3)
+    axes.set_xticks(range(len(rows)), [f"{row['name']}\n{row['reviews']}" for row in rows], fontsize=8)
+    _shares(axes)
+
+
+def _legend(axes: "Axes") -> None:
+    """Above the picture, where no point can lie under it."""
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+
+
+def _shares(axes: "Axes", x: bool = False, y: bool = True) -> None:
+    """Percent on the axes that are shares."""
+    from matplotlib.ticker import PercentFormatter
+
+    for axis, wanted in ((axes.xaxis, x), (axes.yaxis, y)):
+        if wanted:
+            axis.set_major_formatter(PercentFormatter(1))
+    axes.grid(alpha=0.3)
+
+
+def _save(
+    figure: "Figure", folder: Path, file: str, title: str, reading: str, rows: Sequence[Mapping[str, Any]] = ()
+) -> Chart:
+    figure.savefig(folder / file, dpi=150)
+    return Chart(file, title, reading, rows)

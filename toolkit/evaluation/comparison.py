@@ -1,0 +1,101 @@
+"""Two evaluations of the same reviews, side by side."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.errors import ToolkitError
+from toolkit.evaluation.folder import COMPARISON, FORMAT, PAGE, REPORT, Predictions, read_report, refuse_foreign_folder
+from toolkit.evaluation.metrics import difference_interval, mcnemar
+from toolkit.evaluation.page import render
+from toolkit.models.bundle import write_json
+from toolkit.models.publishing import replacing
+from toolkit.text.labels import Label
+
+
+def compare(first: Path, second: Path) -> dict[str, Any]:
+    """Compare two report folders; no model is run.
+
+    Returns:
+        `a` and `b`: each report's folder `name`, `data`, `model` and `figures`; `reviews`; `both_right`, `only_a`, `only_b`
+        and `neither`, which count them; `difference`: B's accuracy less A's, and its 95% `interval` (paired bootstrap);
+        `mcnemar` (see `toolkit.evaluation.metrics`); and `changed`: the reviews whose verdicts differ, those first whose
+        probability moved most, each with `row` (in A), `label`, `a` and `b` (`verdict` and `score`) and `excerpt`.
+
+    Raises:
+        ToolkitError: a folder is no report, or they judge different reviews.
+    """
+    (content_a, a), (content_b, b) = read_report(first), read_report(second)
+    order_a, order_b = _order(a), _order(b)
+    if [a.hashes[index] for index in order_a] != [b.hashes[index] for index in order_b]:
+        shared = len(set(a.hashes) & set(b.hashes))
+        raise ToolkitError(
+            f"{first} and {second} judge different reviews ({len(a.hashes)} and {len(b.hashes)}, {shared} in both); "
+            "evaluate both models on the same file"
+        )
+    labels, in_a, in_b = a.labels[order_a], a.positive[order_a], b.positive[order_b]
+    differing = int((labels != b.labels[order_b]).sum())
+    if differing:
+        raise ToolkitError(
+            f"{first} and {second} have different labels for {differing} reviews; evaluate both models on the same file"
+        )
+    right_a, right_b = (in_a > 0.5) == labels, (in_b > 0.5) == labels
+    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    changed = np.flatnonzero(right_a != right_b)
+    surest = changed[np.argsort(-np.abs(in_a - in_b)[changed], kind="stable")]
+    name_a, name_b = _names(first.resolve(), second.resolve())
+    return {
+        "kind": COMPARISON,
+        "format": FORMAT,
+        "a": {"name": name_a, **{key: content_a[key] for key in ("data", "model", "figures")}},
+        "b": {"name": name_b, **{key: content_b[key] for key in ("data", "model", "figures")}},
+        "reviews": len(labels),
+        "both_right": int((right_a & right_b).sum()),
+        "only_a": only_a,
+        "only_b": only_b,
+        "neither": int((~right_a & ~right_b).sum()),
+        "difference": (only_b - only_a) / len(labels),
+        "interval": difference_interval(only_a, only_b, len(labels)),
+        "mcnemar": mcnemar(only_a, only_b),
+        "changed": [
+            {
+                "row": order_a[index] + 1,
+                "label": Label(int(labels[index])).text,
+                "a": _verdict(in_a[index]),
+                "b": _verdict(in_b[index]),
+                "excerpt": a.excerpts[order_a[index]] or b.excerpts[order_b[index]],
+            }
+            for index in surest.tolist()
+        ],
+    }
+
+
+def write_comparison(folder: Path, content: dict[str, Any]) -> None:
+    """Write what `compare` returns as `report.json` and `report.html`, in the place of an earlier comparison.
+
+    Raises:
+        ToolkitError: the folder holds something else.
+    """
+    refuse_foreign_folder(folder, COMPARISON)
+    with replacing(folder) as staging:
+        write_json(staging / REPORT, content)
+        (staging / PAGE).write_text(render("comparison.html", comparison=content), encoding="utf-8")
+
+
+def _order(predictions: Predictions) -> list[int]:
+    """By hash, so that the order of the rows is no matter; equal texts stay in theirs."""
+    return sorted(
+        range(len(predictions.hashes)), key=lambda index: (predictions.hashes[index], predictions.labels[index])
+    )
+
+
+def _verdict(positive: float) -> dict[str, Any]:
+    return {"verdict": Label(int(positive > 0.5)).text, "score": float(max(positive, 1 - positive))}
+
+
+def _names(first: Path, second: Path) -> tuple[str, str]:
+    """What tells the folders apart, without the machine's paths."""
+    if first.name != second.name:
+        return first.name, second.name
+    return f"{first.parent.name}/{first.name}", f"{second.parent.name}/{second.name}"

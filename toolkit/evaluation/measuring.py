@@ -1,0 +1,137 @@
+"""How right a predictor is, and how fast, on labelled reviews."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from toolkit.datasets.splits import Review
+from toolkit.errors import needs_extra
+from toolkit.evaluation.calibration import calibration_metrics, chance_calibration_error
+from toolkit.evaluation.metrics import RESAMPLES, SEED, accuracy_interval, bootstrap_intervals, classification_metrics
+from toolkit.prediction import AbstentionPolicy, Predictor
+from toolkit.text.labels import Label
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model said of N labelled reviews.
+
+    Attributes:
+        labels: (N,) 0 or 1, the truth.
+        positive: (N,) calibrated probabilities of positive.
+        tokens: (N,) of each whole review.
+        tokens_read: (N,) of those that the model saw.
+        temperature: that the logits were divided by.
+        seconds: it took, tokenisation included, loading not.
+        backend: of the predictor.
+        device: of the predictor.
+    """
+
+    labels: np.ndarray
+    positive: np.ndarray
+    tokens: np.ndarray
+    tokens_read: np.ndarray
+    temperature: float
+    seconds: float
+    backend: str
+    device: str
+
+    @property
+    def right(self) -> np.ndarray:
+        """(N,) whether the verdict is the label."""
+        right: np.ndarray = (self.positive > 0.5) == (self.labels == 1)
+        return right
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(N,) calibrated probabilities of the verdicts, 0.5 to 1."""
+        scores: np.ndarray = np.maximum(self.positive, 1 - self.positive)
+        return scores
+
+
+def ask(
+    predictor: Predictor, reviews: Sequence[Review], advance: Callable[[int], object] = lambda count: None
+) -> Answers:
+    """Predict every review.
+
+    Args:
+        predictor: the model.
+        reviews: one at least.
+        advance: takes the number of reviews that were done since it was last called.
+    """
+    with needs_extra("train", "computing metrics"):
+        import sklearn  # noqa: F401 - better missed before the work than after it
+    started = time.perf_counter()
+    predictions = []
+    for prediction in predictor.predict_many(review.text for review in reviews):
+        predictions.append(prediction)
+        advance(1)
+    return Answers(
+        labels=np.array([int(review.label) for review in reviews]),
+        positive=np.array([prediction.probabilities[Label.POSITIVE] for prediction in predictions]),
+        tokens=np.array([prediction.tokens for prediction in predictions]),
+        tokens_read=np.array([prediction.tokens_read for prediction in predictions]),
+        temperature=predictor.manifest.temperature,
+        seconds=time.perf_counter() - started,
+        backend=predictor.backend,
+        device=predictor.device,
+    )
+
+
+def measure(answers: Answers, policy: AbstentionPolicy | None = None) -> dict[str, Any]:
+    """The headline figures.
+
+    Args:
+        answers: of the model.
+        policy: which verdicts it withholds; none by default.
+
+    Returns:
+        What `classification_metrics` returns; `accuracy_interval` (Wilson's, 95%) and `intervals` of the others (see
+        `bootstrap_intervals`; `resamples` and `seed` beside them); `ece` and `brier` of the scores, and `calibration`:
+        the `temperature`, both figures without it (`before`), and `ece_by_chance` (see `chance_calibration_error`);
+        `reviews`, `reviews_per_second`, `truncated` (reviews longer than the model read), `backend` and `device`.
+        `abstention`, None where the policy withholds none: `uncertain_below`, `coverage` (the share decided),
+        and `accuracy` of those, with its `interval`; both None where none was decided.
+    """
+    labels, reviews = answers.labels, len(answers.labels)
+    positive = np.clip(answers.positive, 1e-12, 1 - 1e-12)
+    margins = np.log(positive) - np.log1p(-positive)  # (N,) the scaled logits' difference
+    logits = np.stack([np.zeros(reviews), margins], axis=1)
+    return {
+        **classification_metrics(labels, answers.positive),
+        "accuracy_interval": accuracy_interval(int(answers.right.sum()), reviews),
+        "intervals": bootstrap_intervals(labels, answers.positive),
+        "resamples": RESAMPLES,
+        "seed": SEED,
+        **calibration_metrics(logits, labels, temperature=1.0),  # these are scaled already
+        "calibration": {
+            "temperature": answers.temperature,
+            "before": calibration_metrics(logits * answers.temperature, labels, temperature=1.0),
+            "ece_by_chance": chance_calibration_error(answers.scores),
+        },
+        "abstention": _abstain(answers, policy.uncertain_below) if policy and policy.uncertain_below > 0.5 else None,
+        "reviews": reviews,
+        "reviews_per_second": reviews / answers.seconds,
+        "truncated": int((answers.tokens_read < answers.tokens).sum()),
+        "backend": answers.backend,
+        "device": answers.device,
+    }
+
+
+def evaluate(predictor: Predictor, reviews: Sequence[Review]) -> dict[str, Any]:
+    """Predict every review and compare; returns what `measure` does."""
+    return measure(ask(predictor, reviews))
+
+
+def _abstain(answers: Answers, uncertain_below: float) -> dict[str, Any]:
+    decided = answers.scores >= uncertain_below
+    count, right = int(decided.sum()), int((answers.right & decided).sum())
+    return {
+        "uncertain_below": uncertain_below,
+        "coverage": count / len(decided),
+        "accuracy": right / count if count else None,
+        "interval": accuracy_interval(right, count) if count else None,
+    }

@@ -1,0 +1,131 @@
+"""An evaluation in a folder: `report.json`, `report.html`, its pictures and `predictions.csv`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.datasets.splits import Review, count_labels
+from toolkit.evaluation.charts import draw_charts
+from toolkit.evaluation.folder import (
+    EVALUATION,
+    FORMAT,
+    PAGE,
+    PREDICTIONS,
+    REPORT,
+    refuse_foreign_folder,
+    write_predictions,
+)
+from toolkit.evaluation.measuring import Answers, measure
+from toolkit.evaluation.page import render
+from toolkit.evaluation.slices import by_column, by_length, by_score, find_columns, rates
+from toolkit.models.bundle import Manifest, package_versions, sha256, write_json
+from toolkit.models.publishing import replacing
+from toolkit.prediction import AbstentionPolicy, Predictor
+from toolkit.text.labels import Label
+
+MISTAKES = 20
+
+
+def describe(
+    predictor: Predictor,
+    source: Path,
+    reviews: Sequence[Review],
+    answers: Answers,
+    policy: AbstentionPolicy,
+    columns: Sequence[str] = (),
+    with_texts: bool = True,
+) -> dict[str, Any]:
+    """The content of `report.json`.
+
+    Args:
+        predictor: that answered.
+        source: the file of the reviews.
+        reviews: as they were asked.
+        answers: to them.
+        policy: which verdicts are withheld.
+        columns: of the reviews, to slice by.
+        with_texts: give the mistakes' texts.
+
+    Raises:
+        ToolkitError: no review has such a column.
+    """
+    values = find_columns(reviews, columns, str(source))
+    right, scores = answers.right, answers.scores
+    max_length = predictor.tokenizer.max_length
+    return {
+        "kind": EVALUATION,
+        "format": FORMAT,
+        "data": {"file": source.name, "sha256": sha256(source), "labels": count_labels(reviews)},
+        "model": {
+            "backend": predictor.backend,
+            "device": predictor.device,
+            "base_model": Path(predictor.manifest.base_model).name,  # of a folder, its path is the machine's
+            "max_length": max_length,
+            "weights_sha256": _weights(predictor.manifest),
+        },
+        "toolkit": package_versions("distilbert-review-toolkit").get("distilbert-review-toolkit"),
+        "figures": measure(answers, policy),
+        "mean_score": float(scores.mean()),
+        "by_length": rates(by_length(answers.tokens, max_length), right, scores),
+        "by_score": rates(by_score(scores), right, scores),
+        "slices": {name: rates(by_column(values[name]), right, scores) for name in columns},
+        "texts": with_texts,
+        "mistakes": _mistakes(reviews, answers, values, with_texts),
+    }
+
+
+def write_report(folder: Path, content: dict[str, Any], reviews: Sequence[Review], answers: Answers) -> None:
+    """Write a report in the place of an earlier one, whole or not at all.
+
+    Args:
+        folder: a new one, or an earlier report's.
+        content: what `describe` returns.
+        reviews: as they were asked.
+        answers: to them.
+
+    Raises:
+        ToolkitError: the folder holds something else.
+    """
+    refuse_foreign_folder(folder, EVALUATION)
+    abstention = content["figures"]["abstention"]
+    with replacing(folder) as staging:
+        charts = draw_charts(
+            staging,
+            answers,
+            content["by_length"],
+            content["by_score"],
+            abstention["uncertain_below"] if abstention else 0.5,
+        )
+        write_predictions(staging / PREDICTIONS, [review.text for review in reviews], answers, content["texts"])
+        write_json(staging / REPORT, content)
+        page = render("report.html", staging, report=content, charts=charts)
+        (staging / PAGE).write_text(page, encoding="utf-8")
+
+
+def _weights(manifest: Manifest) -> str | None:
+    """The SHA-256 of the model's weights, where its manifest has it."""
+    files = [manifest.files.get(name) for name in ("model.onnx", "adapter_model.safetensors")]
+    return next((str(entry["sha256"]) for entry in files if entry), None)
+
+
+def _mistakes(
+    reviews: Sequence[Review], answers: Answers, columns: dict[str, list[Any]], with_texts: bool
+) -> list[dict[str, Any]]:
+    """The wrong verdicts with the highest scores."""
+    wrong = np.flatnonzero(~answers.right)
+    surest = wrong[np.argsort(-answers.scores[wrong], kind="stable")][:MISTAKES].tolist()
+    return [
+        {
+            "row": index + 1,
+            "label": reviews[index].label.text,
+            "verdict": Label(1 - reviews[index].label).text,
+            "score": float(answers.scores[index]),
+            "tokens": int(answers.tokens[index]),
+            "tokens_read": int(answers.tokens_read[index]),
+            "columns": {name: str(values[index]) for name, values in columns.items()},
+            "text": reviews[index].text if with_texts else None,
+        }
+        for index in surest
+    ]

@@ -1,0 +1,1 @@
+"""The one way to open and parse a file of texts: sources, records with a place, errors with a reason."""

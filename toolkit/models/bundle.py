@@ -1,0 +1,341 @@
+"""The layout on disk of `lora_model/` and `onnx_model/`: one manifest, written, published and verified here."""
+
+import hashlib
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+from toolkit.errors import BundleError
+from toolkit.text.labels import ID2LABEL
+from toolkit.text.truncation import DEFAULT_READING, POLICIES
+
+MANIFEST = "manifest.json"
+FORMAT = 3  # 2 added `reading` and what follows from it, 3 the manifest's own SHA-256
+LABELS = tuple(ID2LABEL.values())
+MODEL_CARD = "README.md"
+_DIGEST = "sha256"
+_Content = TypeVar("_Content")
+
+
+class Kind(StrEnum):
+    """What a folder holds."""
+
+    ADAPTER = "adapter"
+    ONNX = "onnx"
+
+
+REQUIRED_FILES = {
+    Kind.ADAPTER: ("adapter_config.json", "adapter_model.safetensors", "config.json", "tokenizer.json"),
+    Kind.ONNX: ("model.onnx", "config.json", "tokenizer.json", "report.json"),
+}
+_REMEDY = {
+    Kind.ADAPTER: "train it with: toolkit train",
+    Kind.ONNX: "make it with: toolkit export",
+}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder says of itself.
+
+    Attributes:
+        kind: adapter or ONNX bundle.
+        base_model: what the adapter was trained on: `minilm`, a hub id or a folder.
+        max_length: tokens read of a review, [CLS] and [SEP] included.
+        labels: class names in the order of the logits' columns.
+        temperature: the logits are divided by it before the softmax (Guo et al. 2017, arXiv:1706.04599).
+        reading: what is read of a longer review, one of `toolkit.text.truncation.POLICIES`.
+        uncertain_below: score under which a review is left undecided unless the user says otherwise; 0.5 decides all.
+        risk_coverage: `accuracy` of the reviews with a score of at least `uncertain_below`, and the share they are,
+            `coverage`, on the reviews that proved the export, from all to the surest; empty where there were too few.
+        base_model_sha256: of the base's `model.safetensors`, None where it is unknown.
+        training: the configuration that trained the adapter.
+        metrics: what was measured, by split or stage.
+        versions: the packages that made it.
+        files: SHA-256 and size in bytes of every other file in the folder.
+        format: of this manifest; a reader refuses one newer than its own.
+    """
+
+    kind: Kind
+    base_model: str
+    max_length: int
+    labels: tuple[str, ...] = LABELS
+    temperature: float = 1.0
+    reading: str = DEFAULT_READING
+    uncertain_below: float = 0.5
+    risk_coverage: tuple[dict[str, float], ...] = ()
+    base_model_sha256: str | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def package_versions(*packages: str) -> dict[str, str]:
+    """Installed versions of `packages` and of Python; those not installed are left out."""
+    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write a manifest and, as `sha256`, the digest of everything else in it."""
+    content = asdict(manifest)
+    write_json(path, {**content, _DIGEST: _digest(content)})
+
+
+def _digest(content: dict[str, Any]) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def read_manifest(folder: Path, kind: Kind) -> Manifest:
+    """Read a folder's manifest and verify it and every file it names, to the last byte.
+
+    An adapter made elsewhere has no manifest; its own files are read instead and nothing can be verified.
+
+    Raises:
+        BundleError: the folder or a file is missing, damaged, newer than this reader or of another kind.
+    """
+    if not folder.is_dir():
+        raise BundleError(f"找不到 {folder} 目录, 请确认模型已正确保存 ({folder} not found; {_REMEDY[kind]})")
+    missing = [name for name in REQUIRED_FILES[kind] if not (folder / name).is_file()]
+    if missing:
+        raise BundleError(f"{folder} is not a complete {kind} folder: {', '.join(missing)} missing; {_REMEDY[kind]}")
+    if not (folder / MANIFEST).is_file():
+        if kind is Kind.ADAPTER:
+            return _describe_foreign_adapter(folder)
+        raise BundleError(f"{folder / MANIFEST} is missing, so nothing says what the model is; {_REMEDY[kind]}")
+    manifest = _parse(folder / MANIFEST, kind)
+    _verify_files(folder, manifest)
+    return manifest
+
+
+def reading_length(folder: Path, manifest: Manifest, asked: int | None) -> int:
+    """The tokens to read of a review: what was asked for, or the manifest's number.
+
+    Raises:
+        BundleError: the model has no positions for so many tokens, or the number leaves no room for a review.
+    """
+    length = manifest.max_length if asked is None else asked
+    positions = max_positions(folder)
+    if not 3 <= length <= positions:
+        raise BundleError(f"{folder} reads 3 to {positions} tokens, but --max-length is {length}; choose one within")
+    return length
+
+
+def max_positions(folder: Path) -> int:
+    """The tokens a model has positions for, from its `config.json`; DistilBERT's 512 where it does not say.
+
+    Raises:
+        BundleError: the file says something that is no number of positions.
+    """
+    positions = read_json_object(folder / "config.json").get("max_position_embeddings", 512)
+    if type(positions) is not int or positions < 3:
+        raise BundleError(
+            f"{folder / 'config.json'} has max_position_embeddings {positions!r}, expected a number over 2"
+        )
+    return positions
+
+
+def read_stable(folder: Path, read: Callable[[], _Content]) -> _Content:
+    """Call `read` until the folder was the same before and after: a bundle may be replaced while it is being read.
+
+    Raises:
+        BundleError: what `read` found wrong with a folder that nobody replaced.
+    """
+    while True:
+        with _held(folder) as identity:
+            try:
+                content = read()
+            except BundleError:
+                if _identity(folder) == identity:
+                    raise
+                continue
+            if _identity(folder) == identity:
+                return content
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[tuple[int, int] | None]:
+    """The folder's identity, kept from being another's: a file system gives a deleted folder's number to the next."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # it is not there, or the system opens no folders
+        yield _identity(folder)
+        return
+    try:
+        status = os.fstat(descriptor)
+        yield status.st_dev, status.st_ino
+    finally:
+        os.close(descriptor)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - JSON
+    """Write indented UTF-8 JSON with a final newline."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON
+    """Read a JSON file.
+
+    Raises:
+        BundleError: it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not valid JSON ({error}); restore it or make the folder again") from error
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        BundleError: it is not JSON, or no object.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise BundleError(f"{path} holds a JSON {type(content).__name__}, expected an object; restore the file")
+    return content
+
+
+def _parse(path: Path, kind: Kind) -> Manifest:
+    content = read_json(path)
+    remedy = _REMEDY[kind]
+    if not isinstance(content, dict) or type(content.get("format")) is not int:
+        raise BundleError(f"{path} is not a manifest: expected an object with a number 'format'; {remedy}")
+    if content["format"] > FORMAT:
+        raise BundleError(
+            f"{path} has format {content['format']}, newer than the {FORMAT} known here; update the toolkit"
+        )
+    if content.get("kind") != kind:
+        raise BundleError(f"{path.parent} holds a model of kind {content.get('kind')!r}, expected '{kind}'; {remedy}")
+    if content["format"] < 2:
+        content = _SINCE_2 | content
+    if content["format"] >= 3 and content.pop(_DIGEST, None) != _digest(content):
+        raise BundleError(f"{path} does not match its own SHA-256: damaged, or edited by hand; {remedy}")
+    expected = {each.name for each in fields(Manifest)}
+    wrong = sorted(expected ^ content.keys()) or [name for name, holds in _CHECKS.items() if not holds(content[name])]
+    if wrong:
+        raise BundleError(f"{path} lacks or garbles: {', '.join(wrong)}; {remedy}")
+    if tuple(content["labels"]) != LABELS:
+        raise BundleError(f"{path} orders the labels {content['labels']}, expected {list(LABELS)}; {remedy}")
+    return Manifest(
+        **{
+            **content,
+            "kind": kind,
+            "labels": LABELS,
+            "risk_coverage": tuple(content["risk_coverage"]),
+            "format": FORMAT,
+        }
+    )
+
+
+def _is_file_entry(name: object, entry: object) -> bool:
+    """A relative name that stays inside the folder, with a hash and a size."""
+    return (
+        isinstance(name, str)
+        and not Path(name).is_absolute()
+        and ".." not in Path(name).parts
+        and isinstance(entry, dict)
+        and isinstance(entry.get("sha256"), str)
+        and type(entry.get("bytes")) is int
+    )
+
+
+def _is_text_map(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+
+
+def _is_risk_coverage(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"accuracy", "uncertain_below", "coverage"}
+        and all(type(each) in (int, float) and 0 <= each <= 1 for each in value.values())
+        and value["uncertain_below"] >= 0.5
+    )
+
+
+_SINCE_2 = {
+    each.name: each.default for each in fields(Manifest) if each.name in ("reading", "uncertain_below", "risk_coverage")
+}
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "base_model": lambda value: isinstance(value, str) and bool(value),
+    "max_length": lambda value: type(value) is int and value >= 3,
+    "labels": lambda value: isinstance(value, list),
+    "temperature": lambda value: type(value) in (int, float) and 0 < value < math.inf,
+    "reading": lambda value: value in POLICIES,
+    "uncertain_below": lambda value: type(value) in (int, float) and 0.5 <= value <= 1,
+    "risk_coverage": lambda value: isinstance(value, list | tuple) and all(map(_is_risk_coverage, value)),
+    "base_model_sha256": lambda value: value is None or isinstance(value, str),
+    "training": lambda value: isinstance(value, dict),
+    "metrics": lambda value: isinstance(value, dict),
+    "versions": _is_text_map,
+    "files": lambda value: isinstance(value, dict) and all(_is_file_entry(*item) for item in value.items()),
+}
+
+
+def _verify_files(folder: Path, manifest: Manifest) -> None:
+    unlisted = [name for name in REQUIRED_FILES[manifest.kind] if name not in manifest.files]
+    if unlisted:
+        raise BundleError(f"{folder / MANIFEST} does not list {', '.join(unlisted)}; {_REMEDY[manifest.kind]}")
+    for name, expected in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise BundleError(f"{path} is missing though the manifest lists it; {_REMEDY[manifest.kind]}")
+        size = path.stat().st_size
+        if size != expected["bytes"]:
+            raise BundleError(
+                f"{path} has {size} bytes, expected {expected['bytes']}: damaged; {_REMEDY[manifest.kind]}"
+            )
+        if sha256(path) != expected["sha256"]:
+            raise BundleError(f"{path} does not match its SHA-256 in the manifest: damaged; {_REMEDY[manifest.kind]}")
+
+
+def _describe_foreign_adapter(folder: Path) -> Manifest:
+    """What can be said of an adapter that PEFT saved without this toolkit."""
+    path = folder / "adapter_config.json"
+    adapter = read_json_object(path)
+    expected = {"peft_type": "LORA", "task_type": "SEQ_CLS"}
+    for name, value in expected.items():
+        if adapter.get(name) != value:
+            raise BundleError(
+                f"{path} has {name} {adapter.get(name)!r}, expected {value!r}: a LoRA sequence classifier"
+            )
+    base = adapter.get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise BundleError(f"{path} names no base model; write it there as base_model_name_or_path")
+    config = read_json_object(folder / "config.json")
+    names = config.get("id2label", {})
+    turned = isinstance(names, dict) and [str(names.get(str(key), "")).lower() for key in ID2LABEL]
+    if names and turned not in (list(LABELS), ["label_0", "label_1"]):
+        raise BundleError(f"{folder / 'config.json'} names the labels {names}, expected {dict(ID2LABEL)}")
+    return Manifest(kind=Kind.ADAPTER, base_model=base, max_length=max_positions(folder))

@@ -1,0 +1,1 @@
+"""From a review to token ids: normalisation, tokenisation, truncation, labels."""
