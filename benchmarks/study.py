@@ -23,7 +23,7 @@ from toolkit.datasets.torch_dataset import IMDBDataset
 from toolkit.errors import ConfigError
 from toolkit.models.adapter import load_tokenizer
 from toolkit.models.base_models import resolve_base_model
-from toolkit.models.bundle import write_json
+from toolkit.models.files import write_json
 from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.training.config import TrainingConfig, read_preset
 from toolkit.training.trainer import ProbeTrainer, build_trainer

@@ -20,8 +20,9 @@ from export.restructure import fuse
 from toolkit.datasets.splits import Review, read_reviews
 from toolkit.errors import ExportError
 from toolkit.evaluation.calibration import fit_temperature, steps_of_risk_coverage
+from toolkit.machine import package_versions
 from toolkit.models.adapter import load_adapter, merge_adapter
-from toolkit.models.bundle import Kind, Manifest, package_versions, reading_length
+from toolkit.models.bundle import Kind, Manifest, reading_length
 from toolkit.models.publishing import naming_a_full_disk, publish, refuse_foreign_target
 from toolkit.prediction import AbstentionPolicy
 from toolkit.prediction.onnx_backend import OnnxPredictor

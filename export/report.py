@@ -10,7 +10,8 @@ import numpy as np
 from export.parity import EXACT, QUANTIZED, Measurement, Parity
 from toolkit.evaluation.plots import blank_figure
 from toolkit.machine import available_cores, processor_name
-from toolkit.models.bundle import Manifest, sha256, write_json
+from toolkit.models.bundle import Manifest
+from toolkit.models.files import sha256, write_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.errors import ExportError
-from toolkit.models.bundle import read_json_object
+from toolkit.models.files import read_json_object
 
 WHOLE, FIRST, OTHERS = "", "/first", "/others"  # endings of the names of a (1, T, n) tensor and of its parts
 

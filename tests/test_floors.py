@@ -5,7 +5,9 @@ import tomllib
 
 from tests.conftest import ROOT
 
-FLOORS = [tuple(entry) for entry in tomllib.loads((ROOT / "tests" / "floors.toml").read_text(encoding="utf-8"))["floor"]]
+FLOORS = [
+    tuple(entry) for entry in tomllib.loads((ROOT / "tests" / "floors.toml").read_text(encoding="utf-8"))["floor"]
+]
 ROOMS = {
     path.strip().removesuffix("/").removesuffix(".py").replace("/", "."): number
     for number, entries in enumerate(reversed(FLOORS))

@@ -22,7 +22,8 @@ from toolkit.prediction import Prediction, Predictor
 from toolkit.prediction.abstention import UNCERTAIN, display
 from toolkit.prediction.explanation import explain
 from toolkit.text.labels import Label
-from toolkit.text.tokenisation import ReviewTokenizer, normalise
+from toolkit.text.normalisation import normalise
+from toolkit.text.tokenisation import ReviewTokenizer
 
 with needs_extra("app", "the chat app"):
     import chainlit

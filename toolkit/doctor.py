@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ToolkitError
-from toolkit.machine import available_cores, instruction_sets, processor_name
-from toolkit.models.bundle import Kind, package_versions, read_manifest, sha256
+from toolkit.machine import available_cores, instruction_sets, package_versions, processor_name
+from toolkit.models.bundle import Kind, read_manifest
+from toolkit.models.files import sha256
 from toolkit.prediction.selection import choose_backend, load_predictor, sees_gpu
 
 PACKAGES = ("distilbert-review-toolkit", "onnxruntime", "tokenizers", "numpy", "click", "torch", "transformers", "peft",

@@ -3,7 +3,9 @@
 import math
 import os
 import platform
+import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 _ROOT = Path("/")
@@ -80,3 +82,14 @@ def _cpuinfo(key: str) -> str:
     except OSError:
         return ""
     return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), "")
+
+
+def package_versions(*packages: str) -> dict[str, str]:
+    """Installed versions of `packages` and of Python; those not installed are left out."""
+    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -8,7 +8,7 @@ import pytest
 from toolkit.datasets.importers import ImportOptions, import_dataset
 from toolkit.datasets.splits import SPLITS, Review, read_reviews, read_splits, write_reviews
 from toolkit.errors import DataError, ToolkitError
-from toolkit.models.bundle import sha256
+from toolkit.models.files import sha256
 from toolkit.text.labels import Label
 
 

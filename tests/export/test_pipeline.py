@@ -13,7 +13,8 @@ from export.parity import EXACT, QUANTIZED, Measurement, compare, measure
 from export.report import table
 from toolkit.datasets.splits import Review, read_reviews, write_reviews
 from toolkit.errors import BundleError, DataError, ExportError
-from toolkit.models.bundle import Kind, read_manifest, sha256
+from toolkit.models.bundle import Kind, read_manifest
+from toolkit.models.files import sha256
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.text.labels import Label
 

@@ -27,7 +27,8 @@ from toolkit.models.publishing import publish
 from toolkit.prediction import AbstentionPolicy, Predictor, load_predictor
 from toolkit.streaming import Answers, Selection, Source, classify, make_writer, read_records
 from toolkit.streaming.files import FileJob, count_rows
-from toolkit.text.tokenisation import ReviewTokenizer, normalise
+from toolkit.text.normalisation import normalise
+from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.training.config import TrainingConfig, load_config
 
 INPUTS, OUTPUTS = ("lines", "nul", "jsonl", "csv"), ("tsv", "jsonl", "csv", "label")

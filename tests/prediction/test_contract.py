@@ -9,7 +9,7 @@ from toolkit.errors import BundleError, EmptyReviewError
 from toolkit.models.bundle import Kind, Manifest
 from toolkit.prediction import Prediction, Predictor, load_predictor
 from toolkit.text.labels import Label
-from toolkit.text.tokenisation import TEXT_LIMIT
+from toolkit.text.normalisation import TEXT_LIMIT
 
 ODD_TEXTS = [
     "a",

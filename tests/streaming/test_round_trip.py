@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolkit.text.tokenisation import normalise
+from toolkit.text.normalisation import normalise
 
 ANY = st.characters(exclude_categories=["Cs"])
 TEXTS = {

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.errors import BundleError, EmptyReviewError
-from toolkit.text.tokenisation import TEXT_LIMIT, ReviewTokenizer, normalise
+from toolkit.text.normalisation import TEXT_LIMIT, normalise
+from toolkit.text.tokenisation import ReviewTokenizer
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from toolkit.benchmark.process import Usage, run_measured
 from toolkit.benchmark.shares import time_shares
 from toolkit.errors import MissingExtraError, ToolkitError
 from toolkit.machine import available_cores, instruction_sets, processor_name
-from toolkit.text.tokenisation import ReviewTokenizer, normalise
+from toolkit.text.normalisation import normalise
+from toolkit.text.tokenisation import ReviewTokenizer
 
 if TYPE_CHECKING:
     from toolkit.benchmark.models import Models

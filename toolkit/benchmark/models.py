@@ -8,7 +8,8 @@ from typing import Any
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.models.adapter import attach_adapter, load_adapter, load_classifier, merge_adapter
 from toolkit.models.base_models import BaseModel
-from toolkit.models.bundle import Kind, Manifest, read_json_object, read_manifest, sha256, write_json
+from toolkit.models.bundle import Kind, Manifest, read_manifest
+from toolkit.models.files import read_json_object, sha256, write_json
 from toolkit.models.publishing import publish
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")

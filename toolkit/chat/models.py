@@ -9,7 +9,8 @@ from pathlib import Path
 from threading import Lock
 
 from toolkit.chat.settings import ServerSettings
-from toolkit.models.bundle import MANIFEST, max_positions, sha256
+from toolkit.models.bundle import MANIFEST, max_positions
+from toolkit.models.files import sha256
 from toolkit.prediction import AbstentionPolicy, Predictor, load_predictor
 from toolkit.prediction.selection import Choice, choose_backend
 from toolkit.text.tokenisation import ReviewTokenizer

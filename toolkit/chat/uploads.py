@@ -14,7 +14,7 @@ from toolkit.errors import ToolkitError
 from toolkit.models.bundle import LABELS
 from toolkit.prediction import Prediction, Predictor
 from toolkit.prediction.abstention import VERDICTS
-from toolkit.text.tokenisation import normalise
+from toolkit.text.normalisation import normalise
 
 MAX_ROWS = 50_000  # half an hour or more on two cores; anything larger belongs on the command line
 BATCH = 8  # reviews before somebody else's message gets its turn

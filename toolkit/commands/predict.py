@@ -110,7 +110,7 @@ def predict(
     if bool(file) != bool(output):
         raise click.UsageError("--file and --output go together")
 
-    from toolkit.text.tokenisation import TEXT_LIMIT
+    from toolkit.text.normalisation import TEXT_LIMIT
 
     if file and output:
         label = label_writer(lang, on_terminal=False)

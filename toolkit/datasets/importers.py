@@ -15,10 +15,11 @@ from typing import TypeVar
 
 from toolkit.datasets.splits import FORMATS, SPLITS, Review, count_labels, scan_reviews, write_reviews
 from toolkit.errors import DataError, ToolkitError, needs_extra
-from toolkit.models.bundle import package_versions, sha256, write_json
+from toolkit.machine import package_versions
+from toolkit.models.files import sha256, write_json
 from toolkit.models.hub import hub_snapshot
 from toolkit.text.labels import Label
-from toolkit.text.tokenisation import normalise
+from toolkit.text.normalisation import normalise
 
 HUB_DATASET = "stanfordnlp/imdb"
 INFO_FILE = "dataset_info.json"

@@ -15,7 +15,8 @@ import numpy as np
 
 from toolkit.errors import DataError, ToolkitError, needs_extra
 from toolkit.text.labels import Label, parse_label
-from toolkit.text.tokenisation import ReviewTokenizer, normalise
+from toolkit.text.normalisation import normalise
+from toolkit.text.tokenisation import ReviewTokenizer
 
 SPLITS = ("train", "validation", "test")
 FORMATS = (".csv", ".jsonl", ".parquet")

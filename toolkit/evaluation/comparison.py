@@ -9,7 +9,7 @@ from toolkit.errors import ToolkitError
 from toolkit.evaluation.folder import COMPARISON, FORMAT, PAGE, REPORT, Predictions, read_report, refuse_foreign_folder
 from toolkit.evaluation.metrics import difference_interval, mcnemar
 from toolkit.evaluation.page import render
-from toolkit.models.bundle import write_json
+from toolkit.models.files import write_json
 from toolkit.models.publishing import replacing
 from toolkit.text.labels import Label
 

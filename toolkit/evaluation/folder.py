@@ -11,7 +11,7 @@ import numpy as np
 
 from toolkit.errors import BundleError, ToolkitError
 from toolkit.evaluation.measuring import Answers
-from toolkit.models.bundle import read_json_object
+from toolkit.models.files import read_json_object
 
 FORMAT = 1
 REPORT, PAGE, PREDICTIONS = "report.json", "report.html", "predictions.csv"

@@ -20,7 +20,9 @@ from toolkit.evaluation.folder import (
 from toolkit.evaluation.measuring import Answers, measure
 from toolkit.evaluation.page import render
 from toolkit.evaluation.slices import by_column, by_length, by_score, find_columns, rates
-from toolkit.models.bundle import Manifest, package_versions, sha256, write_json
+from toolkit.machine import package_versions
+from toolkit.models.bundle import Manifest
+from toolkit.models.files import sha256, write_json
 from toolkit.models.publishing import replacing
 from toolkit.prediction import AbstentionPolicy, Predictor
 from toolkit.text.labels import Label

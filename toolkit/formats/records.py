@@ -9,7 +9,7 @@ from typing import Any
 
 from toolkit.errors import ToolkitError
 from toolkit.formats.sources import Source
-from toolkit.text.tokenisation import TEXT_LIMIT, normalise
+from toolkit.text.normalisation import TEXT_LIMIT, normalise
 
 MAX_RECORD = 1 << 26  # bytes, 64 MiB; the output echoes the text, so a record has to fit into memory
 MAX_FIELD = 1 << 24  # characters of a CSV field; the csv module takes four bytes for each

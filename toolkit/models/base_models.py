@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import BundleError, MissingExtraError, needs_extra
-from toolkit.models.bundle import read_json_object, sha256, write_json
+from toolkit.models.files import read_json_object, sha256, write_json
 from toolkit.models.hub import hub_snapshot
 
 MINILM = "minilm"

@@ -4,16 +4,15 @@ import hashlib
 import json
 import math
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
 from toolkit.errors import BundleError
+from toolkit.models.files import read_json, read_json_object, sha256, write_json
 from toolkit.text.labels import ID2LABEL
 from toolkit.text.truncation import DEFAULT_READING, POLICIES
 
@@ -78,23 +77,6 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     format: int = FORMAT
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def package_versions(*packages: str) -> dict[str, str]:
-    """Installed versions of `packages` and of Python; those not installed are left out."""
-    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for package in packages:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
@@ -196,35 +178,6 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - JSON
-    """Write indented UTF-8 JSON with a final newline."""
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON
-    """Read a JSON file.
-
-    Raises:
-        BundleError: it is not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path} is not valid JSON ({error}); restore it or make the folder again") from error
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds an object.
-
-    Raises:
-        BundleError: it is not JSON, or no object.
-    """
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise BundleError(f"{path} holds a JSON {type(content).__name__}, expected an object; restore the file")
-    return content
 
 
 def _parse(path: Path, kind: Kind) -> Manifest:

@@ -14,16 +14,8 @@ from pathlib import Path
 from typing import IO
 
 from toolkit.errors import BundleError, ToolkitError
-from toolkit.models.bundle import (
-    MANIFEST,
-    MODEL_CARD,
-    REQUIRED_FILES,
-    Kind,
-    Manifest,
-    read_json,
-    sha256,
-    write_manifest,
-)
+from toolkit.models.bundle import MANIFEST, MODEL_CARD, REQUIRED_FILES, Kind, Manifest, write_manifest
+from toolkit.models.files import read_json, sha256
 
 _ROOM = 1 << 22  # bytes that whoever writes a model can be expected to want
 

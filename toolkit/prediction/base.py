@@ -26,7 +26,7 @@ class Prediction:
         score: calibrated probability of `label`, 0.5 to 1.
         probabilities: of both labels, summing to 1.
         tokens: tokens in the whole review, [CLS] and [SEP] included; a lower bound for one over
-            `toolkit.text.tokenisation.TEXT_LIMIT` characters, of which no more are counted.
+            `toolkit.text.normalisation.TEXT_LIMIT` characters, of which no more are counted.
         tokens_read: tokens the model saw, counted alike, those in two windows once; fewer than `tokens` means that a part
             was left out.
         verdict: the label's name, or `uncertain` where the predictor's policy leaves it open.

@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise
 
 from toolkit.prediction import Prediction, Predictor
 from toolkit.text.labels import Label
-from toolkit.text.tokenisation import normalise
+from toolkit.text.normalisation import normalise
 
 MAX_SEGMENTS = 16  # a review costs at most so many more readings; neighbouring sentences of a longer one are merged
 _SENTENCE_END = re.compile(r"""[.!?…。！？]+["'”’)\]]*$""")

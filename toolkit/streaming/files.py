@@ -16,7 +16,7 @@ from toolkit.prediction import Prediction, Predictor
 from toolkit.streaming.engine import Answers, Selection, Tally, classify
 from toolkit.streaming.writers import ERROR_FIELD, NEW_FIELDS, Writer, make_writer
 from toolkit.text.labels import Label
-from toolkit.text.tokenisation import TEXT_LIMIT, normalise
+from toolkit.text.normalisation import TEXT_LIMIT, normalise
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 _FIELDS = (*NEW_FIELDS, ERROR_FIELD)

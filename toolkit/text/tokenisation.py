@@ -1,8 +1,6 @@
 """From a review to token ids: the only normalisation and the only tokenisation in the project."""
 
 import copy
-import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -13,32 +11,10 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from toolkit.errors import BundleError, EmptyReviewError
+from toolkit.text.normalisation import TEXT_LIMIT, normalise
 from toolkit.text.truncation import Part, parts
 
-# Characters of a text that are looked at, so that a text of any size costs the same: some 40,000 tokens of English, a
-# short novel, take 0.06 s and 25 MB to tokenise; 200,000 of punctuation, the worst seen, 0.13 s and 80 MB.
-TEXT_LIMIT = 200_000
-
-_LINE_BREAK_TAG = re.compile(r"<\s*br\s*/?\s*>", re.IGNORECASE)
 _BATCH = 1024  # texts tokenised at a time
-_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
-
-
-def normalise(text: str) -> str:
-    """Turn `<br />` into a space, fold white space, and replace lone surrogates, which no encoder accepts.
-
-    A text without a visible character is empty: BERT's own cleaning would leave nothing of it.
-    """
-    text = _LINE_BREAK_TAG.sub(" ", text)
-    text = _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
-    return " ".join(text.split()) if any(map(_is_visible, text)) else ""
-
-
-def _is_visible(character: str) -> bool:
-    """Whether it is no space, control or format character, no lone accent and no replacement of the unreadable."""
-    category = unicodedata.category(character)
-    unknown = category == "Cn"  # to this Python, maybe a newer emoji
-    return unknown or (category[0] not in "CMZ" and character != "\N{REPLACEMENT CHARACTER}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from toolkit.datasets.splits import SPLITS
 from toolkit.errors import ToolkitError
-from toolkit.models.bundle import read_json_object, sha256, write_json
+from toolkit.models.files import read_json_object, sha256, write_json
 from toolkit.training.config import TrainingConfig
 
 RUN_FILE = "run.json"

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from toolkit.machine import available_cores, processor_name
+from toolkit.machine import available_cores, package_versions, processor_name
 from toolkit.models.base_models import MINILM
-from toolkit.models.bundle import MODEL_CARD, package_versions
+from toolkit.models.bundle import MODEL_CARD
 from toolkit.training.config import PRESETS, TrainingConfig, load_config
 from toolkit.training.run import TrainingResult
 

@@ -36,9 +36,10 @@ from toolkit.errors import ConfigError, ToolkitError
 from toolkit.evaluation.calibration import calibration_metrics, fit_temperature
 from toolkit.evaluation.metrics import classification_metrics
 from toolkit.evaluation.plots import plot_metrics
+from toolkit.machine import package_versions
 from toolkit.models.adapter import attach_adapter, load_classifier, load_tokenizer
 from toolkit.models.base_models import BaseModel
-from toolkit.models.bundle import Kind, Manifest, package_versions
+from toolkit.models.bundle import Kind, Manifest
 from toolkit.models.publishing import publish
 from toolkit.prediction.torch_backend import TorchPredictor
 from toolkit.text.tokenisation import ReviewTokenizer

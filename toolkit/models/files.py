@@ -1,0 +1,43 @@
+"""JSON files and hashes of files, with errors that say which file and why."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import BundleError
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - JSON
+    """Write indented UTF-8 JSON with a final newline."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON
+    """Read a JSON file.
+
+    Raises:
+        BundleError: it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not valid JSON ({error}); restore it or make the folder again") from error
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        BundleError: it is not JSON, or no object.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise BundleError(f"{path} holds a JSON {type(content).__name__}, expected an object; restore the file")
+    return content
