@@ -70,11 +70,13 @@ def app(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time the backends, with `-- --peers` others too; arguments after `--` go to `toolkit bench`."""
-    install(session, "train,offline,bench")
+    """Time the backends, arguments after `--` going to `toolkit bench`; with `-- --peers` other libraries beside them."""
+    peers = "--peers" in session.posargs
+    install(session, "train,offline,bench" if peers else "train,offline")
     adapter, onnx_model = models()
-    arguments = ["--adapter", str(adapter), "--onnx-model", str(onnx_model), *session.posargs]
-    session.run("toolkit", "bench", *arguments)
+    command = ["python", "benchmarks/peers.py"] if peers else ["toolkit", "bench"]
+    arguments = [argument for argument in session.posargs if argument != "--peers"]
+    session.run(*command, "--adapter", str(adapter), "--onnx-model", str(onnx_model), *arguments)
 
 
 @nox.session

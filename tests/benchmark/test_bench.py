@@ -51,23 +51,26 @@ def test_a_bundle_that_is_missing_is_one_line(tiny_dataset, tmp_path):
 
 def test_an_unknown_engine_is_answered_with_the_known_ones(tiny_dataset):
     result = run("--file", tiny_dataset / "test.csv", "--engines", "onnx,vroom")
-    assert result.exit_code == 1
-    assert "no engine 'vroom'; expected some of onnx, onnx-fp32, torch, pipeline" in result.stderr
+    assert result.exit_code == 2
+    assert "no engine 'vroom'; expected some of onnx, onnx-fp32, torch; other libraries" in result.stderr
 
 
-def test_a_peer_that_is_not_installed_is_named_with_the_command(tiny_bundle, tiny_adapter, tiny_dataset, monkeypatch):
-    from toolkit.benchmark.peers import CTranslate2
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (("--peers",), "python benchmarks/peers.py\n"),
+        (("--size", "distilbert"), "python benchmarks/peers.py --size distilbert\n"),
+        (("--engines", "onnx,openvino"), "python benchmarks/peers.py --engines onnx,openvino\n"),
+    ],
+)
+def test_who_asks_for_peers_is_told_where_they_are(arguments, command):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.endswith(command)
+    assert "--peers" not in run("--help").output
 
-    monkeypatch.setattr(CTranslate2, "packages", ("no_such_package",))
-    arguments = ("--file", tiny_dataset / "test.csv", "--limit", 4, "--rounds", 1, "--onnx-model", tiny_bundle,
-                 "--adapter", tiny_adapter)  # fmt: skip
-    result = run(*arguments, "--markdown", "--engines", "onnx,ctranslate2")
-    assert result.exit_code == 0, result.output
-    assert "| engine | reviews/s |" in result.stdout
-    assert (
-        "- ctranslate2: not installed; in a checkout: python -m pip install -c constraints.txt '.[bench]'"
-        in result.stdout
-    )
-    alone = run(*arguments, "--engines", "ctranslate2")
-    assert alone.exit_code == 1
-    assert "no_such_package not installed" in alone.stderr
+
+def test_two_kinds_of_output_are_one_too_many(tiny_dataset):
+    result = run("--file", tiny_dataset / "test.csv", "--json", "--markdown")
+    assert result.exit_code == 2
+    assert "two kinds of output" in result.stderr

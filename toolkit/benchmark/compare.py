@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from toolkit.benchmark.arithmetic import measure_peak, total_flops
-from toolkit.benchmark.engines import OWN, Engine, Onnx, OwnEngine
-from toolkit.benchmark.peers import PEERS
+from toolkit.benchmark.engines import Engine, OwnEngine, Torch
 from toolkit.benchmark.process import Usage, run_measured
 from toolkit.benchmark.shares import time_shares
-from toolkit.errors import MissingExtraError, ToolkitError
+from toolkit.errors import MissingExtraError
 from toolkit.machine import available_cores, instruction_sets, processor_name
 from toolkit.text.normalisation import normalise
 from toolkit.text.tokenisation import ReviewTokenizer
@@ -21,34 +20,11 @@ if TYPE_CHECKING:
     from toolkit.benchmark.models import Models
 
 _Figure = TypeVar("_Figure")
-ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (*OWN, *PEERS)}
-REFERENCE = "torch"
+REFERENCE = Torch.name
 SINGLE_REVIEWS = 50  # asked for alone in each round
 _TRIAL_REVIEWS = 64  # on which an engine's batch size is chosen
 _PAUSE = 0.3  # seconds; worker threads of the engine before spin for a while after its last product
 _START_REVIEW = "A quiet film."
-
-
-def choose_engines(models: "Models", names: Sequence[str] = (), peers: bool = False) -> list[type[Engine]]:
-    """The engines asked for.
-
-    Args:
-        models: what there is to convert.
-        names: exactly these; otherwise ONNX, and torch where it and an adapter are there.
-        peers: every engine instead.
-
-    Raises:
-        ToolkitError: a name is unknown.
-    """
-    unknown = [name for name in names if name not in ENGINES]
-    if unknown:
-        raise ToolkitError(f"there is no engine '{unknown[0]}'; expected some of {', '.join(ENGINES)}")
-    if names:
-        return [ENGINES[name] for name in names]
-    if peers:
-        return list(ENGINES.values())
-    with_torch = not ENGINES[REFERENCE].missing() and models.adapter.is_dir()
-    return [Onnx, *([ENGINES[REFERENCE]] if with_torch else [])]
 
 
 def compare_engines(
@@ -113,7 +89,11 @@ def compare_engines(
         "reviews": len(texts),
         "tokens": sum(lengths),
         "rounds": rounds,
-        "not_installed": {name: {"packages": names, "extra": ENGINES[name].extra} for name, names in missing.items()},
+        "not_installed": {
+            engine.name: {"packages": missing[engine.name], "extra": engine.extra}
+            for engine in engines
+            if engine.name in missing
+        },
         "time_shares": time_shares(own.predictor, texts, rounds) if own else None,
         "engines": {
             name: {

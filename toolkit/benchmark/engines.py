@@ -57,9 +57,9 @@ class Engine(ABC):
         return f"batches of {self.batch_size}, sorted by length"
 
     @classmethod
+    @abstractmethod
     def start(cls, folder: Path, max_length: int, text: str) -> list[str]:
         """A command that loads the engine, classifies one review and ends."""
-        return [sys.executable, "-m", "toolkit.benchmark.start", cls.name, str(folder), str(max_length), text]
 
     @classmethod
     def missing(cls) -> list[str]:

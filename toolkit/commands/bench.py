@@ -1,81 +1,156 @@
-"""`toolkit bench`."""
+"""`toolkit bench`, and what it shares with `benchmarks/peers.py`: options, the comparison, how it is printed."""
 
 import json
-import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from toolkit.commands.options import PATH
 
 if TYPE_CHECKING:
+    from toolkit.benchmark.engines import Engine
     from toolkit.benchmark.models import Models
+    from toolkit.commands.options import Command
+
+PEERS_COMMAND = "python benchmarks/peers.py"  # in a checkout; no wheel carries it
+
+
+def comparison_options(command: "Command") -> "Command":
+    """The options of every comparison of engines."""
+    for option in (
+        click.option("--chart", type=PATH, help="Draw the figures into this PNG, PDF or SVG."),
+        click.option("--markdown", is_flag=True, help="Print the table as Markdown."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object with every measurement."),
+        click.option("--engines", metavar="NAME,…", callback=_split, help="Exactly these."),
+        click.option("--adapter", type=PATH, help="Adapter folder for every engine but onnx.  [default: as for predict]"),
+        click.option("--onnx-model", type=PATH, help="ONNX bundle.  [default: as for predict]"),
+        click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Measurements of each figure."),
+        click.option("--limit", type=click.IntRange(min=1), default=200, show_default=True, help="Reviews used."),
+        click.option("--file", type=PATH, default="dataset/test.csv", show_default=True, help="Labelled reviews."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
 
 
 def _split(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (value or "").split(",") if name.strip())
 
 
+def _elsewhere(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    if context.resilient_parsing or not value:
+        return
+    size = f" --size {value}" if parameter.name == "size" else ""
+    raise click.UsageError(
+        f"toolkit bench times this toolkit's own engines and has no {parameter.opts[0]}; "
+        f"beside other libraries, in a checkout of the project: {PEERS_COMMAND}{size}"
+    )
+
+
 @click.command()
-@click.option("--file", type=PATH, default="dataset/test.csv", show_default=True, help="Labelled reviews.")
-@click.option("--limit", type=click.IntRange(min=1), default=200, show_default=True, help="Reviews used.")
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Measurements of each figure.")
-@click.option("--onnx-model", type=PATH, help="ONNX bundle.  [default: as for predict]")
-@click.option("--adapter", type=PATH, help="Adapter folder for torch and the peers.  [default: as for predict]")
-@click.option("--peers", is_flag=True, help="Every engine: also what people would pick instead, as far as installed.")
-@click.option("--engines", metavar="NAME,…", callback=_split, help="Exactly these.")
-@click.option("--size", type=click.Choice(["bundle", "distilbert"]), default="bundle", show_default=True,
-              help="distilbert: random weights in the size of distilbert-base-uncased, 66 million; for speed alone.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with every measurement.")
-@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
-@click.option("--chart", type=PATH, help="Draw the figures into this PNG, PDF or SVG.")
-def bench(
-    file: Path,
-    limit: int,
-    rounds: int,
-    onnx_model: Path | None,
-    adapter: Path | None,
-    peers: bool,
-    engines: tuple[str, ...],
-    size: str,
-    as_json: bool,
-    markdown: bool,
-    chart: Path | None,
-) -> None:
+@comparison_options
+@click.option("--peers", is_flag=True, hidden=True, expose_value=False, callback=_elsewhere)
+@click.option("--size", hidden=True, expose_value=False, callback=_elsewhere)
+def bench(onnx_model: Path | None, adapter: Path | None, engines: tuple[str, ...], **comparison: Any) -> None:  # noqa: ANN401
     """Time this machine: the ONNX backend, and torch where it is installed, in turn on the same reviews.
 
-    With --peers also the same model without quantisation, the transformers and optimum pipelines, CTranslate2 and
-    OpenVINO, each converted from the adapter, each with the batch size that is fastest here.
+    onnx-fp32 is the same model without quantisation, converted from the adapter. In a checkout of the project,
+    `python benchmarks/peers.py` times other libraries beside these.
 
     \b
     Engines:
       onnx, onnx-fp32, torch
-      pipeline, optimum-fp32, optimum-int8, ctranslate2, ctranslate2-workers, openvino
 
     \b
     Examples:
       toolkit bench
       toolkit bench --file build/imdb/test.csv --limit 500 --json
-      toolkit bench --peers --file build/imdb/test.csv --markdown --chart bench.png
     """
-    if as_json and markdown:
-        raise click.UsageError("--json and --markdown are two kinds of output; name one")
-    if peers and engines:
-        raise click.UsageError("--peers means every engine and --engines some; name one")
+    from toolkit.benchmark.engines import OWN, Onnx, Torch
 
-    from toolkit.benchmark.compare import choose_engines, compare_engines
+    hint = f"; other libraries, in a checkout of the project: {PEERS_COMMAND} --engines {','.join(engines)}"
+    chosen = select_engines(OWN, engines, hint)
+    folders = find_models(onnx_model, adapter)
+    if not engines:
+        chosen = [Onnx, *([Torch] if not Torch.missing() and folders[1].is_dir() else [])]
+    compare(lambda workspace: _models(*folders, workspace), chosen, **comparison)
+
+
+def _models(bundle: Path, adapter: Path, workspace: Path) -> "Models":
+    from toolkit.benchmark.models import Models
+
+    return Models(bundle, adapter, workspace)
+
+
+def find_models(onnx_model: Path | None, adapter: Path | None) -> tuple[Path, Path]:
+    """The folders of the bundle and of the adapter, as `toolkit predict` finds them; either may be missing."""
+    from toolkit.prediction.selection import choose_backend
+
+    return choose_backend("onnx", onnx_model=onnx_model).folder, choose_backend("torch", adapter=adapter).folder
+
+
+def select_engines(engines: Sequence[type["Engine"]], names: Sequence[str], hint: str = "") -> list[type["Engine"]]:
+    """The engines of these names, in their order.
+
+    Args:
+        engines: those there are.
+        names: those asked for.
+        hint: ends the message about an unknown one.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+    known = {engine.name: engine for engine in engines}
+    for name in names:
+        if name not in known:
+            raise click.UsageError(f"there is no engine '{name}'; expected some of {', '.join(known)}{hint}")
+    return [known[name] for name in names]
+
+
+def compare(
+    make_models: Callable[[Path], "Models"],
+    engines: Sequence[type["Engine"]],
+    *,
+    file: Path,
+    limit: int,
+    rounds: int,
+    as_json: bool,
+    markdown: bool,
+    chart: Path | None,
+    agreement: bool = True,
+) -> None:
+    """Measure `engines` and print what `comparison_options` ask for.
+
+    Args:
+        make_models: makes the models of the comparison, given an empty folder for what is converted.
+        engines: to compare.
+        file: labelled reviews.
+        limit: reviews used.
+        rounds: measurements of each figure.
+        as_json: print every measurement as JSON.
+        markdown: print the table as Markdown.
+        chart: a picture to draw.
+        agreement: say how many labels are torch's; random weights have no opinion to agree with.
+
+    Raises:
+        UsageError: two kinds of output are asked for.
+    """
+    import tempfile
+
+    from toolkit.benchmark.compare import compare_engines
     from toolkit.benchmark.report import as_markdown, as_text, draw, heading, remarks, rows
     from toolkit.datasets.splits import read_reviews
 
+    if as_json and markdown:
+        raise click.UsageError("--json and --markdown are two kinds of output; name one")
     texts = [review.text for review in read_reviews(file)][:limit]
     with tempfile.TemporaryDirectory(prefix="bench.") as workspace:
-        models = _models(onnx_model, adapter, size, Path(workspace))
-        report = compare_engines(models, choose_engines(models, engines, peers), texts, rounds, _tell)
+        report = compare_engines(make_models(Path(workspace)), engines, texts, rounds, _tell)
     _tell("")
-    if size == "distilbert":
+    if not agreement:
         for engine in report["engines"].values():
-            engine["agreement"] = None  # random weights have no opinion to agree with
+            engine["agreement"] = None
     if chart:
         draw(report, chart, heading(report))
     if as_json:
@@ -86,16 +161,6 @@ def bench(
     click.echo("")
     for line in remarks(report):
         click.echo(f"- {line}" if markdown else line)
-
-
-def _models(onnx_model: Path | None, adapter: Path | None, size: str, workspace: Path) -> "Models":
-    from toolkit.benchmark.models import Models, random_models
-    from toolkit.prediction.selection import choose_backend
-
-    bundle = choose_backend("onnx", onnx_model=onnx_model).folder
-    if size == "distilbert":
-        return random_models(bundle, workspace)
-    return Models(bundle, choose_backend("torch", adapter=adapter).folder, workspace)
 
 
 def _tell(step: str) -> None:

@@ -1,25 +1,38 @@
-"""What people would pick instead, each converted from the same merged model."""
+"""What people would pick instead, each converted from the same merged model.
+
+Run as a script, it is a peer from nothing to its first answer, as a script of its user's would be:
+
+    python benchmarks/peer_engines.py NAME FOLDER MAX_LENGTH TEXT
+"""
 
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from toolkit.benchmark.engines import Engine
+from toolkit.benchmark.models import Models
 from toolkit.errors import needs_extra
 from toolkit.machine import available_cores, instruction_sets
 from toolkit.text.labels import LABEL2ID
 from toolkit.text.tokenisation import Encoding, ReviewTokenizer
 
-if TYPE_CHECKING:
-    from toolkit.benchmark.models import Models
+
+class Peer(Engine):
+    """An engine that is not the toolkit's; it starts as a script that loads it and classifies one review."""
+
+    @classmethod
+    def start(cls, folder: Path, max_length: int, text: str) -> list[str]:
+        """See `Engine.start`."""
+        return [sys.executable, __file__, cls.name, str(folder), str(max_length), text]
 
 
-class Pipeline(Engine):
+class Pipeline(Peer):
     """`transformers.pipeline` in float32, with its own tokenizer."""
 
     name = "pipeline"
@@ -39,9 +52,9 @@ class Pipeline(Engine):
         return str(folder)
 
     @classmethod
-    def prepare(cls, models: "Models") -> Path:
+    def prepare(cls, models: Models) -> Path:
         """See `Engine.prepare`."""
-        return models.merged
+        return merged_folder(models)
 
     def classify(self, texts: Sequence[str]) -> np.ndarray:
         """See `Engine.classify`."""
@@ -68,9 +81,9 @@ class Optimum(Pipeline):
         return ORTModelForSequenceClassification.from_pretrained(folder, file_name=self.file_name)
 
     @classmethod
-    def prepare(cls, models: "Models") -> Path:
+    def prepare(cls, models: Models) -> Path:
         """See `Engine.prepare`."""
-        return models.onnx
+        return float_folder(models)
 
 
 class OptimumInt8(Optimum):
@@ -80,7 +93,7 @@ class OptimumInt8(Optimum):
     file_name = "model_quantized.onnx"
 
     @classmethod
-    def prepare(cls, models: "Models") -> Path:
+    def prepare(cls, models: Models) -> Path:
         """See `Engine.prepare`."""
         with needs_extra("train", "optimum"):
             from optimum.onnxruntime import ORTQuantizer
@@ -89,15 +102,16 @@ class OptimumInt8(Optimum):
         vnni = {"avx512_vnni", "avx_vnni"} & set(instruction_sets())
         preset = AutoQuantizationConfig.avx512_vnni if vnni else AutoQuantizationConfig.avx2
         folder = models.workspace / cls.name
-        quantizer = ORTQuantizer.from_pretrained(models.onnx, file_name="model.onnx")
+        source = float_folder(models)
+        quantizer = ORTQuantizer.from_pretrained(source, file_name="model.onnx")
         quantizer.quantize(save_dir=folder, quantization_config=preset(is_static=False, per_channel=True))
-        for path in models.onnx.iterdir():  # the tokenizer
+        for path in source.iterdir():  # the tokenizer
             if path.name != "model.onnx" and not (folder / path.name).exists():
                 shutil.copyfile(path, folder / path.name)
         return folder
 
 
-class CTranslate2(Engine):
+class CTranslate2(Peer):
     """CTranslate2's encoder in int8, in padded batches on every core; the head in numpy."""
 
     name = "ctranslate2"
@@ -120,7 +134,7 @@ class CTranslate2(Engine):
         return ctranslate2.Encoder(folder, compute_type="int8", inter_threads=1, intra_threads=cores)
 
     @classmethod
-    def prepare(cls, models: "Models") -> Path:
+    def prepare(cls, models: Models) -> Path:
         """See `Engine.prepare`."""
         folder = models.workspace / "ctranslate2"
         if folder.is_dir():
@@ -129,10 +143,11 @@ class CTranslate2(Engine):
             from ctranslate2.converters import TransformersConverter
         from safetensors.numpy import load_file
 
-        TransformersConverter(str(models.merged)).convert(str(folder), quantization="int8")
-        weights = load_file(models.merged / "model.safetensors")
+        merged = merged_folder(models)
+        TransformersConverter(str(merged)).convert(str(folder), quantization="int8")
+        weights = load_file(merged / "model.safetensors")
         np.savez(folder / "head.npz", **{name: weights[name] for name in weights if "classifier" in name})
-        shutil.copyfile(models.merged / "tokenizer.json", folder / "tokenizer.json")
+        shutil.copyfile(merged / "tokenizer.json", folder / "tokenizer.json")
         return folder
 
     def classify(self, texts: Sequence[str]) -> np.ndarray:
@@ -179,7 +194,7 @@ class CTranslate2Workers(CTranslate2):
         return f"unpadded, {available_cores()} workers of one thread"
 
 
-class OpenVino(Engine):
+class OpenVino(Peer):
     """OpenVINO in throughput mode with a stream a core, in the precision that it chooses; latency mode for a lone review."""
 
     name = "openvino"
@@ -200,9 +215,9 @@ class OpenVino(Engine):
         self._opening = threading.Lock()
 
     @classmethod
-    def prepare(cls, models: "Models") -> Path:
+    def prepare(cls, models: Models) -> Path:
         """See `Engine.prepare`."""
-        return models.onnx
+        return float_folder(models)
 
     def classify(self, texts: Sequence[str]) -> np.ndarray:
         """See `Engine.classify`."""
@@ -250,4 +265,32 @@ def _pad(encodings: Sequence[Encoding]) -> dict[str, np.ndarray]:
     return {"input_ids": input_ids, "attention_mask": attention_mask}
 
 
+def float_folder(models: Models) -> Path:
+    """A folder with the float `model.onnx`, as optimum saves it, and the tokenizer."""
+    return _with_tokenizer(models.float_graph.parent, models.adapter)
+
+
+def merged_folder(models: Models) -> Path:
+    """A folder as `transformers` saves it, adapter merged, with the tokenizer."""
+    return _with_tokenizer(models.merged, models.adapter)
+
+
+def _with_tokenizer(folder: Path, adapter: Path) -> Path:
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+        if (adapter / name).is_file():
+            shutil.copyfile(adapter / name, folder / name)
+    return folder
+
+
 PEERS: tuple[type[Engine], ...] = (Pipeline, Optimum, OptimumInt8, CTranslate2, CTranslate2Workers, OpenVino)
+
+
+def main(name: str, folder: str, max_length: str, text: str) -> None:
+    """Load one engine and classify one review."""
+    engine = next(each for each in PEERS if each.name == name)(Path(folder), int(max_length))
+    engine.batch_size = 1
+    engine.classify_one(text)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
