@@ -1,4 +1,4 @@
-"""This toolkit beside what people would pick instead: prints the tables of docs/benchmarks.md.
+"""The toolkit beside what people would pick instead: prints the tables of docs/benchmarks.md.
 
     python benchmarks/peers.py --file build/imdb/test.csv --limit 100 --rounds 3 --markdown
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from peer_engines import PEERS
 from random_model import random_models
-
 from toolkit.benchmark.engines import OWN
 from toolkit.benchmark.models import Models
 from toolkit.commands.bench import compare, comparison_options, find_models, select_engines

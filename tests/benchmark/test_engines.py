@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from toolkit.benchmark.engines import OWN, Onnx, OnnxFloat, Torch
+from toolkit.benchmark.engines import OWN, Onnx, OnnxFloat
 from toolkit.benchmark.models import Models
 from toolkit.benchmark.process import run_measured
 from toolkit.benchmark.shares import time_shares

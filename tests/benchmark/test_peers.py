@@ -4,12 +4,12 @@ import json
 import subprocess
 import sys
 
-import peers
 import pytest
 from click.testing import CliRunner
+
+import peers
 from peer_engines import PEERS, CTranslate2, CTranslate2Workers
 from random_model import random_models
-
 from tests.benchmark.test_engines import check_labels
 from tests.conftest import ROOT
 from toolkit.benchmark.engines import Onnx, OnnxFloat, Torch
