@@ -19,7 +19,8 @@ import onnx
 from export.convert import convert_to_onnx
 from export.parity import Parity, compare, measure
 from export.quantize import quantize, quantize_to_int8
-from export.restructure import quiet, restructure
+from export.restructure import restructure
+from toolkit.compat import quiet_root_logger
 from toolkit.datasets.splits import read_reviews
 from toolkit.models.adapter import load_adapter, merge_adapter
 from toolkit.prediction.onnx_backend import OnnxPredictor
@@ -83,7 +84,7 @@ def main(adapter: Path, proof: Path, kind_reviews: int, recipe_reviews: int, see
 def _quantize_with_the_tool(source: Path, target: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with quiet():
+    with quiet_root_logger():
         quantize_dynamic(
             source, target, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8,
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},

@@ -1,13 +1,12 @@
 """The float graph in the shape that suits a CPU: few large products, and for int8 the first token on a way of its own."""
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from toolkit.compat import fuse_attention
 from toolkit.errors import ExportError
 from toolkit.models.files import read_json_object
 
@@ -36,18 +35,9 @@ def restructure(source: Path, first_token_apart: bool = True) -> Any:  # noqa: A
         ExportError: the graph is not a DistilBERT's.
     """
     from onnx.helper import make_opsetid
-    from onnxruntime.transformers.fusion_options import FusionOptions
-    from onnxruntime.transformers.optimizer import optimize_model
 
     config = read_json_object(source.parent / "config.json")
-    options = FusionOptions("bert")
-    options.use_multi_head_attention = True
-    options.disable_attention_mask()
-    options.enable_embed_layer_norm = options.enable_skip_layer_norm = options.enable_bias_gelu = False
-    with quiet():
-        model = optimize_model(
-            str(source), "bert", config["n_heads"], config["dim"], opt_level=0, optimization_options=options
-        ).model
+    model = fuse_attention(source, config["n_heads"], config["dim"])
     attentions = sum(node.op_type == "MultiHeadAttention" for node in model.graph.node)
     if attentions != config["n_layers"]:
         raise ExportError(
@@ -81,18 +71,6 @@ def keep_used_weights(graph: Any) -> None:  # noqa: ANN401
     kept = [weight for weight in graph.initializer if weight.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep onnxruntime's tools from telling the root logger how to use them."""
-    root = logging.getLogger()
-    before = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(before)
 
 
 def _rearrange(graph: Any, parts: Sequence[str]) -> None:  # noqa: ANN401

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from toolkit.compat import quiet_libraries
 from toolkit.errors import ToolkitError
 
 # In their natural order: the module in `toolkit.commands`, and the name of the command in it.
@@ -128,9 +129,7 @@ def cli(context: click.Context, verbose: bool, quiet: bool, debug: bool) -> None
         logger.propagate = False
     # Why this backend is told with -v, not on every call.
     logging.getLogger("toolkit.prediction").setLevel(level if verbose else max(level, logging.WARNING))
-    # What the libraries below say of themselves is no news to a user; -v shows it.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "info" if verbose else "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    quiet_libraries(verbose)  # what they say of themselves is no news to a user; -v shows it
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from toolkit.compat import onnxruntime_telemetry_is_off
 from toolkit.errors import ToolkitError
 from toolkit.machine import available_cores, instruction_sets, package_versions, processor_name
 from toolkit.models.bundle import Kind, read_manifest
@@ -90,8 +91,7 @@ def _gpu() -> str | None:
 
 def _telemetry() -> dict[str, str]:
     """Whether the libraries that report home by default are kept from it."""
-    off = os.environ.get("ORT_DISABLE_TELEMETRY") == "1"  # the ONNX backend sets it before its import
-    return {"onnxruntime": "off" if off else "not loaded"}
+    return {"onnxruntime": "off" if onnxruntime_telemetry_is_off() else "not loaded"}
 
 
 def _hub(environment: Mapping[str, str]) -> dict[str, Any]:

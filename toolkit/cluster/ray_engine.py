@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from toolkit.cluster.partitions import Partition, Storage, find_partitions
+from toolkit.compat import import_ray
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.models.bundle import Kind, read_manifest
 from toolkit.prediction import load_predictor
@@ -24,7 +25,6 @@ from toolkit.prediction.abstention import display
 from toolkit.streaming.files import FileJob, count_rows
 
 DONE, ERRORS, SUCCESS = "_done", "_errors", "_SUCCESS"
-_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}  # no telemetry; ours are the messages
 _PATIENCE = 10.0  # seconds for a connection to the cluster
 _logger = logging.getLogger(__name__)
 
@@ -131,10 +131,7 @@ def classify_files(
             `job.strict` the first bad row or file.
     """
     with needs_extra("ray", "the engine ray"):
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        import ray
-        import ray.data
+        ray = import_ray()
     started = time.perf_counter()
     storage, partitions = find_partitions(pattern)
     target = Storage(output)

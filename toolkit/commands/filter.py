@@ -24,8 +24,7 @@ from toolkit.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from click._termui_impl import ProgressBar
-
+    from toolkit.compat import ProgressBar
     from toolkit.prediction import Predictor
     from toolkit.streaming import Answers, Source
 

@@ -12,8 +12,7 @@ import click
 from toolkit.text.truncation import POLICIES
 
 if TYPE_CHECKING:
-    from click._termui_impl import ProgressBar
-
+    from toolkit.compat import ProgressBar
     from toolkit.formats.sources import RawReader
     from toolkit.prediction import Predictor
 

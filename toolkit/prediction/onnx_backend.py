@@ -1,6 +1,5 @@
 """The ONNX backend: CPU only, each review unpadded and alone, on every core."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.compat import import_onnxruntime
 from toolkit.errors import BundleError
 from toolkit.machine import available_cores
 from toolkit.models.bundle import Kind, Manifest, read_manifest, read_stable, reading_length
@@ -103,9 +103,7 @@ def _open_session(path: Path, threads: int) -> Any:  # noqa: ANN401
     Raises:
         BundleError: onnxruntime cannot load the graph, or the graph wants inputs other than ids and mask.
     """
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # official builds send telemetry unless it is set before the import
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
