@@ -1,4 +1,4 @@
-"""Everything one does with a checkout: `nox -s tests`, `lint`, `demo`, `app`, `bench`, `fuzz`, `audit`."""
+"""Everything one does with a checkout: `nox -s tests`, `lint`, `docs`, `demo`, `app`, `bench`, `fuzz`, `audit`."""
 
 from pathlib import Path
 
@@ -42,6 +42,13 @@ def lint(session: nox.Session) -> None:
     """Style alone."""
     install(session, "train,dev")
     check_style(session)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Write CONTRIBUTING's map and the outputs of the pages' commands; with `-- --check` only compare."""
+    install(session, "train,dev")
+    session.run("python", "-m", "tests.documents", *session.posargs)
 
 
 @nox.session

@@ -64,7 +64,6 @@ CASES = {
 }
 
 _NUMBER = re.compile(r"-?\d+\.\d+")
-_BAR = re.compile(r"[█░]+")
 # What a clock says is nobody's to compare.
 _TIMES = re.compile(r"\d+\.\d+(?= reviews/s)|(?<=reviews/s, )\d+\.\d+(?= s)|(?<=\"reviews_per_second\": )\d+\.\d+")
 

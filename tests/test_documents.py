@@ -1,0 +1,59 @@
+"""The map and the outputs in the documents are what the code gives; `nox -s docs` writes them."""
+
+import pytest
+
+from tests import documents
+from tests.conftest import ROOT
+
+
+def test_the_map_is_the_floors():
+    before, after = documents.renewed(documents.MAP)
+    assert before == after, "CONTRIBUTING.md is older than tests/floors.toml; run: nox -s docs"
+
+
+def test_a_map_has_every_room_on_its_floor():
+    floors = '[[floor]]\n"a.py" = "the top"\n\n[[floor]]\n"b.py, c/" = "the ground"\n'
+    assert documents.draw_map(floors).splitlines()[2:] == [
+        "| 1 | `a.py` | the top |",
+        "| 0 | `b.py`, `c/` | the ground |",
+    ]
+
+
+@pytest.mark.parametrize("page", [page for page in documents.PAGES if documents.examples(page)])
+def test_the_pages_show_what_the_commands_print(page):
+    if not (ROOT / "onnx_model" / "model.onnx").is_file():
+        pytest.skip("no model is shipped in onnx_model/")
+    before, after = documents.renewed(page)
+    assert before == after, f"{page} shows something else than its commands print; run: nox -s docs"
+
+
+def test_both_readmes_have_examples():
+    assert [documents.examples(page) for page in documents.PAGES[:2]] == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("found", "same"),
+    [
+        ("positive  ██████████ 0.9742  A film.\n", True),
+        ("positive  █████████░ 0.9600  A film.\n", True),  # another processor
+        ("positive  █████████░ 0.9300  A film.\n", False),
+        ("negative  ██████████ 0.9742  A film.\n", False),
+        ("positive  ██████████ 0.9742  A film.\nmore\n", False),
+        ("positive 0.9742  A film.\n", False),
+    ],
+)
+def test_numbers_may_differ_a_little(found, same):
+    assert documents.is_same(found, "positive  ██████████ 0.9742  A film.\n") is same
+
+
+def test_an_example_is_renewed_where_it_differs(monkeypatch):
+    page = "Text.\n\n```python\nprint('now', 0.5)\n```\n\n```\n{}\n```\n\nMore.\n"
+    for written, expected in (("then 0.5", "now 0.5"), ("now 0.51", "now 0.51"), ("now 0.6", "now 0.5")):
+        assert documents.with_outputs(page.format(written)) == page.format(expected)
+    shell = "```sh\npython -m pip install .\necho here; pwd >/dev/null\n```\n\n```\nthere\n```\n"
+    assert documents.with_outputs(shell) == shell.replace("there", "here")
+
+
+def test_an_example_that_fails_is_told():
+    with pytest.raises(AssertionError, match="no such"):
+        documents.run("sh", "echo 'no such thing' >&2; false", ROOT)
