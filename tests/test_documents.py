@@ -1,5 +1,8 @@
 """The map and the outputs in the documents are what the code gives; `nox -s docs` writes them."""
 
+import re
+import subprocess
+
 import pytest
 
 from tests import documents
@@ -57,3 +60,32 @@ def test_an_example_is_renewed_where_it_differs(monkeypatch):
 def test_an_example_that_fails_is_told():
     with pytest.raises(AssertionError, match="no such"):
         documents.run("sh", "echo 'no such thing' >&2; false", ROOT)
+
+
+@pytest.mark.parametrize("page", [*documents.PAGES, documents.MAP, "CHANGELOG.md", "SECURITY.md", "dataset/README.md"])
+def test_links_inside_the_project_lead_somewhere(page):
+    for link in re.findall(r"\]\((?!\w+://)([^)\s]+)\)", (ROOT / page).read_text(encoding="utf-8")):
+        path, _, anchor = link.partition("#")
+        target = ((ROOT / page).parent / path) if path else ROOT / page
+        assert target.exists(), f"{page} names {link}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}, link
+
+
+def test_the_changelog_has_the_headings_of_keep_a_changelog():
+    headings = re.findall(r"^### (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(headings) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_decisions_name_their_revisions():
+    """Those that git knows, where there is a history."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no history")
+    known = subprocess.run(
+        ["git", "log", "--format=%h"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    named = re.findall(r"\b[0-9a-f]{7}\b", (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8"))
+    assert len(named) > 10
+    if len(known) > 50:  # not a shallow clone
+        assert not [name for name in named if not any(each.startswith(name) or name.startswith(each) for each in known)]
