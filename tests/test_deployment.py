@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,16 @@ def test_it_is_small_and_holds_no_training_package(environment):
     assert {"torch", "transformers", "pandas", "optimum", "peft", "chainlit"} & packages == set()
     size = sum(path.lstat().st_size for path in venv.rglob("*") if path.is_file() and not path.is_symlink())
     assert size < 250e6
+
+
+def test_the_wheel_holds_toolkit_and_export_and_says_its_version(environment, tmp_path):
+    venv = Path(environment["PATH"].partition(":")[0]).parent
+    (record,) = venv.glob("lib/python*/site-packages/distilbert_review_toolkit-*.dist-info/RECORD")
+    paths = [line.partition(",")[0] for line in record.read_text().splitlines()]
+    tops = {path.partition("/")[0] for path in paths if not path.startswith("../")}  # beside the command in bin/
+    assert tops == {"toolkit", "export", record.parent.name}
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert run(["toolkit", "--version"], environment, tmp_path).stdout.split()[-1] == version
+    peers = run(["toolkit", "bench", "--peers"], environment, tmp_path)
+    assert peers.returncode == 2
+    assert peers.stderr.endswith("in a checkout of the project: python benchmarks/peers.py\n")
