@@ -175,7 +175,12 @@ class Contrary:
                 from dataclasses import replace
 
                 turned = {label: prediction.probabilities[Label(1 - label)] for label in Label}
-                prediction = replace(prediction, label=Label(1 - prediction.label), probabilities=turned)
+                prediction = replace(
+                    prediction,
+                    label=Label(1 - prediction.label),
+                    probabilities=turned,
+                    logits=prediction.logits[::-1],
+                )
             yield prediction
 
 

@@ -123,6 +123,8 @@ def _print(figures: dict[str, Any], lang: str) -> None:
         f"without the temperature {calibration['temperature']:.3f}: "
         f"ece {calibration['before']['ece']:.4f}, brier {calibration['before']['brier']:.4f}"
     )
+    if calibration["note"]:
+        click.echo(calibration["note"])
     if abstention := figures["abstention"]:
         click.echo(f"decided at {abstention['uncertain_below']} or more: {abstention['coverage']:.1%} of the reviews")
         if abstention["accuracy"] is not None:
