@@ -67,10 +67,14 @@ def bench(
     from toolkit.benchmark.compare import choose_engines, compare_engines
     from toolkit.benchmark.report import as_markdown, as_text, draw, heading, remarks, rows
     from toolkit.datasets.splits import read_reviews
+    from toolkit.evaluation.plots import refuse_picture
+    from toolkit.models.workspaces import workspace
 
+    if chart:
+        refuse_picture(chart)  # what cannot be drawn is said before the work
     texts = [review.text for review in read_reviews(file)][:limit]
-    with tempfile.TemporaryDirectory(prefix="bench.") as workspace:
-        models = _models(onnx_model, adapter, size, Path(workspace))
+    with workspace(Path(tempfile.gettempdir()) / "toolkit-bench") as room:
+        models = _models(onnx_model, adapter, size, room)
         report = compare_engines(models, choose_engines(models, engines, peers), texts, rounds, _tell)
     _tell("")
     if size == "distilbert":

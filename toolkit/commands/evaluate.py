@@ -147,7 +147,10 @@ def _print_figure(name: str, value: float | None, interval: tuple[float, float] 
 
 def _compare(first: Path, second: Path, output: Path | None, as_json: bool) -> None:
     from toolkit.evaluation.comparison import compare, write_comparison
+    from toolkit.evaluation.folder import COMPARISON, refuse_foreign_folder
 
+    if output:
+        refuse_foreign_folder(output, COMPARISON)
     content = compare(first, second)
     if output:
         write_comparison(output, content)

@@ -81,7 +81,7 @@ def replacing(target: Path, last: str) -> Iterator[Path]:
 
 
 @contextmanager
-def replacingfiles_below(folder: Path, last: str) -> Iterator[Path]:
+def replacing_files(folder: Path, last: str) -> Iterator[Path]:
     """Yield an empty folder; when the block ends well, move its files into `folder`, whose other files stay.
 
     A kill in between is as for a folder that cannot be renamed, see `replacing`.
@@ -104,12 +104,11 @@ def replacing_file(target: Path) -> Iterator[IO[bytes]]:
     The block's exception, or a kill at any moment, leaves what stood at `target` as it was. A link is followed.
 
     Raises:
-        ToolkitError: `target` is something that no file can replace.
+        ToolkitError: see `refuse_no_file`.
+        OSError: likewise.
     """
+    refuse_no_file(target)
     target = followed(target)
-    if target.exists() and (not target.is_file() or is_mount_point(target)):
-        found = "a folder" if target.is_dir() else "a mount point" if target.is_file() else "no regular file"
-        raise ToolkitError(f"{target} is {found}; expected a file to write, choose another name")
     sweep(target)
     while True:
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
@@ -188,12 +187,29 @@ def refuse_other_files(target: Path, ours: Collection[str], what: str, among: Co
             "move the rest elsewhere, or choose another --output"
         )
     room = place if among is not None or stays(place) else place.parent
-    room = next(folder for folder in (room, *room.parents) if folder.exists())
+    _require_room(next(folder for folder in (room, *room.parents) if folder.exists()))
+
+
+def refuse_no_file(target: Path) -> None:
+    """Refuse, before any work is done for it, a place where a file cannot be written or replaced.
+
+    Raises:
+        ToolkitError: it holds something that no file can replace.
+        OSError: its folder cannot be written.
+    """
+    place = followed(target)
+    if place.exists() and (not place.is_file() or is_mount_point(place)):
+        found = "a folder" if place.is_dir() else "a mount point" if place.is_file() else "no regular file"
+        raise ToolkitError(f"{target} is {found}; expected a file to write, choose another name")
+    _require_room(place.parent)
+
+
+def _require_room(folder: Path) -> None:
     try:
-        with tempfile.TemporaryFile(dir=room):
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(room)) from error
+        raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
 def _listed(folder: Path, kind: Kind) -> Collection[str]:
