@@ -17,7 +17,7 @@ from export.quantize import MODES, quantize_to_int8
 from export.report import write_report
 from export.restructure import fuse
 from toolkit.datasets.splits import Review, read_reviews
-from toolkit.errors import ExportError
+from toolkit.errors import ExportError, needs_extra
 from toolkit.evaluation.calibration import fit_temperature, steps_of_risk_coverage
 from toolkit.machine import package_versions
 from toolkit.models.adapter import load_adapter, merge_adapter
@@ -89,6 +89,10 @@ def export_model(
             f"{proof} has {len(reviews)} reviews, expected at least {QUANTIZED.reviews:,} to choose a threshold for "
             "--target-accuracy; name a larger file with --proof, or give --uncertain-below"
         )
+    with needs_extra("train", "exporting"):  # better missed before the work than after it
+        import matplotlib  # noqa: F401
+        import optimum.onnxruntime  # noqa: F401
+        import sklearn  # noqa: F401
     model, manifest = load_adapter(adapter, base_model)
     length = reading_length(adapter, manifest, None)
     manifest = replace(manifest, reading=reading or manifest.reading)

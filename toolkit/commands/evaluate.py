@@ -82,6 +82,7 @@ def evaluate(
         raise click.UsageError("--slice and --no-texts are about a report; name its folder with --output")
 
     from toolkit.datasets.splits import read_reviews
+    from toolkit.errors import needs_extra
     from toolkit.evaluation.measuring import ask, measure
 
     source = file or folder / f"{split}.csv"
@@ -92,6 +93,9 @@ def evaluate(
 
         refuse_foreign_folder(output, EVALUATION)
         find_columns(reviews, slices, str(source))  # what is missing is said before the work
+        with needs_extra("train", "writing a report"):
+            import jinja2  # noqa: F401
+            import matplotlib  # noqa: F401
     predictor = load(**model)
     with progress_bar(len(reviews), "evaluating") as bar:
         answers = ask(predictor, reviews, bar.update)
