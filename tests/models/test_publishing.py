@@ -204,6 +204,24 @@ def test_a_half_written_folder_is_no_adapter(tmp_path):
         read_manifest(tmp_path, Kind.ADAPTER)
 
 
+@pytest.mark.parametrize(
+    "journal", ['{"last": "manifest.json", "remove": ["../mine.txt"]}', '{"last": "manifest.json", "remove": ["%s/mine.txt"]}',
+                '{"last": "../mine.txt", "remove": []}', '{"last": 5, "remove": "mine.txt"}', "{", "[]"],
+)  # fmt: skip
+def test_a_journal_that_is_not_ours_removes_nothing(bundle, tmp_path, journal):
+    """Somebody else may write into a folder that is mounted."""
+    (tmp_path / "mine.txt").write_text("mine")
+    room = bundle / ".onnx_model.abcdefgh.partial"
+    (room / "new").mkdir(parents=True)
+    (room / "new" / "manifest.json").write_text("{}")
+    (room / "journal.json").write_text(journal.replace("%s", str(tmp_path)))
+    before = read_manifest(bundle, Kind.ONNX)
+    refuse_foreign_target(bundle, Kind.ONNX)
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+    assert read_manifest(bundle, Kind.ONNX) == before
+    assert not room.exists()
+
+
 IMPORTS = "from pathlib import Path; from toolkit.models.bundle import *; from toolkit.models.publishing import *; from tests.test_bundle import *"
 
 

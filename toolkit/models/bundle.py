@@ -223,12 +223,15 @@ def _parse(path: Path, kind: Kind) -> Manifest:
     )
 
 
+def is_inside(name: object) -> bool:
+    """Whether it is a relative path that leads nowhere outside its folder."""
+    return isinstance(name, str) and not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
 def _is_file_entry(name: object, entry: object) -> bool:
     """A relative name that stays inside the folder, with a hash and a size."""
     return (
-        isinstance(name, str)
-        and not Path(name).is_absolute()
-        and ".." not in Path(name).parts
+        is_inside(name)
         and isinstance(entry, dict)
         and isinstance(entry.get("sha256"), str)
         and type(entry.get("bytes")) is int

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from toolkit.errors import BundleError, ToolkitError
-from toolkit.models.bundle import UNFINISHED
+from toolkit.models.bundle import UNFINISHED, is_inside
 from toolkit.models.files import read_json_object, write_json
 
 NEW = "new"  # the folder or files to come
@@ -95,11 +95,13 @@ def _complete(target: Path, room: Path) -> None:
         journal = read_json_object(room / _JOURNAL)
     except BundleError:
         return  # the process was killed while it wrote this; nothing was moved yet
-    last = journal["last"]
-    if not (staging / last).exists():
-        return
+    last, remove = journal.get("last", "."), journal.get("remove")
+    if not (isinstance(remove, list) and all(map(is_inside, [last, *remove]))):
+        return  # not one that `fill` wrote
+    if not (staging / last).is_file():
+        return  # all is done
     (target / last).unlink(missing_ok=True)
-    for name in journal["remove"]:
+    for name in remove:
         (target / name).unlink(missing_ok=True)
         if "/" in name:
             with suppress(OSError):  # others are left in it
