@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from tests.conftest import ROOT
 from toolkit.datasets.splits import Review, write_reviews
-from toolkit.errors import BundleError, ConfigError, ToolkitError
+from toolkit.errors import ConfigError, ToolkitError
 from toolkit.models.bundle import Kind, read_manifest
 from toolkit.text.labels import Label
 from toolkit.training.config import TrainingConfig
@@ -215,7 +215,7 @@ def test_resuming_nothing_begins_at_the_beginning(config, caplog):
 def test_foreign_output_is_refused_before_training(config, tmp_path):
     (tmp_path / "lora_model").mkdir()
     (tmp_path / "lora_model" / "novel.txt").write_text("chapter one")
-    with pytest.raises(BundleError, match=r"novel\.txt"):
+    with pytest.raises(ToolkitError, match=r"novel\.txt"):
         train(config)
     assert not config.checkpoint_folder.exists()
 
