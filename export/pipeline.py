@@ -3,7 +3,6 @@
 import copy
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,16 +17,17 @@ from export.quantize import MODES, quantize_to_int8
 from export.report import write_report
 from export.restructure import fuse
 from toolkit.datasets.splits import Review, read_reviews
-from toolkit.errors import ExportError
+from toolkit.errors import ExportError, needs_extra
 from toolkit.evaluation.calibration import fit_temperature, steps_of_risk_coverage
 from toolkit.machine import package_versions
 from toolkit.models.adapter import load_adapter, merge_adapter
 from toolkit.models.bundle import Kind, Manifest, reading_length
 from toolkit.models.publishing import naming_a_full_disk, publish, refuse_foreign_target
+from toolkit.models.workspaces import workspace
 from toolkit.prediction import AbstentionPolicy
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.prediction.torch_backend import TorchPredictor
-from toolkit.text.tokenisation import ReviewTokenizer
+from toolkit.text.tokenisation import ReviewTokenizer, count_read
 
 GATES = {"merged": EXACT, "onnx": EXACT, "fused": EXACT, "int8": QUANTIZED}
 _logger = logging.getLogger(__name__)
@@ -84,20 +84,28 @@ def export_model(
     reviews = read_reviews(proof)
     gates = {stage: replace(gate, reviews=1) if small_proof else gate for stage, gate in GATES.items()}
     _require_reviews(proof, len(reviews), gates["int8" if quantize == "int8" else "onnx"])
+    if target_accuracy is not None and len(reviews) < QUANTIZED.reviews:
+        raise ExportError(
+            f"{proof} has {len(reviews)} reviews, expected at least {QUANTIZED.reviews:,} to choose a threshold for "
+            "--target-accuracy; name a larger file with --proof, or give --uncertain-below"
+        )
+    with needs_extra("train", "exporting"):  # better missed before the work than after it
+        import matplotlib  # noqa: F401
+        import optimum.onnxruntime  # noqa: F401
+        import sklearn  # noqa: F401
     model, manifest = load_adapter(adapter, base_model)
     length = reading_length(adapter, manifest, None)
     manifest = replace(manifest, reading=reading or manifest.reading)
     tokenizer = ReviewTokenizer.from_file(adapter / "tokenizer.json", length, manifest.reading)
     parts = tokenizer.encode_parts([review.text for review in reviews])
-    tokens_read = [sum(len(part.input_ids) for part in each) for each in parts]
+    tokens_read = [count_read(each) for each in parts]
 
     merged = merge_adapter(copy.deepcopy(model))
-    with tempfile.TemporaryDirectory(prefix="export.") as name, naming_a_full_disk(Path(name)):
-        workspace = Path(name)
-        graphs = {"onnx": convert_to_onnx(merged, workspace)}
-        graphs["fused"] = fuse(graphs["onnx"], workspace / "model.fused.onnx")
+    with workspace(output) as room, naming_a_full_disk(room):
+        graphs = {"onnx": convert_to_onnx(merged, room)}
+        graphs["fused"] = fuse(graphs["onnx"], room / "model.fused.onnx")
         if quantize != "none":
-            graphs["int8"] = quantize_to_int8(graphs["onnx"], workspace / "model.int8.onnx")
+            graphs["int8"] = quantize_to_int8(graphs["onnx"], room / "model.int8.onnx")
         models = {
             "adapter": TorchPredictor(model, tokenizer, manifest, "cpu"),
             "merged": TorchPredictor(merged, tokenizer, manifest, "cpu"),
@@ -105,7 +113,7 @@ def export_model(
         }
         weights = {
             "adapter": adapter / "adapter_model.safetensors",
-            "merged": workspace / "merged" / "model.safetensors",
+            "merged": room / "merged" / "model.safetensors",
             **graphs,
         }
         _logger.info("proving %s on %d reviews of %s", ", ".join(list(models)[1:]), len(reviews), proof)
@@ -130,7 +138,7 @@ def export_model(
             shutil.copyfile(graphs[chosen], folder / "model.onnx")
             shutil.copyfile(graphs["onnx"].parent / "config.json", folder / "config.json")
             tokenizer.save(folder / "tokenizer.json")
-            write_report(folder, stages, measured, tokens_read, proof, manifest, quantized=chosen == "int8")
+            write_report(folder, stages, measured, tokens_read, proof, manifest, gates, quantized=chosen == "int8")
     return ExportResult(output, chosen == "int8", tuple(stages), (output / "model.onnx").stat().st_size)
 
 
@@ -179,12 +187,14 @@ def _pass_gates(
 def _fitted(manifest: Manifest, logits: np.ndarray, reviews: Sequence[Review], stage: str) -> Manifest:
     """The manifest with what is fitted on the proof, where it is large enough for that: see `Manifest`.
 
-    The float graph keeps the adapter's temperature; int8 logits are others and get one of their own.
+    The float graph keeps the adapter's temperature; int8 logits are others and get one of their own, if they can.
     """
     if len(reviews) < QUANTIZED.reviews:
         return manifest
     labels = np.array([int(review.label) for review in reviews])
-    temperature = fit_temperature(logits, labels) if stage == "int8" else manifest.temperature
+    temperature = (
+        fit_temperature(logits, labels, otherwise=manifest.temperature) if stage == "int8" else manifest.temperature
+    )
     return replace(
         manifest,
         temperature=temperature,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.parity import EXACT, QUANTIZED, Measurement, Parity
+from export.parity import Gate, Measurement, Parity
 from toolkit.evaluation.plots import blank_figure
 from toolkit.machine import available_cores, processor_name
 from toolkit.models.bundle import Manifest
@@ -48,6 +48,7 @@ def write_report(
     tokens_read: Sequence[int],
     proof: Path,
     manifest: Manifest,
+    gates: Mapping[str, Gate],
     quantized: bool,
 ) -> None:
     """Write `report.json` and `report.png` into `folder`.
@@ -56,9 +57,10 @@ def write_report(
         folder: of the bundle.
         stages: the scorecard, the adapter first.
         measured: each stage's logits on the proof, by stage.
-        tokens_read: of each review of the proof.
+        tokens_read: of each review of the proof, those in two windows once.
         proof: the file of reviews.
         manifest: of the bundle.
+        gates: that the stages had to pass, by stage.
         quantized: whether the int8 graph is the one that is published.
     """
     content: dict[str, Any] = {
@@ -72,7 +74,7 @@ def write_report(
         "machine": {"processor": processor_name(), "cores": available_cores()},
         "quantized": quantized,
         "temperature": manifest.temperature,
-        "gates": {"merged": asdict(EXACT), "onnx": asdict(EXACT), "fused": asdict(EXACT), "int8": asdict(QUANTIZED)},
+        "gates": {stage: asdict(gate) for stage, gate in gates.items()},
         "stages": [_describe(stage) for stage in stages],
     }
     write_json(folder / "report.json", content)

@@ -201,7 +201,7 @@ def test_evaluate_writes_a_report_and_compares_two(with_fake, tmp_path, monkeypa
         (("--slice", "kind"), 2, "name its folder with --output"),
         (("--compare", "a", "b", "--slice", "kind"), 2, "--compare reads two reports"),
         (("--slice", "stars", "--output", "new"), 1, "no column 'stars' to slice by; expected one of kind"),
-        (("--output", "tests"), 1, "expected a new folder or nothing but an earlier evaluation"),
+        (("--output", "tests"), 1, "expected a new or empty folder, or nothing but an earlier evaluation"),
         (("--compare", "none", "nor"), 1, "none holds no evaluation"),
     ],
 )

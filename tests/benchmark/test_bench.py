@@ -49,6 +49,19 @@ def test_a_bundle_that_is_missing_is_one_line(tiny_dataset, tmp_path):
     assert "none not found; make it with: toolkit export" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("chart", "message"),
+    [("chart.xyz", "choose a name ending in .png, .pdf, .svg"), ("", "is a folder"), ("no/chart.png", "No such file")],
+)
+def test_a_chart_that_cannot_be_drawn_is_said_before_the_work(chart, message, tiny_dataset, tmp_path):
+    (tmp_path / "a.png").mkdir()
+    result = run("--file", tiny_dataset / "test.csv", "--onnx-model", tmp_path / "none", "--chart",
+                 tmp_path / (chart or "a.png"))  # fmt: skip
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "none not found" not in result.stderr
+
+
 def test_an_unknown_engine_is_answered_with_the_known_ones(tiny_dataset):
     result = run("--file", tiny_dataset / "test.csv", "--engines", "onnx,vroom")
     assert result.exit_code == 2

@@ -325,7 +325,9 @@ def test_a_file_preview_is_bounded(words, tmp_path):
 
 def test_dataset_import_takes_corrections(tmp_path):
     path = tmp_path / "corrections.jsonl"
-    prediction = Prediction(Label.POSITIVE, 0.75, {Label.NEGATIVE: 0.25, Label.POSITIVE: 0.75}, 5, 5, "positive")
+    prediction = Prediction(
+        Label.POSITIVE, 0.75, {Label.NEGATIVE: 0.25, Label.POSITIVE: 0.75}, 5, 5, (0.0, 1.1), "positive"
+    )
     for number in range(40):
         corrected = ("negative", "positive")[number % 2]
         save_correction(

@@ -1,6 +1,10 @@
 import io
 import json
+import signal
+import subprocess
+import sys
 import tarfile
+import textwrap
 from itertools import pairwise
 
 import pytest
@@ -250,3 +254,64 @@ def test_problems_of_all_files_are_reported_together(tmp_path):
         "train.csv row 2 (line 3)",
         "test.csv row 2 (line 3)",
     ]
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A folder with somebody's own split and notes."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "train.csv").write_text("text,label\nlabelled by hand,1\n")
+    (folder / "NOTES.txt").write_text("mine")
+    return folder
+
+
+def test_a_split_that_no_import_wrote_is_not_replaced(acl_folder, elsewhere, monkeypatch):
+    before = {path.name: path.read_bytes() for path in elsewhere.iterdir()}
+    monkeypatch.setattr("toolkit.datasets.importers._load", None)  # said before the source is read
+    with pytest.raises(
+        ToolkitError, match=r"mine holds train\.csv; expected a new or empty folder, or nothing but an ear"
+    ):
+        import_dataset(str(acl_folder), elsewhere, ImportOptions())
+    assert {path.name: path.read_bytes() for path in elsewhere.iterdir()} == before
+
+
+def test_an_earlier_import_is_replaced_and_what_lies_beside_it_stays(acl_folder, elsewhere):
+    (elsewhere / "train.csv").unlink()
+    for seed in (1, 2):
+        info = import_dataset(str(acl_folder), elsewhere, ImportOptions(seed=seed))
+        assert sorted(path.name for path in elsewhere.iterdir()) == sorted(
+            ["NOTES.txt", "dataset_info.json", *(f"{split}.csv" for split in SPLITS)]
+        )
+        assert info.sha256 == {name: sha256(elsewhere / name) for name in info.sha256}
+
+
+def test_what_a_killed_import_has_half_written_is_completed_by_the_next(acl_folder, elsewhere, tmp_path):
+    """Killed when it had moved one file of four, so that the info was gone and the splits were of two imports."""
+    (elsewhere / "train.csv").unlink()
+    import_dataset(str(acl_folder), elsewhere, ImportOptions(seed=1))
+    script = f"""
+        import os, signal
+        from pathlib import Path
+        from toolkit.datasets.importers import ImportOptions, import_dataset
+        replace = Path.replace
+        def once(path, target):
+            replace(path, target)
+            os.kill(os.getpid(), signal.SIGKILL)
+        Path.replace = once
+        import_dataset({str(acl_folder)!r}, Path({str(elsewhere)!r}), ImportOptions(seed=2))
+    """
+    assert subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False).returncode == -signal.SIGKILL
+    assert not (elsewhere / "dataset_info.json").exists()
+    with pytest.raises(ToolkitError, match="has no test split"):
+        import_dataset(str(tmp_path / "none.csv"), elsewhere, _unreadable(tmp_path))
+    assert json.loads((elsewhere / "dataset_info.json").read_text())["options"]["seed"] == 2
+    import_dataset(str(acl_folder), elsewhere, ImportOptions(seed=3))
+    assert json.loads((elsewhere / "dataset_info.json").read_text())["options"]["seed"] == 3
+    assert len(list(elsewhere.iterdir())) == 5
+
+
+def _unreadable(tmp_path):
+    """Options under which a source of one split is refused, after the output has been looked at."""
+    (tmp_path / "none.csv").write_text("text,label\na film,1\n")
+    return ImportOptions(official=True)

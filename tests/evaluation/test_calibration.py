@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from toolkit.evaluation.calibration import calibration_metrics, chance_calibration_error, fit_temperature, risk_coverage
+from toolkit.evaluation.calibration import (
+    calibration_metrics,
+    chance_calibration_error,
+    describe_temperature,
+    fit_temperature,
+    risk_coverage,
+)
 
 
 @pytest.fixture
@@ -38,9 +44,47 @@ def test_the_metrics_by_hand():
     assert metrics["brier"] == pytest.approx((0.2**2 + 0.8**2 + 0.1**2) / 3)
 
 
-def test_a_model_that_is_always_right_gets_a_finite_temperature():
-    logits = np.array([[-5.0, 5.0], [5.0, -5.0]])
-    assert fit_temperature(logits, np.array([1, 0])) == pytest.approx(0.05, rel=0.05)
+def logits_of(margins):
+    """Logits whose true label, always 1, is ahead by so much."""
+    margins = np.asarray(margins, np.float64)
+    return np.stack([-margins / 2, margins / 2], axis=1), np.ones(len(margins), int)
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(2483, 0), (1, 0), (0, 1), (2474, 9), (9, 300)])
+def test_too_little_evidence_fits_no_temperature(right, wrong, caplog):
+    """Without a wrong verdict the likeliest temperature is none at all: every score would be 1.0000."""
+    logits, labels = logits_of([2.0] * right + [-2.0] * wrong)
+    assert fit_temperature(logits, labels) == 1
+    assert f"{wrong} wrong and {right} right verdicts are too few to fit one, expected at least 10" in caplog.text
+    assert fit_temperature(logits, labels, otherwise=1.24) == 1.24
+
+
+def test_ten_wrong_verdicts_are_enough(honest, caplog):
+    logits, labels = honest
+    margins = np.where(labels == 1, 1, -1) * (logits[:, 1] - logits[:, 0])
+    wrong, right = margins[margins < 0][:10], margins[margins > 0][:40]
+    assert fit_temperature(*logits_of([*3 * wrong, *3 * right])) == pytest.approx(3, rel=0.5)
+    assert caplog.text == ""
+
+
+def test_a_temperature_that_makes_held_out_scores_worse_is_not_applied(caplog):
+    """Honest scores: what a fit finds in them is chance, which the next reviews do not share."""
+    worse = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        margins = rng.normal(0, 2, 200)
+        margins = np.where(rng.random(200) < 1 / (1 + np.exp(-margins)), margins, -margins)
+        worse += fit_temperature(*logits_of(margins)) == 1
+    assert worse > 10
+    assert "a fitted one makes the scores of held-out reviews no better (log loss 0." in caplog.text
+
+
+def test_a_bound_that_is_reached_is_said(caplog):
+    logits, labels = logits_of(np.tile([8.0, -8.0], 100))  # sure, and right by chance
+    assert fit_temperature(logits, labels) == pytest.approx(20, rel=0.01)
+    assert "The temperature 20 is at its bound of 20" in caplog.text
+    assert describe_temperature(0.0501).startswith("The temperature 0.0501 is at its bound of 0.05")
+    assert describe_temperature(1.24) == ""
 
 
 def test_risk_and_coverage_by_hand():

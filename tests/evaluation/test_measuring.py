@@ -60,9 +60,38 @@ def test_the_temperature_is_taken_out_for_the_figures_before_it(fake_predictor):
     assert plain["calibration"]["before"] == {"ece": plain["ece"], "brier": plain["brier"]}
 
 
+class Sure:
+    """A model that is sure, and rightly so, of 39 of 40 reviews, behind a temperature that makes its scores 1.0000."""
+
+    backend, device = "fake", "nowhere"
+
+    def __init__(self, predictor, temperature):
+        self.manifest = replace(predictor.manifest, temperature=temperature)
+        self.predictor = type(predictor)(self.manifest, predictor.tokenizer)
+
+    def predict_many(self, texts):
+        margins = [3.0 if index else -3.0 for index, _ in enumerate(texts)]
+        for margin in margins:
+            (answer,) = self.predictor.answer(self.predictor.tokenizer.encode_parts(["a film"]))
+            yield self.predictor._prediction(replace(answer, logits=np.float32([-margin / 2, margin / 2])))
+
+
+def test_figures_without_the_temperature_are_of_the_logits_themselves(fake_predictor):
+    """exp(60) is beyond what a probability can hold: figures made from it said that the model was wrong by itself."""
+    reviews = [Review("a film", Label.POSITIVE)] * 40
+    calibration = evaluate(Sure(fake_predictor, 0.05), reviews)["calibration"]
+    plain = evaluate(Sure(fake_predictor, 1.0), reviews)
+    assert calibration["before"] == {"ece": plain["ece"], "brier": plain["brier"]}
+    assert plain["ece"] == pytest.approx(abs(39 / 40 - 1 / (1 + np.exp(-3))))
+    assert calibration["note"].startswith("The temperature 0.05 is at its bound")
+    assert plain["calibration"]["note"].startswith("The temperature is 1, so the scores are those of the bare logits")
+    assert evaluate(Sure(fake_predictor, 1.3), reviews)["calibration"]["note"] == ""
+
+
 def test_a_policy_gives_coverage_and_the_accuracy_of_what_it_decides():
     answers = Answers(
-        labels=np.array([1, 1, 0, 0]), positive=np.array([0.95, 0.7, 0.9, 0.05]), tokens=np.full(4, 9),
+        labels=np.array([1, 1, 0, 0]), logits=np.array([[0, 3], [0, 0.85], [0, 2.2], [3, 0]]),
+        positive=np.array([0.95, 0.7, 0.9, 0.05]), tokens=np.full(4, 9),
         tokens_read=np.full(4, 9), temperature=1.0, seconds=1.0, backend="fake", device="nowhere",
     )  # fmt: skip
     abstention = measure(answers, AbstentionPolicy(0.9))["abstention"]

@@ -53,7 +53,7 @@ REPORT = SplitReport(3, {"negative": 1, "positive": 2}, 0, {}, np.array([5, 300,
 
 
 def test_an_unknown_picture_format(tmp_path):
-    with pytest.raises(ToolkitError, match=r"lengths\.xyz cannot be drawn .*\.png, \.pdf or \.svg"):
+    with pytest.raises(ToolkitError, match=r"lengths\.xyz cannot be drawn; .*\.png, \.pdf, \.svg"):
         plot_token_lengths({"train": REPORT}, 512, tmp_path / "lengths.xyz")
 
 

@@ -132,12 +132,14 @@ def test_an_earlier_report_is_replaced_and_nothing_else(fake_predictor, source, 
     make(fake_predictor, source, tmp_path / "report", columns=())
     assert "By rating" not in (tmp_path / "report" / "report.html").read_text()
     with pytest.raises(
-        ToolkitError, match=r"report holds predictions\.csv; expected a new folder or nothing but an earlier comparison"
+        ToolkitError,
+        match=r"report holds predictions\.csv, .*; expected a new or empty folder, or nothing but an earlier comparison",
     ):
         refuse_foreign_folder(tmp_path / "report", COMPARISON)
     (tmp_path / "report" / "notes.txt").write_text("mine")
     with pytest.raises(
-        ToolkitError, match=r"report holds notes\.txt; expected a new folder or nothing but an earlier evaluation"
+        ToolkitError,
+        match=r"report holds notes\.txt; expected a new or empty folder, or nothing but an earlier evaluation",
     ):
         make(fake_predictor, source, tmp_path / "report")
     assert (tmp_path / "report" / "notes.txt").read_text() == "mine"
@@ -173,7 +175,12 @@ class Contrary:
                 from dataclasses import replace
 
                 turned = {label: prediction.probabilities[Label(1 - label)] for label in Label}
-                prediction = replace(prediction, label=Label(1 - prediction.label), probabilities=turned)
+                prediction = replace(
+                    prediction,
+                    label=Label(1 - prediction.label),
+                    probabilities=turned,
+                    logits=prediction.logits[::-1],
+                )
             yield prediction
 
 

@@ -1,5 +1,10 @@
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+import textwrap
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +16,9 @@ import export.pipeline as pipeline
 from export import export_model
 from export.parity import EXACT, QUANTIZED, Measurement, compare, measure
 from export.report import table
+from tests.conftest import ROOT
 from toolkit.datasets.splits import Review, read_reviews, write_reviews
-from toolkit.errors import BundleError, DataError, ExportError
+from toolkit.errors import BundleError, DataError, ExportError, ToolkitError
 from toolkit.models.bundle import Kind, read_manifest
 from toolkit.models.files import sha256
 from toolkit.prediction.onnx_backend import OnnxPredictor
@@ -55,6 +61,32 @@ def test_the_report_proves_every_step(tiny_bundle, proof):
     assert report["proof"]["sha256"] == sha256(proof)
     assert report["proof"]["reviews"] == 24
     assert report["quantized"] is False
+
+
+@pytest.mark.parametrize("small_proof", [True, False])
+def test_the_report_states_the_gates_that_were_passed(tiny_adapter, tiny_dataset, tmp_path, small_proof):
+    write_reviews(tmp_path / "proof.csv", read_reviews(tiny_dataset / "train.csv") * (1 if small_proof else 8))
+    export_model(tiny_adapter, tmp_path / "onnx_model", tmp_path / "proof.csv", small_proof=small_proof)
+    gates = json.loads((tmp_path / "onnx_model" / "report.json").read_text())["gates"]
+    assert {stage: gate["reviews"] for stage, gate in gates.items()} == (
+        dict.fromkeys(("merged", "onnx", "fused", "int8"), 1)
+        if small_proof
+        else {"merged": 500, "onnx": 500, "fused": 500, "int8": 2000}
+    )
+    assert gates["int8"]["accuracy_loss"] == QUANTIZED.accuracy_loss
+
+
+def test_the_report_counts_tokens_as_predictions_do(tiny_adapter, tmp_path):
+    """Those that two windows share are read twice and counted once."""
+    texts = [f"{'a fine film ' * words} number {words}" for words in (10, 300, 400, 500)]
+    write_reviews(tmp_path / "proof.csv", [Review(text, Label(index % 2)) for index, text in enumerate(texts)])
+    bundle = export_model(
+        tiny_adapter, tmp_path / "onnx_model", tmp_path / "proof.csv", small_proof=True, reading="window"
+    ).bundle
+    quartiles = json.loads((bundle / "report.json").read_text())["proof"]["tokens_read_quartiles"]
+    counted = [prediction.tokens_read for prediction in OnnxPredictor.load(bundle).predict_many(texts)]
+    assert counted[-1] > 512
+    assert quartiles == np.percentile(counted, [0, 25, 50, 75, 100]).tolist()
 
 
 def test_a_wrong_graph_is_not_published(monkeypatch, tiny_adapter, tiny_bundle, proof, tmp_path):
@@ -135,6 +167,109 @@ def test_a_proof_too_small_is_refused_before_any_work(tiny_adapter, proof, tmp_p
             export_model(tiny_adapter, tmp_path / "onnx_model", proof, quantize)
 
 
+def test_a_target_accuracy_needs_a_proof_that_is_large_enough_before_any_work(
+    tiny_adapter, proof, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pipeline, "load_adapter", None)
+    with pytest.raises(
+        ExportError, match=r"24 reviews, expected at least 2,000 to choose a threshold for --target-acc"
+    ):
+        export_model(tiny_adapter, tmp_path / "onnx_model", proof, small_proof=True, target_accuracy=0.9)
+
+
+KILLED_IN_EVERY_PHASE = """
+    import json, os, signal, sys
+    from pathlib import Path
+    import matplotlib.figure, onnxruntime, optimum.onnxruntime, peft, scipy.stats, sklearn.metrics  # once, not in every child
+    import export.pipeline as pipeline
+    from export import export_model
+    from toolkit import publishing, workspaces
+    from toolkit.models.bundle import Kind, read_manifest
+    from toolkit.errors import BundleError
+    from toolkit.models.workspaces import files_below
+
+    adapter, proof, output = map(Path, sys.argv[1:4])
+    inside = sys.argv[4] == "inside"
+    if inside:  # as if the folder could not be renamed
+        publishing.stays = workspaces.stays = lambda target: target.is_dir()
+    def die(*arguments):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def during(module, name):
+        def arrange():
+            kept = getattr(module, name)
+            setattr(module, name, lambda *arguments, **options: die(kept(*arguments, **options)))
+        return arrange
+
+    def moving():  # the second file has been moved into a folder that stays; the two folders have been exchanged
+        replace, exchange, moved = Path.replace, publishing._exchange, []
+        def count(path, target):
+            replace(path, target)
+            moved.append(target)
+            if len(moved) == 2:
+                die()
+        Path.replace = count
+        publishing._exchange = lambda *arguments: die(exchange(*arguments))
+
+    phases = {
+        "merging": during(pipeline, "merge_adapter"), "converting": during(pipeline, "convert_to_onnx"),
+        "fusing": during(pipeline, "fuse"), "proving": during(pipeline, "measure"), "fitting": during(pipeline, "_fitted"),
+        "writing": during(pipeline, "write_report"), "listing": during(publishing, "write_manifest"),
+        "moving": moving, "removing": during(publishing, "fill" if inside else "_move_into_place"), "": lambda: None,
+    }
+    for phase in sys.argv[5].split(","):
+        number = list(phases).index(phase) + 1
+        child = os.fork()
+        if not child:
+            phases[phase]()
+            export_model(adapter, output, proof, small_proof=True, uncertain_below=(60 + number) / 100)
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        assert os.WIFSIGNALED(status) == bool(phase), (phase, status)
+        left = [path.name for path in (*output.parent.iterdir(), *output.glob(".*")) if path.name.endswith(".partial")]
+        try:
+            found = read_manifest(output, Kind.ONNX).uncertain_below
+        except BundleError as error:
+            found = str(error).partition("; ")[2]
+        print(json.dumps([phase, found, len(left), sorted(set(files_below(output)))]))
+"""
+
+
+EVERY_PHASE = ("merging", "converting", "fusing", "proving", "fitting", "writing", "listing", "moving", "removing", "")
+
+
+@pytest.mark.parametrize("way", ["beside", "inside"])
+@pytest.mark.parametrize(
+    "phases", [("moving", ""), pytest.param(EVERY_PHASE, marks=pytest.mark.slow)], ids=["the move", "every phase"]
+)
+def test_killed_in_every_phase_the_next_export_finishes_and_leaves_nothing(
+    phases, way, tiny_bundle, tiny_adapter, proof, tmp_path
+):
+    """One run after the other is killed, each a phase later; the last is not."""
+    shutil.copytree(tiny_bundle, tmp_path / "onnx_model")
+    before = {path.name for path in tiny_bundle.iterdir()}
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    process = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(KILLED_IN_EVERY_PHASE), tiny_adapter, proof, tmp_path / "onnx_model", way,
+         ",".join(phases)],
+        capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "TMPDIR": str(temporary)},
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    outcomes = {phase: rest for phase, *rest in map(json.loads, process.stdout.splitlines())}
+    found = {phase: uncertain_below for phase, (uncertain_below, _, _) in outcomes.items()}
+    for phase in phases[: phases.index("moving")]:
+        assert found[phase] == 0.5, "the old bundle"
+    assert found["moving"] == (0.68 if way == "beside" else "wait for that run, or run the same again")
+    assert found.get("removing", 0.69) == 0.69
+    assert found[""] == 0.7
+    assert all(left <= 2 for _, left, _ in outcomes.values()), "of the last run alone"
+    assert set(outcomes[""][2]) == before
+    assert outcomes[""][1] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["onnx_model", "temporary"]
+    assert list(temporary.iterdir()) == [], "nothing of an export is kept where nobody sweeps"
+
+
 def test_auto_takes_no_int8_that_was_proven_on_too_few(tiny_adapter, tiny_dataset, tmp_path, caplog):
     reviews = read_reviews(tiny_dataset / "train.csv") * 8
     write_reviews(tmp_path / "proof.csv", reviews)
@@ -150,7 +285,7 @@ def test_inputs_that_cannot_be_used(tiny_adapter, proof, tmp_path):
     with pytest.raises(BundleError, match="找不到"):
         export_model(tmp_path / "nowhere", tmp_path / "a", proof, small_proof=True)
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(BundleError, match="holds other files"):
+    with pytest.raises(ToolkitError, match=r"holds mine\.txt"):
         export_model(tiny_adapter, tmp_path, proof)
 
 

@@ -1,10 +1,12 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from toolkit.errors import BundleError
 from toolkit.models.adapter import load_adapter, load_tokenizer, merge_adapter
+from toolkit.models.bundle import Kind, read_manifest, write_manifest
 
 
 @pytest.fixture
@@ -83,6 +85,32 @@ def test_a_pickled_adapter_is_not_even_looked_at(loose_adapter):
 def test_another_base_is_refused(tiny_adapter, minilm):
     with pytest.raises(BundleError, match="was trained on other weights"):
         load_adapter(tiny_adapter, base_model="minilm")
+
+
+def test_a_base_recorded_by_a_relative_path_is_found_from_anywhere_and_is_no_name_of_the_hubs(
+    tiny_adapter, tiny_base, tmp_path, monkeypatch
+):
+    """As in a project with `models/tiny/` and `build/lora_model/`, read from a third folder."""
+    asked = []
+    monkeypatch.setattr(
+        "toolkit.models.base_models.hub_snapshot", lambda name, *_, **__: asked.append(name) or tiny_base
+    )
+    adapter = tmp_path / "project" / "build" / "lora_model"
+    shutil.copytree(tiny_adapter, adapter)
+    manifest = replace(read_manifest(adapter, Kind.ADAPTER), base_model="models/tiny")
+    write_manifest(adapter / "manifest.json", manifest)
+    shutil.copytree(tiny_base, tmp_path / "project" / "models" / "tiny")
+    (tmp_path / "elsewhere" / "models").mkdir(parents=True)
+    shutil.copytree(tiny_base, tmp_path / "elsewhere" / "models" / "tiny")
+    (tmp_path / "elsewhere" / "models" / "tiny" / "model.safetensors").write_bytes(b"of another model")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    load_adapter(adapter)
+    monkeypatch.chdir(tmp_path)
+    load_adapter(adapter)
+    assert asked == []
+    shutil.rmtree(tmp_path / "project" / "models")
+    load_adapter(adapter)
+    assert asked == ["models/tiny"], "a name of the hub's is one still"
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,11 @@ from safetensors.numpy import load_file
 
 from tests.conftest import ROOT
 from toolkit.datasets.splits import Review, write_reviews
-from toolkit.errors import BundleError, ConfigError, ToolkitError
+from toolkit.errors import ConfigError, ToolkitError
 from toolkit.models.bundle import Kind, read_manifest
 from toolkit.text.labels import Label
 from toolkit.training.config import TrainingConfig
+from toolkit.training.model_card import write_model_card
 from toolkit.training.run import train
 
 
@@ -59,12 +60,23 @@ def test_the_manifest_and_the_model_card_have_the_runs_figures(tiny_adapter, tin
     assert manifest.metrics == {"validation": tiny_run.validation, "test": tiny_run.test}
     assert manifest.training["learning_rate"] == 1e-2
     assert manifest.max_length == 512
-    assert manifest.temperature == tiny_run.temperature != 1
-    assert tiny_run.validation["brier"] < tiny_run.validation["brier_uncalibrated"]
+    assert manifest.temperature == tiny_run.temperature == 1, "24 reviews are too few to fit one"
+    assert tiny_run.validation["brier"] == tiny_run.validation["brier_uncalibrated"]
     card = (tiny_adapter / "README.md").read_text()
     assert f"| test | 24 | {tiny_run.test['accuracy']:.4f} |" in card
     assert "learning_rate = 0.01" in card
     assert "24 steps" in card
+    assert "The temperature is 1, so the scores are those of the bare logits" in card
+
+
+def test_the_model_card_says_what_calibration_did(tiny_run, tmp_path):
+    figures = tiny_run.test | {"ece": 0.01, "ece_uncalibrated": 0.02}
+    for temperature, said in ((1.3, "divided by 1.300"), (19.99, "temperature 20 is at its bound of 20")):
+        result = replace(tiny_run, temperature=temperature, test=figures)
+        write_model_card(tmp_path, TrainingConfig(), {"train": 1, "validation": 1, "test": 1}, result)
+        card = (tmp_path / "README.md").read_text()
+        assert said in card
+        assert "from 0.0200 to 0.0100" in card
 
 
 def test_it_learns(config, tmp_path):
@@ -203,7 +215,7 @@ def test_resuming_nothing_begins_at_the_beginning(config, caplog):
 def test_foreign_output_is_refused_before_training(config, tmp_path):
     (tmp_path / "lora_model").mkdir()
     (tmp_path / "lora_model" / "novel.txt").write_text("chapter one")
-    with pytest.raises(BundleError, match=r"novel\.txt"):
+    with pytest.raises(ToolkitError, match=r"novel\.txt"):
         train(config)
     assert not config.checkpoint_folder.exists()
 

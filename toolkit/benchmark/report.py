@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.benchmark.engines import OWN
-from toolkit.errors import ToolkitError
-from toolkit.evaluation.plots import blank_figure
+from toolkit.evaluation.plots import blank_figure, save_picture
 
 _OWN = {engine.name for engine in OWN}
 _COLUMNS = {
@@ -120,7 +119,8 @@ def draw(report: Mapping[str, Any], path: Path, title: str) -> None:
     """Four panels of bars, an engine a bar, this toolkit's in another colour; whiskers from least to most.
 
     Raises:
-        ToolkitError: the path's ending names no format.
+        ToolkitError: see `refuse_picture`.
+        OSError: likewise.
     """
     names = list(report["engines"])[::-1]  # the first on top
     figure = blank_figure(11, 1.8 + 0.6 * len(names))
@@ -145,7 +145,4 @@ def draw(report: Mapping[str, Any], path: Path, title: str) -> None:
         axes.grid(axis="x", alpha=0.3)
         axes.set_axisbelow(True)
     figure.suptitle(textwrap.fill(title, 120), fontsize=10)
-    try:
-        figure.savefig(path, dpi=110)
-    except ValueError as error:
-        raise ToolkitError(f"{path} cannot be drawn ({error}); choose a name ending in .png, .pdf or .svg") from error
+    save_picture(figure, path, dpi=110)

@@ -141,12 +141,16 @@ def compare(
     from toolkit.benchmark.compare import compare_engines
     from toolkit.benchmark.report import as_markdown, as_text, draw, heading, remarks, rows
     from toolkit.datasets.splits import read_reviews
+    from toolkit.evaluation.plots import refuse_picture
+    from toolkit.models.workspaces import workspace
 
     if as_json and markdown:
         raise click.UsageError("--json and --markdown are two kinds of output; name one")
+    if chart:
+        refuse_picture(chart)  # what cannot be drawn is said before the work
     texts = [review.text for review in read_reviews(file)][:limit]
-    with tempfile.TemporaryDirectory(prefix="bench.") as workspace:
-        report = compare_engines(make_models(Path(workspace)), engines, texts, rounds, _tell)
+    with workspace(Path(tempfile.gettempdir()) / "toolkit-bench") as room:
+        report = compare_engines(make_models(room), engines, texts, rounds, _tell)
     _tell("")
     if not agreement:
         for engine in report["engines"].values():

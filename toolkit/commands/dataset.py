@@ -77,6 +77,10 @@ def check(folder: Path, max_length: int, base_model: str, plot: Path | None, as_
     from toolkit.models.base_models import resolve_base_model
     from toolkit.text.tokenisation import ReviewTokenizer
 
+    if plot:
+        from toolkit.evaluation.plots import plot_token_lengths, refuse_picture
+
+        refuse_picture(plot)  # what cannot be drawn is said before the work
     try:
         splits = read_splits(folder)
     except DataError as error:
@@ -87,8 +91,6 @@ def check(folder: Path, max_length: int, base_model: str, plot: Path | None, as_
     tokenizer = ReviewTokenizer.from_file(resolve_base_model(base_model).folder / "tokenizer.json", max_length)
     reports = check_splits(splits, tokenizer)
     if plot:
-        from toolkit.evaluation.plots import plot_token_lengths
-
         plot_token_lengths(reports, max_length, plot)
     if as_json:
         click.echo(json.dumps({split: report.to_dict() for split, report in reports.items()}))

@@ -82,6 +82,7 @@ def evaluate(
         raise click.UsageError("--slice and --no-texts are about a report; name its folder with --output")
 
     from toolkit.datasets.splits import read_reviews
+    from toolkit.errors import needs_extra
     from toolkit.evaluation.measuring import ask, measure
 
     source = file or folder / f"{split}.csv"
@@ -92,6 +93,9 @@ def evaluate(
 
         refuse_foreign_folder(output, EVALUATION)
         find_columns(reviews, slices, str(source))  # what is missing is said before the work
+        with needs_extra("train", "writing a report"):
+            import jinja2  # noqa: F401
+            import matplotlib  # noqa: F401
     predictor = load(**model)
     with progress_bar(len(reviews), "evaluating") as bar:
         answers = ask(predictor, reviews, bar.update)
@@ -123,6 +127,8 @@ def _print(figures: dict[str, Any], lang: str) -> None:
         f"without the temperature {calibration['temperature']:.3f}: "
         f"ece {calibration['before']['ece']:.4f}, brier {calibration['before']['brier']:.4f}"
     )
+    if calibration["note"]:
+        click.echo(calibration["note"])
     if abstention := figures["abstention"]:
         click.echo(f"decided at {abstention['uncertain_below']} or more: {abstention['coverage']:.1%} of the reviews")
         if abstention["accuracy"] is not None:
@@ -145,7 +151,10 @@ def _print_figure(name: str, value: float | None, interval: tuple[float, float] 
 
 def _compare(first: Path, second: Path, output: Path | None, as_json: bool) -> None:
     from toolkit.evaluation.comparison import compare, write_comparison
+    from toolkit.evaluation.folder import COMPARISON, refuse_foreign_folder
 
+    if output:
+        refuse_foreign_folder(output, COMPARISON)
     content = compare(first, second)
     if output:
         write_comparison(output, content)

@@ -1,28 +1,29 @@
 """From a data set as it is published to `train.csv`, `validation.csv`, `test.csv` and `dataset_info.json`."""
 
 import gzip
-import os
 import random
 import re
 import tarfile
-import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from toolkit.datasets.splits import FORMATS, SPLITS, Review, count_labels, scan_reviews, write_reviews
-from toolkit.errors import DataError, ToolkitError, needs_extra
+from toolkit.errors import BundleError, DataError, ToolkitError, needs_extra
 from toolkit.machine import package_versions
-from toolkit.models.files import sha256, write_json
+from toolkit.models.files import read_json_object, sha256, write_json
 from toolkit.models.hub import hub_snapshot
+from toolkit.models.publishing import refuse_other_files, replacing_files
+from toolkit.models.workspaces import sweep
 from toolkit.text.labels import Label
 from toolkit.text.normalisation import normalise
 
 HUB_DATASET = "stanfordnlp/imdb"
 INFO_FILE = "dataset_info.json"
+_CSV_FILES = tuple(f"{split}.csv" for split in SPLITS)
 KEPT_COLUMNS = ("rating",)  # of the source, beside text and label, for slices of an evaluation; training reads none
 
 _ACL_MEMBER = re.compile(r"(?:^|/)(train|test)/(neg|pos)/(?:\d+_(\d+)|[^/]+)\.txt$")  # 12_9.txt: rated 9
@@ -92,13 +93,17 @@ def import_dataset(source: str, output: Path, options: ImportOptions) -> Dataset
     Args:
         source: an aclImdb folder or archive; a CSV, JSONL or Parquet file; a folder of `train.*`/`test.*` such files;
             or `imdb`, the hub's `stanfordnlp/imdb`.
-        output: a folder; its four files are replaced together at the end.
+        output: a folder; its four files are replaced at the end, if they are those of an earlier import, the info first and
+            last, so that a kill in between leaves no data set that says it is whole; the next import completes it.
         options: see `ImportOptions`.
 
     Raises:
         DataError: lists every unusable row; nothing is written.
-        ToolkitError: the source is nothing of the above, or has no test split to keep.
+        ToolkitError: the source is nothing of the above, or has no test split to keep; or `output` holds a file of one of
+            the four names that is of no earlier import.
     """
+    sweep(output)
+    refuse_other_files(output, _listed(output), "import", among=(*_CSV_FILES, INFO_FILE))
     by_split = _load(source, options)
     if options.official and "test" not in by_split:
         raise ToolkitError(f"{source} has no test split of its own to keep; leave out --official")
@@ -284,14 +289,9 @@ def _by_label(reviews: Sequence[Review]) -> dict[Label, list[Review]]:
 def _write(
     output: Path, source: str, options: ImportOptions, splits: dict[str, list[Review]], dropped: _Dropped
 ) -> DatasetInfo:
-    """Write everything beside `output`, then move the files in; the info, which holds their hashes, comes last."""
-    if output.exists() and not output.is_dir():
-        raise ToolkitError(f"{output} is a file; expected a folder to write, choose another --output")
-    output.mkdir(parents=True, exist_ok=True)
     found = {name for reviews in splits.values() for review in reviews for name in review.columns}
     kept = [name for name in KEPT_COLUMNS if name in found]
-    with tempfile.TemporaryDirectory(prefix=".import.", dir=output) as name:
-        staging = Path(name)
+    with replacing_files(output, last=INFO_FILE) as staging:
         for split, reviews in splits.items():
             write_reviews(staging / f"{split}.csv", reviews, kept)
         info = DatasetInfo(
@@ -299,12 +299,20 @@ def _write(
             options=options,
             counts={split: count_labels(reviews) for split, reviews in splits.items()},
             dropped=asdict(dropped),
-            sha256={f"{split}.csv": sha256(staging / f"{split}.csv") for split in splits},
+            sha256={name: sha256(staging / name) for name in _CSV_FILES},
         )
         write_json(staging / INFO_FILE, asdict(info))
-        for file in [f"{split}.csv" for split in SPLITS] + [INFO_FILE]:
-            os.replace(staging / file, output / file)
     return info
+
+
+def _listed(folder: Path) -> Collection[str]:
+    """The files of an earlier import."""
+    try:
+        content = read_json_object(folder / INFO_FILE)
+    except (OSError, BundleError):
+        return ()
+    listed = content.get("sha256")
+    return (INFO_FILE, *listed) if isinstance(listed, dict) else ()
 
 
 def _progress(items: Iterable[_Item], description: str) -> Iterator[_Item]:

@@ -78,7 +78,7 @@ def write_comparison(folder: Path, content: dict[str, Any]) -> None:
         ToolkitError: the folder holds something else.
     """
     refuse_foreign_folder(folder, COMPARISON)
-    with replacing(folder) as staging:
+    with replacing(folder, last=REPORT) as staging:
         write_json(staging / REPORT, content)
         (staging / PAGE).write_text(render("comparison.html", comparison=content), encoding="utf-8")
 

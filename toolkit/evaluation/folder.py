@@ -12,6 +12,8 @@ import numpy as np
 from toolkit.errors import BundleError, ToolkitError
 from toolkit.evaluation.measuring import Answers
 from toolkit.models.files import read_json_object
+from toolkit.models.publishing import refuse_other_files
+from toolkit.models.workspaces import sweep
 
 FORMAT = 1
 REPORT, PAGE, PREDICTIONS = "report.json", "report.html", "predictions.csv"
@@ -45,18 +47,11 @@ def refuse_foreign_folder(folder: Path, kind: str) -> None:
     """Refuse a folder that holds anything but an earlier report of this kind.
 
     Raises:
-        ToolkitError: names the folder, before any work is done on its behalf.
+        ToolkitError: see `refuse_other_files`.
+        OSError: likewise.
     """
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise ToolkitError(f"{folder} is a file; expected a folder to write, choose another --output")
-    names = {path.name for path in folder.iterdir()}
-    lost = sorted(names - _FILES[kind] if _kind(folder) == kind else names)
-    if lost:
-        raise ToolkitError(
-            f"{folder} holds {lost[0]}; expected a new folder or nothing but an earlier {kind}, choose another --output"
-        )
+    sweep(folder)
+    refuse_other_files(folder, _FILES[kind] if _kind(folder) == kind else (), kind)
 
 
 def write_predictions(path: Path, texts: Sequence[str], answers: Answers, with_texts: bool) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from toolkit.datasets.splits import Review
 from toolkit.errors import needs_extra
-from toolkit.evaluation.calibration import calibration_metrics, chance_calibration_error
+from toolkit.evaluation.calibration import calibration_metrics, chance_calibration_error, describe_temperature
 from toolkit.evaluation.metrics import RESAMPLES, SEED, accuracy_interval, bootstrap_intervals, classification_metrics
 from toolkit.prediction import AbstentionPolicy, Predictor
 from toolkit.text.labels import Label
@@ -21,6 +21,7 @@ class Answers:
 
     Attributes:
         labels: (N,) 0 or 1, the truth.
+        logits: (N, 2) as the model gave them.
         positive: (N,) calibrated probabilities of positive.
         tokens: (N,) of each whole review.
         tokens_read: (N,) of those that the model saw.
@@ -31,6 +32,7 @@ class Answers:
     """
 
     labels: np.ndarray
+    logits: np.ndarray
     positive: np.ndarray
     tokens: np.ndarray
     tokens_read: np.ndarray
@@ -71,6 +73,7 @@ def ask(
         advance(1)
     return Answers(
         labels=np.array([int(review.label) for review in reviews]),
+        logits=np.array([prediction.logits for prediction in predictions]),
         positive=np.array([prediction.probabilities[Label.POSITIVE] for prediction in predictions]),
         tokens=np.array([prediction.tokens for prediction in predictions]),
         tokens_read=np.array([prediction.tokens_read for prediction in predictions]),
@@ -91,25 +94,23 @@ def measure(answers: Answers, policy: AbstentionPolicy | None = None) -> dict[st
     Returns:
         What `classification_metrics` returns; `accuracy_interval` (Wilson's, 95%) and `intervals` of the others (see
         `bootstrap_intervals`; `resamples` and `seed` beside them); `ece` and `brier` of the scores, and `calibration`:
-        the `temperature`, both figures without it (`before`), and `ece_by_chance` (see `chance_calibration_error`);
+        the `temperature`, what a reader has to know of it (`note`), both figures without it (`before`), and `ece_by_chance` (see `chance_calibration_error`);
         `reviews`, `reviews_per_second`, `truncated` (reviews longer than the model read), `backend` and `device`.
         `abstention`, None where the policy withholds none: `uncertain_below`, `coverage` (the share decided),
         and `accuracy` of those, with its `interval`; both None where none was decided.
     """
     labels, reviews = answers.labels, len(answers.labels)
-    positive = np.clip(answers.positive, 1e-12, 1 - 1e-12)
-    margins = np.log(positive) - np.log1p(-positive)  # (N,) the scaled logits' difference
-    logits = np.stack([np.zeros(reviews), margins], axis=1)
     return {
         **classification_metrics(labels, answers.positive),
         "accuracy_interval": accuracy_interval(int(answers.right.sum()), reviews),
         "intervals": bootstrap_intervals(labels, answers.positive),
         "resamples": RESAMPLES,
         "seed": SEED,
-        **calibration_metrics(logits, labels, temperature=1.0),  # these are scaled already
+        **calibration_metrics(answers.logits, labels, answers.temperature),
         "calibration": {
             "temperature": answers.temperature,
-            "before": calibration_metrics(logits * answers.temperature, labels, temperature=1.0),
+            "note": describe_temperature(answers.temperature),
+            "before": calibration_metrics(answers.logits, labels, temperature=1.0),
             "ece_by_chance": chance_calibration_error(answers.scores),
         },
         "abstention": _abstain(answers, policy.uncertain_below) if policy and policy.uncertain_below > 0.5 else None,

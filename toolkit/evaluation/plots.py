@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import ToolkitError, needs_extra
+from toolkit.models.publishing import refuse_no_file, replacing_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from toolkit.datasets.splits import SplitReport
+
+_PICTURES = (".png", ".pdf", ".svg")
 
 
 def plot_metrics(log_history: Sequence[Mapping[str, Any]], output_dir: str | Path = ".") -> tuple[Path, Path]:
@@ -46,7 +49,8 @@ def plot_token_lengths(reports: Mapping[str, "SplitReport"], max_length: int, pa
     """Draw a histogram of each split's token lengths, with a line at `max_length`.
 
     Raises:
-        ToolkitError: the path's ending names no format.
+        ToolkitError: see `refuse_picture`.
+        OSError: likewise.
     """
     figure = blank_figure(9, 5)
     axes = figure.subplots()
@@ -61,10 +65,26 @@ def plot_token_lengths(reports: Mapping[str, "SplitReport"], max_length: int, pa
     axes.set_xlabel(f"Tokens in a review (over {int(upper)} drawn at the right edge)")
     axes.set_ylabel("Density")
     axes.legend()
-    try:
-        figure.savefig(path, dpi=120)
-    except ValueError as error:
-        raise ToolkitError(f"{path} cannot be drawn ({error}); choose a name ending in .png, .pdf or .svg") from error
+    save_picture(figure, path, dpi=120)
+
+
+def refuse_picture(path: Path) -> None:
+    """Refuse a place where no picture can be written, before the work of which it is to be one.
+
+    Raises:
+        ToolkitError: the path's ending names no format, or it is no place for a file.
+        OSError: its folder cannot be written.
+    """
+    if path.suffix.lower() not in _PICTURES:
+        raise ToolkitError(f"{path} cannot be drawn; choose a name ending in {', '.join(_PICTURES)}")
+    refuse_no_file(path)
+
+
+def save_picture(figure: "Figure", path: Path, dpi: int) -> None:
+    """Write a figure, whole or not at all; see `refuse_picture`."""
+    refuse_picture(path)
+    with replacing_file(path) as stream:
+        figure.savefig(stream, dpi=dpi, format=path.suffix.lower().removeprefix("."))
 
 
 def blank_figure(width: float, height: float) -> "Figure":

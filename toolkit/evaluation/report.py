@@ -92,7 +92,7 @@ def write_report(folder: Path, content: dict[str, Any], reviews: Sequence[Review
     """
     refuse_foreign_folder(folder, EVALUATION)
     abstention = content["figures"]["abstention"]
-    with replacing(folder) as staging:
+    with replacing(folder, last=REPORT) as staging:
         charts = draw_charts(
             staging,
             answers,

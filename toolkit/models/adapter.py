@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.errors import BundleError, needs_extra
-from toolkit.models.base_models import BaseModel, resolve_base_model
+from toolkit.models.base_models import MINILM, BaseModel, resolve_base_model
 from toolkit.models.bundle import Kind, Manifest, read_manifest
+from toolkit.models.files import sha256
 from toolkit.text.labels import ID2LABEL, LABEL2ID
 
 if TYPE_CHECKING:
@@ -94,9 +95,11 @@ def load_adapter(folder: Path, base_model: str | None = None) -> tuple["PeftMode
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-    name = base_model or manifest.base_model
+    name = base_model or _recorded_base(folder, manifest)
     base = resolve_base_model(
-        name, f"Name a local copy of {name} with --base-model FOLDER, or use an exported ONNX model."
+        name,
+        f"Name a local copy of {name} with --base-model FOLDER (the folder itself, if {name} was one where the adapter was "
+        "trained), or use an exported ONNX model.",
     )
     if manifest.base_model_sha256 and base.sha256 != manifest.base_model_sha256:
         raise BundleError(
@@ -129,6 +132,22 @@ def load_adapter(folder: Path, base_model: str | None = None) -> tuple["PeftMode
             f"{folder} does not fit its base {base.name}: {str(error).splitlines()[-1].strip()}"
         ) from error
     return model.eval(), manifest
+
+
+def _recorded_base(folder: Path, manifest: Manifest) -> str:
+    """The base that an adapter names.
+
+    A folder named by a relative path may lie elsewhere than it says from here, and looks like a name of the hub's: the
+    base whose weights the adapter was trained on is looked for from here, and from every folder above the adapter.
+    """
+    name, digest = manifest.base_model, manifest.base_model_sha256
+    if name == MINILM or Path(name).is_absolute():
+        return name
+    for above in (Path(), *(folder.resolve().parents if digest else ())):
+        weights = above / name / "model.safetensors"
+        if weights.is_file() and digest in (None, sha256(weights)):
+            return str(weights.parent)
+    return name
 
 
 def merge_adapter(model: "PeftModel") -> "PreTrainedModel":

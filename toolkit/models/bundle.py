@@ -20,6 +20,9 @@ MANIFEST = "manifest.json"
 FORMAT = 3  # 2 added `reading` and what follows from it, 3 the manifest's own SHA-256
 LABELS = tuple(ID2LABEL.values())
 MODEL_CARD = "README.md"
+UNFINISHED = (
+    ".*.partial"  # behind a dot and a folder's name, what is at work on that folder, see `toolkit.models.publishing`
+)
 _DIGEST = "sha256"
 _Content = TypeVar("_Content")
 
@@ -100,6 +103,10 @@ def read_manifest(folder: Path, kind: Kind) -> Manifest:
     """
     if not folder.is_dir():
         raise BundleError(f"找不到 {folder} 目录, 请确认模型已正确保存 ({folder} not found; {_REMEDY[kind]})")
+    if not (folder / MANIFEST).is_file() and any(folder.glob(f".*{UNFINISHED}")):
+        raise BundleError(
+            f"{folder} is being written, or a run that wrote it was killed; wait for that run, or run the same again"
+        )
     missing = [name for name in REQUIRED_FILES[kind] if not (folder / name).is_file()]
     if missing:
         raise BundleError(f"{folder} is not a complete {kind} folder: {', '.join(missing)} missing; {_REMEDY[kind]}")
@@ -158,7 +165,7 @@ def read_stable(folder: Path, read: Callable[[], _Content]) -> _Content:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[tuple[int, int] | None]:
+def _held(folder: Path) -> Iterator[tuple[int, ...] | None]:
     """The folder's identity, kept from being another's: a file system gives a deleted folder's number to the next."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -166,18 +173,22 @@ def _held(folder: Path) -> Iterator[tuple[int, int] | None]:
         yield _identity(folder)
         return
     try:
-        status = os.fstat(descriptor)
-        yield status.st_dev, status.st_ino
+        yield _identity(folder, descriptor)
     finally:
         os.close(descriptor)
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
+def _identity(folder: Path, descriptor: int | None = None) -> tuple[int, ...] | None:
+    """Of the folder and its manifest, which is the first file to go where files are replaced one by one."""
     try:
-        status = folder.stat()
+        status = folder.stat() if descriptor is None else os.fstat(descriptor)
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    try:
+        manifest = os.stat(folder / MANIFEST if descriptor is None else MANIFEST, dir_fd=descriptor)
+    except OSError:
+        return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, manifest.st_ino, manifest.st_mtime_ns
 
 
 def _parse(path: Path, kind: Kind) -> Manifest:
@@ -212,12 +223,15 @@ def _parse(path: Path, kind: Kind) -> Manifest:
     )
 
 
+def is_inside(name: object) -> bool:
+    """Whether it is a relative path that leads nowhere outside its folder."""
+    return isinstance(name, str) and not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
 def _is_file_entry(name: object, entry: object) -> bool:
     """A relative name that stays inside the folder, with a hash and a size."""
     return (
-        isinstance(name, str)
-        and not Path(name).is_absolute()
-        and ".." not in Path(name).parts
+        is_inside(name)
         and isinstance(entry, dict)
         and isinstance(entry.get("sha256"), str)
         and type(entry.get("bytes")) is int

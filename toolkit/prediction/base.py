@@ -13,7 +13,7 @@ from toolkit.models.bundle import Manifest
 from toolkit.prediction.abstention import AbstentionPolicy
 from toolkit.prediction.estimator import TextClassifier
 from toolkit.text.labels import Label
-from toolkit.text.tokenisation import Encoding, ReviewTokenizer
+from toolkit.text.tokenisation import Encoding, ReviewTokenizer, count_read
 from toolkit.text.truncation import POLICIES, combine
 
 
@@ -29,6 +29,7 @@ class Prediction:
             `toolkit.text.normalisation.TEXT_LIMIT` characters, of which no more are counted.
         tokens_read: tokens the model saw, counted alike, those in two windows once; fewer than `tokens` means that a part
             was left out.
+        logits: of both labels as the model gave them, in `Label` order; the temperature is not in them.
         verdict: the label's name, or `uncertain` where the predictor's policy leaves it open.
         window: of several windows, the one that spoke most for `label`, as its first token and the one after its last,
             [CLS] not counted; None where the review was read in one piece.
@@ -39,6 +40,7 @@ class Prediction:
     probabilities: dict[Label, float]
     tokens: int
     tokens_read: int
+    logits: tuple[float, float]
     verdict: str
     window: tuple[int, int] | None = None
 
@@ -70,12 +72,8 @@ class Answer:
 
     @property
     def tokens_read(self) -> int:
-        """Tokens of the review that were read, each once, and [CLS] and [SEP]."""
-        end, count = 0, 2
-        for start, stop in sorted(stretch for encoding in self.read for stretch in encoding.part):
-            count += max(0, stop - max(start, end))
-            end = max(end, stop)
-        return count
+        """See `count_read`."""
+        return count_read(self.read)
 
 
 class Predictor(TextClassifier, ABC):
@@ -150,6 +148,7 @@ class Predictor(TextClassifier, ABC):
             probabilities={each: float(probabilities[each]) for each in Label},
             tokens=answer.read[0].tokens,
             tokens_read=answer.tokens_read,
+            logits=(float(answer.logits[0]), float(answer.logits[1])),
             verdict=self.policy.verdict(label, score),
             window=answer.window,
         )

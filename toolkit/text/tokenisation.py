@@ -33,6 +33,15 @@ class Encoding:
     part: Part
 
 
+def count_read(parts: Sequence[Encoding]) -> int:
+    """Tokens of a review that were read in `parts` of it, each once, and [CLS] and [SEP]."""
+    end, count = 0, 2
+    for start, stop in sorted(stretch for encoding in parts for stretch in encoding.part):
+        count += max(0, stop - max(start, end))
+        end = max(end, stop)
+    return count
+
+
 class ReviewTokenizer:
     """The model's own tokenizer, cutting reviews to `max_length` and counting what it cut.
 

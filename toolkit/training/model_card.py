@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from toolkit.evaluation.calibration import describe_temperature
 from toolkit.machine import available_cores, package_versions, processor_name
 from toolkit.models.base_models import MINILM
 from toolkit.models.bundle import MODEL_CARD
@@ -29,9 +30,7 @@ It reads a review in English, up to {max_length} tokens of it, and says `negativ
 
 Measured at the end of the training run, on whole splits, reading up to {max_length} tokens.
 
-Scores are calibrated: the logits are divided by {temperature:.3f}, fitted on the validation split. On the test split,
-which the fit did not see, that takes the expected calibration error (15 bins) from {ece_before:.4f} to {ece:.4f} and the Brier
-score from {brier_before:.4f} to {brier:.4f}.
+{calibration}
 
 ![Accuracy and loss over the training steps](training_metrics.png)
 
@@ -92,11 +91,7 @@ def write_model_card(folder: Path, config: TrainingConfig, counts: dict[str, int
         train=counts["train"],
         max_length=config.max_length,
         rows=rows,
-        temperature=result.temperature,
-        ece_before=result.test["ece_uncalibrated"],
-        ece=result.test["ece"],
-        brier_before=result.test["brier_uncalibrated"],
-        brier=result.test["brier"],
+        calibration=_calibration(result),
         steps=result.steps,
         minutes=result.seconds / 60,
         hardware=_hardware(),
@@ -108,6 +103,18 @@ def write_model_card(folder: Path, config: TrainingConfig, counts: dict[str, int
         versions=", ".join(f"{package} {version}" for package, version in versions.items()),
     )
     (folder / MODEL_CARD).write_text(card, encoding="utf-8")
+
+
+def _calibration(result: TrainingResult) -> str:
+    test = result.test
+    if result.temperature == 1:
+        return f"{describe_temperature(1.0)} On the test split their expected calibration error is {test['ece']:.4f}."
+    return (
+        f"Scores are calibrated: the logits are divided by {result.temperature:.3f}, fitted on the validation split. On the "
+        "test split,\nwhich the fit did not see, that takes the expected calibration error (15 bins) from "
+        f"{test['ece_uncalibrated']:.4f} to {test['ece']:.4f} and the Brier\nscore from {test['brier_uncalibrated']:.4f} to "
+        f"{test['brier']:.4f}. {describe_temperature(result.temperature)}"
+    ).rstrip()
 
 
 def _preset_note(config: TrainingConfig) -> str:
