@@ -68,7 +68,7 @@ def bench(
     from toolkit.benchmark.report import as_markdown, as_text, draw, heading, remarks, rows
     from toolkit.datasets.splits import read_reviews
 
-    texts = [review.text for review in read_reviews(file)][:limit]
+    texts = [review.text for review in read_reviews(file, others=())][:limit]
     with tempfile.TemporaryDirectory(prefix="bench.") as workspace:
         models = _models(onnx_model, adapter, size, Path(workspace))
         report = compare_engines(models, choose_engines(models, engines, peers), texts, rounds, _tell)

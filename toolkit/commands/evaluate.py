@@ -85,7 +85,7 @@ def evaluate(
     from toolkit.evaluation.measuring import ask, measure
 
     source = file or folder / f"{split}.csv"
-    reviews = read_reviews(source)
+    reviews = read_reviews(source, others=None if slices else ())
     if output:
         from toolkit.evaluation.folder import EVALUATION, refuse_foreign_folder
         from toolkit.evaluation.slices import find_columns

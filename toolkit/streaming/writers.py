@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from toolkit.errors import ToolkitError
+from toolkit.formats.limits import listed, shown
 from toolkit.formats.records import Record, RecordError
 from toolkit.prediction import Prediction
 
@@ -124,7 +125,7 @@ class CsvWriter(_FieldWriter):
 
     def __init__(self, label: Callable[[str], str], prefix: str) -> None:
         super().__init__(label, prefix)
-        self._columns: list[str] | None = None
+        self._columns: dict[str, None] | None = None  # in order, and found in no time
 
     def answer(self, record: Record, prediction: Prediction) -> bytes:
         """The probabilities are one cell of JSON."""
@@ -141,11 +142,11 @@ class CsvWriter(_FieldWriter):
         header = b""
         if self._columns is None:
             self._check_names(record, record.names())
-            self._columns = list(record.names())
+            self._columns = dict.fromkeys(record.names())
             header = _csv_line([*self._columns, *self._names, self._error_name])
         cells = record.cells()
         if not message and (others := [name for name in cells if name not in self._columns]):
-            raise RecordError(f"{others[0]!r} is not among the first record's columns, {', '.join(self._columns)}")
+            raise RecordError(f"{shown(others[0])} is not among the first record's columns, {listed(self._columns)}")
         return header + _csv_line([*(cells.get(name, "") for name in self._columns), *answer, message])
 
 
