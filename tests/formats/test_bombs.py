@@ -160,7 +160,7 @@ def test_folders(tmp_path, kind):
 
 def repeated(path: Path, value: str | None, rows: int, name: str = "text", width: int = 0) -> Path:
     """A Parquet file that says one thing many times."""
-    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="the extra train is not installed")
     import pyarrow.parquet
 
     if width:
@@ -182,7 +182,7 @@ def test_parquet(tmp_path, value, rows):
 
 def test_parquet_whose_other_columns_are_the_bomb(tmp_path):
     """A column that nobody asked for is not read."""
-    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="the extra train is not installed")
     import pyarrow.parquet
 
     bomb = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 400, pyarrow.int32()), pyarrow.array(["x" * 10**7]))
@@ -200,7 +200,7 @@ def test_parquet_whose_other_columns_are_the_bomb(tmp_path):
 
 def test_parquet_of_every_kind_goes_through_unchanged(tmp_path, tiny_tokenizer):
     """Texts are read dictionary-encoded; what is written has the types that were there."""
-    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="the extra train is not installed")
     import pyarrow.parquet
 
     table = pyarrow.table({
@@ -219,7 +219,7 @@ def test_parquet_of_every_kind_goes_through_unchanged(tmp_path, tiny_tokenizer):
             pyarrow.parquet.write_table(table, tmp_path / "a.parquet", row_group_size=2)
             fake = FakePredictor(Manifest(Kind.ONNX, "fake", 64), ReviewTokenizer.wrap(tiny_tokenizer, 64))
             job = FileJob(tmp_path / "a.parquet", tmp_path / "b.parquet", "text", "p_", str, lambda count: None)
-            tally = job.run(lambda: fake)
+            tally = job.run(lambda fake=fake: fake)
         assert (tally.kept, tally.problems) == (3, 2)
         read = pyarrow.parquet.read_table(tmp_path / "b.parquet").select(table.column_names)
         assert read.cast(table.schema).equals(table)
@@ -275,7 +275,7 @@ def test_columns(tmp_path):
 
 
 def test_parquet_with_a_column_twice(tmp_path):
-    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="the extra train is not installed")
     import pyarrow.parquet
 
     columns = [pyarrow.array(["a"]), pyarrow.array(["b"]), pyarrow.array([1])]
