@@ -286,3 +286,71 @@ def test_a_poisoned_checkpoint_is_refused(poison, tiny_settings, tiny_dataset, t
     assert process.returncode == 1
     assert "Traceback" not in message
     assert message.splitlines()[-1].startswith(f"Error: {last} cannot be read (")
+
+
+@pytest.mark.parametrize("place", ["weights.bin", "../weights.bin", "/etc/hostname", ""])
+def test_weights_that_the_manifest_does_not_list_are_not_read(tiny_bundle, tmp_path, place):
+    """A graph may keep its weights in other files; whoever changes those changes no hash."""
+    import onnx
+
+    from toolkit.models.bundle import _digest as digest
+    from toolkit.models.files import read_json_object, sha256, write_json
+    from toolkit.prediction.onnx_backend import OnnxPredictor
+    from toolkit.prediction.onnx_graph import external_files
+
+    folder = tmp_path / "bundle" / "onnx_model"
+    shutil.copytree(tiny_bundle, folder)
+    path = folder / "model.onnx"
+    assert external_files(path) == set()
+    model = onnx.load(path)
+    tensor = max(model.graph.initializer, key=lambda each: len(each.raw_data))
+    (folder / "weights.bin").write_bytes(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=place)
+    path.write_bytes(model.SerializeToString())
+    assert external_files(path) == {place}
+
+    def listed_in_manifest(*names: str) -> None:
+        manifest = read_json_object(folder / "manifest.json")
+        manifest["files"] |= {
+            name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size} for name in names
+        }
+        manifest.pop("sha256")
+        write_json(folder / "manifest.json", {**manifest, "sha256": digest(manifest)})
+
+    listed_in_manifest("model.onnx")
+    with pytest.raises(BundleError, match="which the manifest does not list"):
+        OnnxPredictor.load(folder)
+    if place == "weights.bin":
+        listed_in_manifest("weights.bin")
+        assert OnnxPredictor.load(folder).predict("A quiet film.").score >= 0.5
+
+
+@pytest.mark.parametrize("content", [b"", b"\x3a", b"\x3a\xff\xff\xff\x0f", b"\x3b", b"\xff" * 20, b"not ONNX at all"])
+def test_a_file_that_is_no_graph(tmp_path, content):
+    from toolkit.prediction.onnx_graph import external_files
+
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(BundleError, match="is no graph in ONNX"):
+        external_files(tmp_path / "model.onnx")
+
+
+def test_weights_in_subgraphs_and_attributes_are_seen(tmp_path):
+    from onnx import TensorProto, helper
+
+    from toolkit.prediction.onnx_graph import external_files
+
+    def tensor(place: str) -> TensorProto:
+        made = TensorProto(name=place, data_type=1, dims=[1], data_location=TensorProto.EXTERNAL)
+        made.external_data.add(key="location", value=place)
+        return made
+
+    inner = helper.make_graph([], "inner", [], [], initializer=[tensor("deep")])
+    nodes = [
+        helper.make_node("Constant", [], ["a"], value=tensor("attribute")),
+        helper.make_node("If", ["c"], ["b"], then_branch=inner, else_branch=inner),
+    ]
+    graph = helper.make_graph(nodes, "outer", [], [], initializer=[tensor("plain")])
+    (tmp_path / "m.onnx").write_bytes(helper.make_model(graph).SerializeToString())
+    assert external_files(tmp_path / "m.onnx") == {"deep", "attribute", "plain"}

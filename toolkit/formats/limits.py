@@ -48,10 +48,29 @@ def header_problem(names: Sequence[str]) -> str | None:
     return f"expected every column once, found {listed(repeated)} more often" if repeated else None
 
 
+def printable(text: str, on_one_line: bool = False) -> str:
+    """A text for a terminal or a log: control characters, and those that turn the direction of writing, as Python spells them."""
+    return text.translate(_ALL_SPELT if on_one_line else _SPELT)
+
+
+_CONTROLS = (
+    *range(0x20),
+    *range(0x7F, 0xA0),
+    0x200E,
+    0x200F,
+    0x2028,
+    0x2029,
+    *range(0x202A, 0x202F),
+    *range(0x2066, 0x206A),
+)
+_ALL_SPELT = {code: ascii(chr(code))[1:-1] for code in _CONTROLS}
+_SPELT = {code: spelt for code, spelt in _ALL_SPELT.items() if chr(code) not in "\n\t"}
+
+
 def listed(names: Iterable[object]) -> str:
     """Names with commas between; of many the first, of long ones the beginning."""
     names = iter(names)
-    shown = [_cut(str(name)) for name in islice(names, _SHOWN_NAMES)]
+    shown = [printable(_cut(str(name)), on_one_line=True) for name in islice(names, _SHOWN_NAMES)]
     return ", ".join([*shown, *(["…"] if next(names, None) is not None else [])])
 
 
