@@ -45,7 +45,10 @@ class Pipeline(Peer):
 
         self._max_length = max_length
         self._pipeline = pipeline(
-            "text-classification", model=self._model(folder), tokenizer=AutoTokenizer.from_pretrained(folder)
+            "text-classification",
+            model=self._model(folder),
+            tokenizer=AutoTokenizer.from_pretrained(folder, trust_remote_code=False),
+            trust_remote_code=False,
         )
 
     def _model(self, folder: Path) -> Any:  # noqa: ANN401 - transformers ships no types
@@ -78,7 +81,9 @@ class Optimum(Pipeline):
         with needs_extra("train", "optimum"):
             from optimum.onnxruntime import ORTModelForSequenceClassification
 
-        return ORTModelForSequenceClassification.from_pretrained(folder, file_name=self.file_name)
+        return ORTModelForSequenceClassification.from_pretrained(
+            folder, file_name=self.file_name, trust_remote_code=False
+        )
 
     @classmethod
     def prepare(cls, models: Models) -> Path:

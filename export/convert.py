@@ -28,7 +28,9 @@ def convert_to_onnx(model: "PreTrainedModel", folder: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's notes on constants; the parity proof is what counts
         logging.getLogger("optimum").setLevel(logging.ERROR)
-        ORTModelForSequenceClassification.from_pretrained(merged, export=True).save_pretrained(converted)
+        ORTModelForSequenceClassification.from_pretrained(merged, export=True, trust_remote_code=False).save_pretrained(
+            converted
+        )
     graph = converted / "model.onnx"
     if not graph.is_file():
         raise ExportError(f"optimum wrote no model.onnx (found {', '.join(path.name for path in converted.iterdir())})")

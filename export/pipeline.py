@@ -81,7 +81,7 @@ def export_model(
     if quantize not in MODES:
         raise ValueError(f"quantize must be one of {', '.join(MODES)}, not {quantize!r}")
     refuse_foreign_target(output, Kind.ONNX)
-    reviews = read_reviews(proof)
+    reviews = read_reviews(proof, others=())
     gates = {stage: replace(gate, reviews=1) if small_proof else gate for stage, gate in GATES.items()}
     _require_reviews(proof, len(reviews), gates["int8" if quantize == "int8" else "onnx"])
     if target_accuracy is not None and len(reviews) < QUANTIZED.reviews:

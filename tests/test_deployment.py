@@ -33,7 +33,7 @@ def environment(tmp_path_factory) -> dict[str, str]:
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", install, ROOT], check=True
     )
-    shutil.copy(ROOT / "constraints.txt", install)
+    shutil.copy(ROOT / "requirements.txt", install)
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
     variables = {
         "PATH": f"{folder / 'venv' / 'bin'}:/usr/bin:/bin",
@@ -41,8 +41,11 @@ def environment(tmp_path_factory) -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if name.startswith("PIP_")},
         **dict(pair.split("=", 1) for line in instructions("ENV") for pair in shlex.split(line)),
     }
-    (pip_line,) = [step.strip() for line in instructions("RUN") for step in line.split("&&") if "pip install" in step]
-    subprocess.run(pip_line.replace("/tmp/install", str(install)), shell=True, env=variables, check=True)
+    steps = [step.strip() for line in instructions("RUN") for step in line.split("&&") if "pip install" in step]
+    assert "--require-hashes" in steps[0]
+    assert "--no-deps --no-index" in steps[1]
+    for step in steps:
+        subprocess.run(step.replace("/tmp/install", str(install)), shell=True, env=variables, check=True)
     shutil.rmtree(install)
     return variables
 
@@ -60,6 +63,26 @@ def run(command, environment, cwd: Path, stdin=""):
     return subprocess.run(
         command, env=environment, cwd=cwd, input=stdin, capture_output=True, text=True, check=False, timeout=120
     )
+
+
+def test_what_is_installed_by_hash_is_what_is_tested():
+    def pins(file: str) -> dict[str, str]:
+        found = re.findall(r"^([\w.-]+)==([^\s;\\]+)", (ROOT / file).read_text(), re.MULTILINE)
+        return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
+
+    runtime = pins("requirements.txt")
+    assert {"click", "numpy", "onnxruntime", "tokenizers"} <= runtime.keys()
+    assert runtime.items() <= pins("constraints.txt").items()
+    text = (ROOT / "requirements.txt").read_text()
+    assert text.count("--hash=sha256:") > 2 * len(runtime)
+    assert "://" not in text
+
+
+def test_the_base_image_is_one_that_reads_hostile_archives():
+    """3.13.6 is the first whose tarfile does not turn in circles (CVE-2025-8194)."""
+    version = re.fullmatch(r"python:3\.13\.(\d+)-slim-\w+(@sha256:[0-9a-f]{64})?", instructions("FROM")[0])
+    assert version is not None
+    assert int(version[1]) >= 6
 
 
 def test_it_classifies_in_an_empty_folder_without_a_network(environment, without_network, tmp_path):

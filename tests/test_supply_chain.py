@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from toolkit.errors import BundleError
 
 SOURCES = [*ROOT.glob("toolkit/**/*.py"), *ROOT.glob("export/*.py"), *ROOT.glob("benchmarks/*.py"), ROOT / "noxfile.py"]
 MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"}
@@ -17,8 +18,9 @@ CALLS = {
     "eval", "exec", "compile", "__import__", "torch.load", "np.load", "numpy.load", "os.system", "os.popen",
     "torch.hub.load", "pd.read_pickle", "pandas.read_pickle", "tarfile.extractall",
 }  # fmt: skip
-ALLOWED = {("benchmarks/peer_engines.py", "np.load")}  # of a file it wrote itself; arrays only, numpy's default
-KEYWORDS = {"trust_remote_code": None, "allow_pickle": True, "shell": True, "weights_only": False}
+# Files that the benchmark wrote itself: arrays only, numpy's default, and a reader of ONNX that takes no such argument.
+ALLOWED = {("benchmarks/peer_engines.py", "np.load"), ("benchmarks/peer_engines.py", "ORTQuantizer.from_pretrained")}
+KEYWORDS = {"allow_pickle": True, "shell": True, "weights_only": False}
 
 
 def dangers(tree: ast.AST):
@@ -31,17 +33,22 @@ def dangers(tree: ast.AST):
             name = ast.unparse(node.func)
             if name in CALLS:
                 yield name
-            for keyword in node.keywords:
-                if keyword.arg in KEYWORDS:
-                    bad = KEYWORDS[keyword.arg]
-                    if bad is None or getattr(keyword.value, "value", bad) == bad:
-                        yield f"{keyword.arg}={ast.unparse(keyword.value)}"
+            keywords = {keyword.arg: keyword.value for keyword in node.keywords}
+            # Left out, transformers asks at a terminal whether to run the model's code, and takes a y from stdin.
+            trust = keywords.get("trust_remote_code")
+            if trust is None:
+                yield from [name] if name.endswith("from_pretrained") or name == "pipeline" else []
+            elif getattr(trust, "value", None) is not False:
+                yield f"trust_remote_code={ast.unparse(trust)}"
+            for keyword, bad in KEYWORDS.items():
+                if keyword in keywords and getattr(keywords[keyword], "value", bad) == bad:
+                    yield f"{keyword}={ast.unparse(keywords[keyword])}"
 
 
 @pytest.mark.parametrize(
     "line",
     ["import pickle", "from joblib import load", "import yaml.loader", "eval(text)", "torch.load(path)", "np.load(path)",
-     "f(trust_remote_code=False)", "f(allow_pickle=True)", "run(line, shell=True)", "torch.load(p, weights_only=False)"],
+     "f(trust_remote_code=True)", "f(trust_remote_code=asked)", "A.from_pretrained(folder)", "pipeline(task)", "f(allow_pickle=True)", "run(line, shell=True)", "torch.load(p, weights_only=False)"],
 )  # fmt: skip
 def test_the_search_finds(line):
     assert list(dangers(ast.parse(line)))
@@ -137,6 +144,106 @@ def test_a_poisoned_adapter_is_read_as_data_or_refused(poison, tiny_adapter, tmp
             assert "adapter_model.safetensors" in message
 
 
+def changed(path: Path, **change) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("tokenizer_config.json", {"tokenizer_class": "Evil"}, "asks for a tokenizer of class 'Evil'"),
+        ("tokenizer_config.json", {"tokenizer_class": ["Evil"]}, "asks for a tokenizer of class ['Evil']"),
+        ("config.json", {"tokenizer_class": "Evil"}, "asks for a tokenizer of class 'Evil'"),
+        ("config.json", {"model_type": "evil"}, "is a 'evil', expected a 'distilbert'"),
+        ("config.json", {"_attn_implementation_internal": "evil/kernel", "attn_implementation": "evil/kernel"}, None),
+        ("config.json", {"activation": "evil"}, "is damaged"),
+        ("config.json", {"n_heads": 0}, "is damaged"),
+        ("adapter_config.json", {"base_model_name_or_path": "elsewhere", "megatron_config": {"a": 1}}, "is an adapter"),
+    ],
+)
+def test_nobody_is_asked_whether_to_run_a_base(poison, tiny_base, tmp_path, monkeypatch, file, change, message):
+    from toolkit.models.adapter import load_classifier, load_tokenizer
+    from toolkit.models.base_models import resolve_base_model
+
+    monkeypatch.setattr("builtins.input", lambda *prompt: "y")
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_base, folder)
+    if not (folder / file).exists():
+        (folder / file).write_text("{}")
+    poison(folder)
+    changed(folder / file, **change)
+
+    def load() -> None:
+        load_tokenizer(folder)
+        load_classifier(resolve_base_model(str(folder)))
+
+    if message is None:
+        load()
+        return
+    with pytest.raises(BundleError) as caught:
+        load()
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_y_on_stdin_runs_nothing(poison, tiny_base, tiny_dataset, tmp_path, toolkit_command):
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_base, folder)
+    poison(folder)
+    changed(folder / "tokenizer_config.json", tokenizer_class="Evil")
+    process = toolkit_command(
+        "train", "--base-model", folder, "--dataset", tiny_dataset, "--max-steps", 2, "--output", tmp_path / "o" / "l",
+        stdin=b"y\n" * 9,
+    )  # fmt: skip
+    message = process.stderr.decode()
+    assert process.returncode == 1
+    assert len(message.splitlines()) == 1, message
+    assert "asks for a tokenizer of class 'Evil'" in message
+    assert not (tmp_path / "o" / "l").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"peft_type": "IA3"}, "has peft_type 'IA3', expected 'LORA'"),
+        ({"task_type": "CAUSAL_LM"}, "has task_type 'CAUSAL_LM'"),
+        ({"megatron_config": {"a": 1}, "megatron_core": "evil"}, "sets 'megatron_config'"),
+        ({"eva_config": {"rho": 2}}, "sets 'eva_config'"),
+        ({"layer_replication": [[0, 1]]}, "sets 'layer_replication'"),
+        ({"init_lora_weights": "pissa"}, "has 'init_lora_weights' 'pissa'"),
+        ({"target_modules": "(.*)*evil"}, "has 'target_modules'"),
+        ({"target_modules": ["(a+)+$"]}, "has 'target_modules'"),
+        ({"rank_pattern": {"(a+)+$": 8}}, "has 'rank_pattern'"),
+        ({"r": 1 << 40}, "has 'r' 1099511627776"),
+        ({"r": True}, "has 'r' True"),
+        ({"target_modules": ["nothing"]}, "does not fit the base model"),
+        ({"unheard_of": 1}, "sets 'unheard_of'"),
+        ({"unheard_of": None, "velora_config": None, "use_bdlora": False, "loftq_config": {}}, None),
+    ],
+)
+def test_of_an_adapter_only_the_settings_of_lora_are_taken(tiny_adapter, tmp_path, change, message):
+    """With its manifest or without: who can write the one can write the other."""
+    from toolkit.models.adapter import load_adapter
+    from toolkit.models.bundle import _digest as digest
+    from toolkit.models.files import read_json_object, sha256, write_json
+
+    folder = tmp_path / "adapter"
+    shutil.copytree(tiny_adapter, folder)
+    path = folder / "adapter_config.json"
+    changed(path, **change)
+    manifest = read_json_object(folder / "manifest.json")
+    manifest["files"][path.name] = {"sha256": sha256(path), "bytes": path.stat().st_size}
+    manifest.pop("sha256")
+    write_json(folder / "manifest.json", {**manifest, "sha256": digest(manifest)})
+    if message is None:
+        load_adapter(folder)
+        return
+    with pytest.raises(BundleError) as caught:
+        load_adapter(folder)
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 @pytest.mark.parametrize("with_safetensors", [True, False])
 def test_a_poisoned_base_is_read_as_data_or_refused(
     poison, tiny_base, tiny_dataset, tmp_path, toolkit_command, with_safetensors
@@ -179,3 +286,71 @@ def test_a_poisoned_checkpoint_is_refused(poison, tiny_settings, tiny_dataset, t
     assert process.returncode == 1
     assert "Traceback" not in message
     assert message.splitlines()[-1].startswith(f"Error: {last} cannot be read (")
+
+
+@pytest.mark.parametrize("place", ["weights.bin", "../weights.bin", "/etc/hostname", ""])
+def test_weights_that_the_manifest_does_not_list_are_not_read(tiny_bundle, tmp_path, place):
+    """A graph may keep its weights in other files; whoever changes those changes no hash."""
+    import onnx
+
+    from toolkit.models.bundle import _digest as digest
+    from toolkit.models.files import read_json_object, sha256, write_json
+    from toolkit.prediction.onnx_backend import OnnxPredictor
+    from toolkit.prediction.onnx_graph import external_files
+
+    folder = tmp_path / "bundle" / "onnx_model"
+    shutil.copytree(tiny_bundle, folder)
+    path = folder / "model.onnx"
+    assert external_files(path) == set()
+    model = onnx.load(path)
+    tensor = max(model.graph.initializer, key=lambda each: len(each.raw_data))
+    (folder / "weights.bin").write_bytes(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=place)
+    path.write_bytes(model.SerializeToString())
+    assert external_files(path) == {place}
+
+    def listed_in_manifest(*names: str) -> None:
+        manifest = read_json_object(folder / "manifest.json")
+        manifest["files"] |= {
+            name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size} for name in names
+        }
+        manifest.pop("sha256")
+        write_json(folder / "manifest.json", {**manifest, "sha256": digest(manifest)})
+
+    listed_in_manifest("model.onnx")
+    with pytest.raises(BundleError, match="which the manifest does not list"):
+        OnnxPredictor.load(folder)
+    if place == "weights.bin":
+        listed_in_manifest("weights.bin")
+        assert OnnxPredictor.load(folder).predict("A quiet film.").score >= 0.5
+
+
+@pytest.mark.parametrize("content", [b"", b"\x3a", b"\x3a\xff\xff\xff\x0f", b"\x3b", b"\xff" * 20, b"not ONNX at all"])
+def test_a_file_that_is_no_graph(tmp_path, content):
+    from toolkit.prediction.onnx_graph import external_files
+
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(BundleError, match="is no graph in ONNX"):
+        external_files(tmp_path / "model.onnx")
+
+
+def test_weights_in_subgraphs_and_attributes_are_seen(tmp_path):
+    from onnx import TensorProto, helper
+
+    from toolkit.prediction.onnx_graph import external_files
+
+    def tensor(place: str) -> TensorProto:
+        made = TensorProto(name=place, data_type=1, dims=[1], data_location=TensorProto.EXTERNAL)
+        made.external_data.add(key="location", value=place)
+        return made
+
+    inner = helper.make_graph([], "inner", [], [], initializer=[tensor("deep")])
+    nodes = [
+        helper.make_node("Constant", [], ["a"], value=tensor("attribute")),
+        helper.make_node("If", ["c"], ["b"], then_branch=inner, else_branch=inner),
+    ]
+    graph = helper.make_graph(nodes, "outer", [], [], initializer=[tensor("plain")])
+    (tmp_path / "m.onnx").write_bytes(helper.make_model(graph).SerializeToString())
+    assert external_files(tmp_path / "m.onnx") == {"deep", "attribute", "plain"}

@@ -11,6 +11,7 @@ import click
 
 from toolkit.compat import quiet_libraries
 from toolkit.errors import ToolkitError
+from toolkit.formats.limits import printable
 
 # In their natural order: the module in `toolkit.commands`, and the name of the command in it.
 COMMANDS = {
@@ -64,6 +65,13 @@ def _in_words(error: Exception) -> str:
     return f"{message}; {advice}" if (advice := _ADVICE.get(error.errno or 0)) else message
 
 
+class _PrintableFormatter(logging.Formatter):
+    """Lets no control character of a name or a review reach the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 class _ToolkitGroup(click.Group):
     """Loads a command when it is asked for, and turns the library's errors into one message and exit code 1."""
 
@@ -76,10 +84,16 @@ class _ToolkitGroup(click.Group):
             # Whoever read stdout is gone; what is left in its buffer goes nowhere, without a word at the end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise click.exceptions.Exit(_CLOSED_PIPE) from error
+        except click.ClickException as error:
+            # It may quote names of files, which a shell filled in.
+            error.message = printable(error.message)  # type: ignore[misc]  # click means it as a default
+            raise
         except (ToolkitError, OSError) as error:  # a full disk or a forbidden folder is the user's to mend as well
             if context.params.get("debug"):
                 raise
-            raise _Failure(_in_words(error), FAILURE_CODES.get(context.invoked_subcommand or "", 1)) from error
+            raise _Failure(
+                printable(_in_words(error)), FAILURE_CODES.get(context.invoked_subcommand or "", 1)
+            ) from error
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands under `SECTIONS`."""
@@ -121,7 +135,7 @@ def cli(context: click.Context, verbose: bool, quiet: bool, debug: bool) -> None
         context.color = False
     level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_PrintableFormatter("%(message)s"))
     for name in ("toolkit", "export"):
         logger = logging.getLogger(name)
         logger.setLevel(level)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from toolkit.chat.settings import UPLOAD_SUFFIXES
 from toolkit.chat.texts import Texts
-from toolkit.datasets.splits import TEXT_COLUMNS, read_rows
+from toolkit.datasets.splits import TEXT_COLUMNS
 from toolkit.errors import ToolkitError
+from toolkit.formats.tables import read_rows
 from toolkit.models.bundle import LABELS
 from toolkit.prediction import Prediction, Predictor
 from toolkit.prediction.abstention import VERDICTS

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from toolkit.errors import ToolkitError, needs_extra
-from toolkit.streaming.files import FORMATS
+from toolkit.formats.tables import FORMATS
 
 ROWS = 20_000  # of a piece of Parquet, at least, as whole row groups; some minutes of one core
 _COMPRESSED = (".gz", ".zst")
@@ -171,20 +171,18 @@ def _pieces(storage: Storage, info: Any, folder: str) -> Iterator[Partition]:  #
     for compression in _COMPRESSED:
         name = name.removesuffix(compression)
     sizes = _row_groups(storage, info.path) if ending == ".parquet" else []
-    if sum(sizes) < 2 * ROWS:
+    rows = sum(sizes)
+    if rows < 2 * ROWS:
         yield Partition(info.path, name, info.size)
         return
-    chosen: list[int] = []
-    first_row = 1
-    for group in range(len(sizes)):
-        chosen.append(group)
-        held = sum(sizes[each] for each in chosen)
+    first, first_row, held = 0, 1, 0
+    for group, size in enumerate(sizes):
+        held += size
         if held >= ROWS or group == len(sizes) - 1:
-            share = info.size * held // sum(sizes)
-            target = f"{name.removesuffix(ending)}.{chosen[0]:05}-{chosen[-1]:05}{ending}"
-            yield Partition(info.path, target, share, tuple(chosen), first_row)
-            first_row += held
-            chosen = []
+            target = f"{name.removesuffix(ending)}.{first:05}-{group:05}{ending}"
+            groups = tuple(range(first, group + 1))
+            yield Partition(info.path, target, info.size * held // rows, groups, first_row)
+            first, first_row, held = group + 1, first_row + held, 0
 
 
 def _row_groups(storage: Storage, path: str) -> list[int]:

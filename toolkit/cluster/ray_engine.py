@@ -4,7 +4,9 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import socket
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -131,6 +133,8 @@ def classify_files(
             `job.strict` the first bad row or file.
     """
     with needs_extra("ray", "the engine ray"):
+        if not address:
+            os.environ.update(_closed())
         ray = import_ray()
     started = time.perf_counter()
     storage, partitions = find_partitions(pattern)
@@ -281,6 +285,16 @@ class _Worker:
         if outcome["failed"] is None:
             self._target.put(piece.target, answers)
         _put_json(self._target, f"{DONE}/{piece.target}.json", outcome)
+
+
+def _closed() -> dict[str, str]:
+    """What makes a cluster of one's own refuse everybody else: its ports are open on every interface, whatever one asks.
+
+    A secret that only this process and its workers know, drawn anew by each; Ray would keep one for all in the home folder.
+    Ray reads the mode when it is imported, and asks for the secret by itself where that was before.
+    """
+    mode = {} if "ray" in sys.modules else {"RAY_AUTH_MODE": "token"}
+    return {**mode, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 @contextmanager

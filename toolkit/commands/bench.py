@@ -148,7 +148,7 @@ def compare(
         raise click.UsageError("--json and --markdown are two kinds of output; name one")
     if chart:
         refuse_picture(chart)  # what cannot be drawn is said before the work
-    texts = [review.text for review in read_reviews(file)][:limit]
+    texts = [review.text for review in read_reviews(file, others=())][:limit]
     with workspace(Path(tempfile.gettempdir()) / "toolkit-bench") as room:
         report = compare_engines(make_models(room), engines, texts, rounds, _tell)
     _tell("")

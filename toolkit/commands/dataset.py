@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from toolkit.commands.options import PATH
+from toolkit.commands.options import PATH, say
 from toolkit.errors import DataError, ToolkitError
 
 _logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def check(folder: Path, max_length: int, base_model: str, plot: Path | None, as_
     try:
         splits = read_splits(folder)
     except DataError as error:
-        click.echo("\n".join(error.problems))  # the report that was asked for, every row of it
+        say("\n".join(error.problems))  # the report that was asked for, every row of it
         raise ToolkitError(
             f"{folder} cannot be used: {len(error.problems)} problems; correct or leave out these rows"
         ) from error

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from toolkit.commands.options import prediction_options
+from toolkit.formats.limits import printable
 
 
 @click.command()
@@ -25,7 +26,7 @@ def doctor(as_json: bool, **model: Any) -> None:  # noqa: ANN401 - load_predicto
     from toolkit.doctor import examine
 
     report = examine(**model)
-    click.echo(json.dumps(report, ensure_ascii=False) if as_json else "\n".join(_lines(report)))
+    click.echo(json.dumps(report, ensure_ascii=False) if as_json else printable("\n".join(_lines(report))))
     sys.exit(0 if report["healthy"] else 1)
 
 

@@ -14,6 +14,7 @@ from toolkit.commands.options import (
     load,
     prediction_options,
     progress_bar,
+    say,
     section_option,
     uncertain_options,
 )
@@ -86,7 +87,7 @@ def evaluate(
     from toolkit.evaluation.measuring import ask, measure
 
     source = file or folder / f"{split}.csv"
-    reviews = read_reviews(source)
+    reviews = read_reviews(source, others=None if slices else ())
     if output:
         from toolkit.evaluation.folder import EVALUATION, refuse_foreign_folder
         from toolkit.evaluation.slices import find_columns
@@ -169,17 +170,17 @@ def _compare(first: Path, second: Path, output: Path | None, as_json: bool) -> N
 def _print_comparison(content: dict[str, Any]) -> None:
     for letter in ("a", "b"):
         report = content[letter]
-        click.echo(f"{letter.upper()}  accuracy {report['figures']['accuracy']:.4f}  {report['name']}")
+        say(f"{letter.upper()}  accuracy {report['figures']['accuracy']:.4f}  {report['name']}")
     low, high = content["interval"]
-    click.echo(f"B - A: {content['difference']:+.4f} (95%: {low:+.4f} to {high:+.4f}), {content['reviews']} reviews")
-    click.echo(f"right: both {content['both_right']}, only A {content['only_a']}, only B {content['only_b']}, "
+    say(f"B - A: {content['difference']:+.4f} (95%: {low:+.4f} to {high:+.4f}), {content['reviews']} reviews")
+    say(f"right: both {content['both_right']}, only A {content['only_a']}, only B {content['only_b']}, "
                f"neither {content['neither']}")  # fmt: skip
-    click.echo(f"McNemar: exact p {content['mcnemar']['exact']:.3g}, mid-p {content['mcnemar']['mid_p']:.3g}")
+    say(f"McNemar: exact p {content['mcnemar']['exact']:.3g}, mid-p {content['mcnemar']['mid_p']:.3g}")
     changed = content["changed"]
     for each in changed[:_CHANGED]:
         verdicts = ", ".join(
             f"{letter.upper()} {each[letter]['verdict']} {each[letter]['score']:.4f}" for letter in ("a", "b")
         )
-        click.echo(f"row {each['row']}, {each['label']}: {verdicts}  {each['excerpt'][:60]}".rstrip())
+        say(f"row {each['row']}, {each['label']}: {verdicts}  {each['excerpt'][:60]}".rstrip())
     if len(changed) > _CHANGED:
-        click.echo(f"… and {len(changed) - _CHANGED} more; --json or --output has all")
+        say(f"… and {len(changed) - _CHANGED} more; --json or --output has all")

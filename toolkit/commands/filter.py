@@ -19,9 +19,11 @@ from toolkit.commands.options import (
     open_stdin,
     prediction_options,
     progress_bar,
+    say,
     section_option,
     uncertain_options,
 )
+from toolkit.formats.limits import printable
 
 if TYPE_CHECKING:
     from toolkit.compat import ProgressBar
@@ -127,12 +129,14 @@ def filter_command(
 
     from toolkit.streaming import Answers, NoWriter, Selection, classify, make_writer, read_records
 
-    label = label_writer(lang, sys.stdout.isatty() and output_format in ("tsv", "label"))
+    on_terminal = sys.stdout.isatty()
+    label = label_writer(lang, on_terminal and output_format in ("tsv", "label"))
+    show = _for_terminal if on_terminal else bytes
     answers = Answers(
-        NoWriter(label) if count else make_writer(output_format, label, prefix, b"\0" if null else b"\n"),
+        NoWriter(label) if count else make_writer(output_format, label, prefix, b"\0" if null else b"\n", show),
         Selection(keep, min_score, invert),
         "stop" if strict else on_error,
-        partial(click.echo, err=True),
+        partial(say, err=True),
     )
     input_format = "nul" if null else "jsonl" if jsonl else "csv" if csv_input else "lines"
     records = chain.from_iterable(read_records(source, input_format, field or column or "text") for source in sources)
@@ -144,6 +148,11 @@ def filter_command(
     if count:
         click.echo(answers.tally.kept)
     _finish(answers)
+
+
+def _for_terminal(line: bytes) -> bytes:
+    """A pipe gets every byte as it came, a terminal none that it would obey."""
+    return printable(line.decode(errors="replace")).encode()
 
 
 def _load(keep: tuple[str, ...], **model: Any) -> "Predictor":  # noqa: ANN401 - load's arguments

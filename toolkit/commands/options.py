@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from toolkit.formats.limits import printable
 from toolkit.text.truncation import POLICIES
 
 if TYPE_CHECKING:
@@ -107,6 +108,11 @@ def load(**model: Any) -> "Predictor":  # noqa: ANN401 - load_predictor's argume
             policy.uncertain_below, policy.accuracy, 100 * (1 - policy.coverage),
         )  # fmt: skip
     return predictor
+
+
+def say(text: str, err: bool = False) -> None:
+    """A line for people, with names or reviews in it, whose control characters are spelt out."""
+    click.echo(printable(text), err=err)
 
 
 def open_stdin() -> "RawReader":

@@ -23,6 +23,7 @@ from toolkit.commands.options import (
     section_option,
     uncertain_options,
 )
+from toolkit.formats.limits import printable
 
 if TYPE_CHECKING:
     from toolkit.prediction import Predictor
@@ -125,9 +126,10 @@ def predict(
         if as_json:
             click.echo(json.dumps({**prediction.to_dict(), "label": verdict}, ensure_ascii=False))
         elif on_terminal:
-            click.echo(_drawn(verdict, prediction.score, " ".join(review.split())))
+            click.echo(_drawn(verdict, prediction.score, printable(" ".join(review.split()))))
         else:
-            click.echo(f"{verdict}\t{prediction.score:.4f}\t{' '.join(review.split())}")
+            # "In colour": click would drop from a pipe what looks like colours, of the review's own too.
+            click.echo(f"{verdict}\t{prediction.score:.4f}\t{' '.join(review.split())}", color=True)
         if prediction.tokens_read < prediction.tokens:
             _logger.info(
                 "%sread %d of %s%d tokens (%.0f%%)",

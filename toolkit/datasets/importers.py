@@ -1,18 +1,18 @@
 """From a data set as it is published to `train.csv`, `validation.csv`, `test.csv` and `dataset_info.json`."""
 
-import gzip
 import random
 import re
-import tarfile
-import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from toolkit.datasets.splits import FORMATS, SPLITS, Review, count_labels, scan_reviews, write_reviews
+from toolkit.datasets.splits import SPLITS, Review, count_labels, scan_reviews, write_reviews
 from toolkit.errors import BundleError, DataError, ToolkitError, needs_extra
+from toolkit.formats.archives import regular_members
+from toolkit.formats.limits import shown
+from toolkit.formats.tables import FORMATS
 from toolkit.machine import package_versions
 from toolkit.models.files import read_json_object, sha256, write_json
 from toolkit.models.hub import hub_snapshot
@@ -27,6 +27,7 @@ _CSV_FILES = tuple(f"{split}.csv" for split in SPLITS)
 KEPT_COLUMNS = ("rating",)  # of the source, beside text and label, for slices of an evaluation; training reads none
 
 _ACL_MEMBER = re.compile(r"(?:^|/)(train|test)/(neg|pos)/(?:\d+_(\d+)|[^/]+)\.txt$")  # 12_9.txt: rated 9
+_MAX_REVIEW = 1 << 20  # bytes of a review in a file of its own; the longest of aclImdb has 14 kB
 _ACL_LABELS = {"neg": Label.NEGATIVE, "pos": Label.POSITIVE}
 _Item = TypeVar("_Item")
 
@@ -131,7 +132,7 @@ def _load(source: str, options: ImportOptions) -> dict[str, list[Review]]:
         )
         path /= "plain_text"
     if path.is_file() and path.name.endswith((".tar.gz", ".tgz")):
-        return _load_acl(_archive_members(path), source)
+        return _load_acl(regular_members(path, _ACL_MEMBER.search, _MAX_REVIEW), source)
     if path.is_file():
         return _load_files({"all": [path]}, options)
     if not path.is_dir():
@@ -164,7 +165,7 @@ def _load_files(paths_of: Mapping[str, Sequence[Path]], options: ImportOptions) 
         by_split[split] = []
         for path in paths:
             track = partial(_progress, description=path.name)
-            reviews, wrong = scan_reviews(path, options.text_column, options.label_column, track)
+            reviews, wrong = scan_reviews(path, options.text_column, options.label_column, KEPT_COLUMNS, track)
             by_split[split] += reviews
             problems += wrong
     if problems:
@@ -179,25 +180,15 @@ def _load_files(paths_of: Mapping[str, Sequence[Path]], options: ImportOptions) 
 def _folder_members(folder: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(folder.glob("t*/*/*.txt")):
         name = path.relative_to(folder).as_posix()
-        if _ACL_MEMBER.search(name):
-            yield name, path.read_bytes()
-
-
-def _archive_members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Read the archive as a stream; nothing is unpacked, so no member's path can do harm."""
-    try:
-        with gzip.open(path) as unzipped:
-            with tarfile.open(fileobj=unzipped, mode="r|") as archive:
-                for member in archive:
-                    stream = (
-                        archive.extractfile(member) if member.isfile() and _ACL_MEMBER.search(member.name) else None
-                    )
-                    if stream is not None:
-                        yield member.name, stream.read()
-            while unzipped.read(1 << 20):  # to the end, where gzip keeps its checksum
-                pass
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise ToolkitError(f"{path} is not a complete .tar.gz ({error}); download it again") from error
+        if not _ACL_MEMBER.search(name):
+            continue
+        if not path.is_file() or any(each.is_symlink() for each in (path, path.parent, path.parent.parent)):
+            raise ToolkitError(
+                f"{folder}: {shown(name)} is a link or no regular file; copy the reviews themselves there"
+            )
+        if (size := path.stat().st_size) > _MAX_REVIEW:
+            raise ToolkitError(f"{folder}: {shown(name)} has {size} bytes; expected {_MAX_REVIEW} at most in a review")
+        yield name, path.read_bytes()
 
 
 def _load_acl(members: Iterable[tuple[str, bytes]], source: str) -> dict[str, list[Review]]:

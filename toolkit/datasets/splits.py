@@ -1,30 +1,26 @@
 """Reviews with labels in files: read them, check them, say everything that is wrong at once."""
 
 import csv
-import json
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from toolkit.errors import DataError, ToolkitError, needs_extra
+from toolkit.errors import DataError
+from toolkit.formats.limits import listed, shown
+from toolkit.formats.tables import FORMATS, Row, read_rows
 from toolkit.text.labels import Label, parse_label
 from toolkit.text.normalisation import normalise
 from toolkit.text.tokenisation import ReviewTokenizer
 
 SPLITS = ("train", "validation", "test")
-FORMATS = (".csv", ".jsonl", ".parquet")
 TEXT_COLUMNS = ("text", "review", "content", "sentence")
 LABEL_COLUMNS = ("label", "sentiment", "labels", "polarity", "corrected")  # the last is the chat app's
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
-_Row = tuple[str, Mapping[str, Any] | str]
 _ADVICE = "Nothing was written. Correct these rows, or leave them out, and run the command again."
 
 
@@ -81,18 +77,24 @@ class SplitReport:
         }
 
 
-def read_reviews(path: Path, text_column: str | None = None, label_column: str | None = None) -> list[Review]:
+def read_reviews(
+    path: Path,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    others: Collection[str] | None = None,
+) -> list[Review]:
     """Read a CSV, JSONL or Parquet file of labelled reviews.
 
     Args:
         path: the file; its ending says the format.
         text_column: name of the text's column; one of `TEXT_COLUMNS` by default.
         label_column: name of the label's column; one of `LABEL_COLUMNS` by default.
+        others: names of further columns to keep; every one by default.
 
     Raises:
         DataError: lists every unusable row by file and row number.
     """
-    reviews, problems = scan_reviews(path, text_column, label_column)
+    reviews, problems = scan_reviews(path, text_column, label_column, others)
     if problems:
         raise DataError(
             f"{path} cannot be used; expected text and a label 0 or 1 in every row, found:", problems, _ADVICE
@@ -120,7 +122,8 @@ def scan_reviews(
     path: Path,
     text_column: str | None = None,
     label_column: str | None = None,
-    track: Callable[[Iterator[_Row]], Iterable[_Row]] = iter,
+    others: Collection[str] | None = None,
+    track: Callable[[Iterator[Row]], Iterable[Row]] = iter,
 ) -> tuple[list[Review], list[str]]:
     """Read what can be read; the second part lists what cannot, one line a row, starting with file and row.
 
@@ -128,24 +131,31 @@ def scan_reviews(
         path: as `read_reviews` takes it, like the columns.
         text_column: see there.
         label_column: see there.
+        others: see there.
         track: passes the rows on, as a progress bar does.
     """
     if not path.is_file():
         return [], [f"{path}: no such file; make a data set with: toolkit dataset import SOURCE --output {path.parent}"]
-    if path.suffix not in _READERS:
+    if path.suffix not in FORMATS:
         return [], [f"{path}: expected a file ending in {', '.join(FORMATS)}"]
+
+    def needed(names: Iterable[str]) -> list[str]:
+        names = list(names)
+        found = _find_columns(names, text_column, label_column) or ()
+        return [*found, *(name for name in names if name not in found and (others is None or name in others))]
+
     reviews: list[Review] = []
     problems: list[str] = []
     columns: tuple[str, str] | None = None
-    for place, row in track(_READERS[path.suffix](path)):
+    for place, row in track(read_rows(path, path.suffix, needed)):
         if isinstance(row, str):
             problems.append(f"{path.name} {place}: {row}")
             continue
         columns = columns or _find_columns(row, text_column, label_column)
         if columns is None:
             wanted = f"{text_column or ' or '.join(TEXT_COLUMNS)}, and {label_column or ' or '.join(LABEL_COLUMNS)}"
-            return [], [f"{path.name}: expected columns {wanted}; found {', '.join(map(str, row)) or 'none'}"]
-        review = _parse_row(row, *columns)
+            return [], [f"{path.name}: expected columns {wanted}; found {listed(row) or 'none'}"]
+        review = _parse_row(row, *columns, others)
         if isinstance(review, str):
             problems.append(f"{path.name} {place}: {review}")
         else:
@@ -191,8 +201,8 @@ def check_splits(splits: Mapping[str, Sequence[Review]], tokenizer: ReviewTokeni
     return reports
 
 
-def _find_columns(row: Mapping[str, Any], text_column: str | None, label_column: str | None) -> tuple[str, str] | None:
-    by_lower_name = {str(name).strip().lower(): name for name in row}
+def _find_columns(present: Iterable[str], text_column: str | None, label_column: str | None) -> tuple[str, str] | None:
+    by_lower_name = {str(name).strip().lower(): name for name in present}
     found = []
     for named, candidates in ((text_column, TEXT_COLUMNS), (label_column, LABEL_COLUMNS)):
         names = (named.lower(),) if named else candidates
@@ -203,106 +213,23 @@ def _find_columns(row: Mapping[str, Any], text_column: str | None, label_column:
     return found[0], found[1]
 
 
-def _parse_row(row: Mapping[str, Any], text_column: str, label_column: str) -> Review | str:
+def _parse_row(
+    row: Mapping[str, Any], text_column: str, label_column: str, others: Collection[str] | None
+) -> Review | str:
     text, raw_label = row.get(text_column), row.get(label_column)
     if text is None or str(text).strip().lower() == "nan":  # a null, a float NaN, or pandas' spelling of either
         return "the text is missing (NaN)"
     if not isinstance(text, str):
-        return f"the text is {text!r}, expected a string"
-    if any("\udc80" <= character <= "\udcff" for character in text):  # how surrogateescape spells undecodable bytes
+        return f"the text is {shown(text)}, expected a string"
+    if not text.isascii() and any(
+        "\udc80" <= character <= "\udcff" for character in text
+    ):  # how surrogateescape spells undecodable bytes
         return "the text is not valid UTF-8"
     cleaned = normalise(text)
     if not cleaned:
         return "the text is empty"
     label = parse_label(raw_label)
     if label is None:
-        return f"the label is {raw_label!r}, expected 0/1, neg/pos or negative/positive"
-    return Review(cleaned, label, {name: row[name] for name in row if name not in (text_column, label_column)})
-
-
-# Readers yield (place, row as a mapping) or (place, what is wrong with it); rows count from 1, the header apart.
-
-
-def _csv_rows(path: Path) -> Iterator[_Row]:
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses a field over 128 KiB
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-        reader = csv.reader(stream, strict=True)
-        try:
-            header = next(reader, [])
-        except csv.Error as error:
-            yield "header", f"broken CSV ({error})"
-            return
-        if not header:
-            return
-        repeated = sorted({name for name in header if header.count(name) > 1})
-        if repeated:
-            yield "header", f"expected every column once, found {', '.join(repeated)} more often"
-            return
-        row_number = 1
-        while True:
-            place = f"row {row_number} (line {reader.line_num + 1})"
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield place, f"broken CSV ({error})"
-                row_number += 1
-                continue
-            if not fields:
-                continue  # a blank line between records is not a row
-            row_number += 1
-            if len(fields) == len(header):
-                yield place, dict(zip(header, fields, strict=True))
-            else:
-                yield place, f"broken row: expected {len(header)} fields, found {len(fields)}"
-
-
-def _jsonl_rows(path: Path) -> Iterator[_Row]:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            place = f"row {number}"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                yield place, f"broken JSON ({error})"
-                continue
-            yield place, row if isinstance(row, dict) else f"expected a JSON object, found {type(row).__name__}"
-
-
-def _parquet_rows(path: Path) -> Iterator[_Row]:
-    with needs_extra("train", "reading Parquet"):
-        import pyarrow.parquet
-    with parquet_errors(path):
-        table = pyarrow.parquet.ParquetFile(path)
-        rows = chain.from_iterable(batch.to_pylist() for batch in table.iter_batches())
-        for number, row in enumerate(rows, start=1):
-            yield f"row {number}", row
-
-
-@contextmanager
-def parquet_errors(path: Path) -> Iterator[None]:
-    """Say of any damage that pyarrow stumbles over, be it in thrift, in a page or in a string, that the file is damaged.
-
-    Raises:
-        ToolkitError: the file is no Parquet, or a damaged one.
-    """
-    import pyarrow
-
-    try:
-        yield
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise  # the system's, not the file's
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ToolkitError(f"{path} is not readable Parquet ({reason}); download or make it again") from error
-
-
-_READERS = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
-
-
-def read_rows(path: Path, suffix: str) -> Iterator[_Row]:
-    """The rows of a file as they come, in the format that `suffix` names; nothing is asked of their columns."""
-    return _READERS[suffix](path)
+        return f"the label is {shown(raw_label)}, expected 0/1, neg/pos or negative/positive"
+    kept = row if others is None else [name for name in others if name in row]
+    return Review(cleaned, label, {name: row[name] for name in kept if name not in (text_column, label_column)})

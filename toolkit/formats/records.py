@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from toolkit.errors import ToolkitError
+from toolkit.formats.limits import MAX_VALUE as MAX_RECORD
+from toolkit.formats.limits import header_problem, listed
 from toolkit.formats.sources import Source
 from toolkit.text.normalisation import TEXT_LIMIT, normalise
 
-MAX_RECORD = 1 << 26  # bytes, 64 MiB; the output echoes the text, so a record has to fit into memory
 MAX_FIELD = 1 << 24  # characters of a CSV field; the csv module takes four bytes for each
 _HEAD = 4 * TEXT_LIMIT  # bytes that hold at least the characters a tokenizer reads
 _ONE_LINE = str.maketrans("\r\n", "  ")
@@ -134,7 +135,7 @@ class CsvRecord(Record):
             if not row:
                 problem = "blank line"
             elif len(row) != len(columns):
-                surplus = f", the last {', '.join(row[len(columns) :])}" if len(row) > len(columns) else ""
+                surplus = f", the last {listed(row[len(columns) :])}" if len(row) > len(columns) else ""
                 problem = f"expected {len(columns)} fields, found {len(row)}{surplus}"
             elif any("\udc80" <= character <= "\udcff" for cell in row if not cell.isascii() for character in cell):
                 problem = "not valid UTF-8"  # this is how surrogateescape spells other bytes
@@ -198,19 +199,27 @@ def _json_lines(frames: Iterator[bytes | None], prefix: str, field: str) -> Iter
         yield JsonRecord(f"{prefix}line {number}", source.strip(" \t\r\n"), field, problem)
 
 
-class _CsvLines:
-    """Physical lines for the csv module, bytes that are no UTF-8 escaped; counts them."""
+class _CsvLines(Iterator[str]):
+    """Physical lines for the csv module, bytes that are no UTF-8 escaped; counts them, and bytes of the lines of a row."""
 
     def __init__(self, frames: Iterator[bytes | None]) -> None:
         self._frames = frames
         self.number = 0
-        self.too_long = False  # since somebody last set it back
+        self.size = 0  # since somebody last set it back
 
-    def __iter__(self) -> Iterator[str]:
-        for frame in self._frames:
-            self.number += 1
-            self.too_long |= frame is None
-            yield (frame or b"").decode(errors="surrogateescape") + "\n"
+    def __next__(self) -> str:
+        frame = next(self._frames)
+        self.number += 1
+        self.size += MAX_RECORD + 1 if frame is None else len(frame)
+        if self.size > MAX_RECORD and frame is not None:
+            raise _TooLongError(
+                _TOO_LONG
+            )  # a row of many lines, which the csv module would keep for as long as they come
+        return (frame or b"").decode(errors="surrogateescape") + "\n"
+
+
+class _TooLongError(Exception):
+    """A row is longer than `MAX_RECORD`."""
 
 
 def _csv_rows(frames: Iterator[bytes | None], prefix: str, field: str) -> Iterator[Record]:
@@ -219,28 +228,30 @@ def _csv_rows(frames: Iterator[bytes | None], prefix: str, field: str) -> Iterat
     reader = csv.reader(lines, strict=True)
     try:
         columns = next(reader, None)
-    except csv.Error as error:
+    except (csv.Error, _TooLongError) as error:
         raise ToolkitError(f"{prefix}the header is broken CSV ({error}); put it right") from error
     if columns is None:
         return
-    repeated = sorted({name for name in columns if columns.count(name) > 1})
-    if repeated:
-        raise ToolkitError(f"{prefix}expected every column once, found {', '.join(repeated)} more often")
+    if problem := header_problem(columns):
+        raise ToolkitError(f"{prefix}{problem}")
     if field not in columns:
-        found = ", ".join(columns) or "a blank line"
+        found = listed(columns) or "a blank line"
         raise ToolkitError(f"{prefix}expected a column {field!r}, found {found}; name the text's with --column")
+    index = columns.index(field)
     while True:
         place = f"{prefix}line {lines.number + 1}"
         problem, row = None, None
-        lines.too_long = False
+        lines.size = 0
         try:
             row = next(reader, None)
         except csv.Error as error:
             problem = f"broken CSV ({error})"
+        except _TooLongError:
+            problem = _TOO_LONG
         if row is None and problem is None:
             return
-        problem = _TOO_LONG if lines.too_long else problem
-        yield CsvRecord(place, columns, row or [], columns.index(field), problem)
+        problem = _TOO_LONG if lines.size > MAX_RECORD else problem
+        yield CsvRecord(place, columns, row or [], index, problem)
 
 
 INPUTS = {"lines": _lines, "nul": _nul_separated, "jsonl": _json_lines, "csv": _csv_rows}
@@ -309,7 +320,7 @@ def _parse_object(source: str) -> dict[str, Any]:
 
 def _text_of(fields: dict[str, Any], field: str) -> str:
     if field not in fields:
-        raise RecordError(f"no field {field!r}; it has {', '.join(fields) or 'none'}")
+        raise RecordError(f"no field {field!r}; it has {listed(fields) or 'none'}")
     text = fields[field]
     if type(text) is not str:
         raise RecordError(f"expected a string in the field {field!r}, found {_json_type(text)}")

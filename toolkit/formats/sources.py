@@ -11,7 +11,10 @@ from typing import Any, Protocol, Self
 from toolkit.errors import ToolkitError, needs_extra
 
 READ_BYTES = 1 << 16  # a pipe's capacity on Linux
-_COMPRESSED_BYTES = 1 << 12  # decompressed at a time: gzip makes at most 4 MB of it, whoever wrote it
+# Decompressed at a time, so few that they make 4 MiB at most, whoever wrote them: deflate makes up to 1032 bytes of one,
+# zstd 128 KiB of a block of four (RFC 8878, section 3.1.1.2.2).
+_GZIP_BYTES, _ZSTD_BYTES = 1 << 12, 1 << 7
+_ZSTD_WINDOW = 1 << 27  # bytes, 128 MiB: what the command zstd decompresses without being told to
 
 
 class RawReader(Protocol):
@@ -57,9 +60,9 @@ class Source:
         blocks = self._read()
         for block in blocks:
             head += block
-            for magic, (name, new_decompressor) in _COMPRESSIONS.items():
+            for magic, (name, step, new_decompressor) in _COMPRESSIONS.items():
                 if head.startswith(magic):
-                    yield from self._decompress(head, blocks, name, new_decompressor())
+                    yield from self._decompress(head, blocks, name, step, new_decompressor())
                     return
             if not any(magic.startswith(head) for magic in _COMPRESSIONS):
                 break  # no more bytes could make it one of them
@@ -80,14 +83,15 @@ class Source:
         head: bytes,
         blocks: Iterator[bytes],
         name: str,
+        step: int,
         new_decompressor: Callable[[], Any],
     ) -> Iterator[bytes]:
         """Members one after the other, as `cat a.gz b.gz` makes them; zero bytes between and after them are padding."""
         decompressor = None
         block: bytes | None = head
         while block is not None:
-            for start in range(0, len(block), _COMPRESSED_BYTES):
-                rest = block[start : start + _COMPRESSED_BYTES]
+            for start in range(0, len(block), step):
+                rest = block[start : start + step]
                 while rest := rest if decompressor else rest.lstrip(b"\0"):
                     decompressor = decompressor or new_decompressor()
                     try:
@@ -118,13 +122,13 @@ def _new_gzip() -> Callable[[], Any]:
 def _new_zstd() -> Callable[[], Any]:
     with needs_extra("zstd", "reading zstd"):
         import zstandard
-    return lambda: zstandard.ZstdDecompressor().decompressobj()
+    return lambda: zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
 
 
 # By the first bytes: RFC 1952, section 2.3.1 (deflate is its only method); RFC 8878, section 3.1.1.
-_COMPRESSIONS: dict[bytes, tuple[str, Callable[[], Callable[[], Any]]]] = {
-    b"\x1f\x8b\x08": ("gzip", _new_gzip),
-    b"\x28\xb5\x2f\xfd": ("zstd", _new_zstd),
+_COMPRESSIONS: dict[bytes, tuple[str, int, Callable[[], Callable[[], Any]]]] = {
+    b"\x1f\x8b\x08": ("gzip", _GZIP_BYTES, _new_gzip),
+    b"\x28\xb5\x2f\xfd": ("zstd", _ZSTD_BYTES, _new_zstd),
 }
 
 

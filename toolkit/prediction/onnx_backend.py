@@ -11,9 +11,11 @@ import numpy as np
 
 from toolkit.compat import import_onnxruntime
 from toolkit.errors import BundleError
+from toolkit.formats.limits import listed
 from toolkit.machine import available_cores
 from toolkit.models.bundle import Kind, Manifest, read_manifest, read_stable, reading_length
 from toolkit.prediction.base import Predictor
+from toolkit.prediction.onnx_graph import external_files
 from toolkit.text.tokenisation import Encoding, ReviewTokenizer
 
 
@@ -60,6 +62,11 @@ class OnnxPredictor(Predictor):
 
         def read() -> OnnxPredictor:
             manifest = read_manifest(folder, Kind.ONNX)
+            if unlisted := external_files(folder / "model.onnx") - manifest.files.keys():
+                raise BundleError(
+                    f"{folder / 'model.onnx'} reads weights from {listed(sorted(unlisted))}, which the manifest does not list; "
+                    "make it with: toolkit export"
+                )
             length = reading_length(folder, manifest, max_length)
             tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", length, manifest.reading)
             return cls(folder / "model.onnx", tokenizer, manifest, workers)

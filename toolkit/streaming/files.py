@@ -7,10 +7,11 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
-from toolkit.datasets.splits import parquet_errors
 from toolkit.errors import ToolkitError, needs_extra
+from toolkit.formats.limits import header_problem, listed, shown
 from toolkit.formats.records import EMPTY, Record, read_records
 from toolkit.formats.sources import Source
+from toolkit.formats.tables import FORMATS, parquet_batches, parquet_errors, to_values
 from toolkit.models.publishing import replacing_file
 from toolkit.prediction import Prediction, Predictor
 from toolkit.streaming.engine import Answers, Selection, Tally, classify
@@ -18,7 +19,6 @@ from toolkit.streaming.writers import ERROR_FIELD, NEW_FIELDS, Writer, make_writ
 from toolkit.text.labels import Label
 from toolkit.text.normalisation import TEXT_LIMIT, normalise
 
-FORMATS = (".csv", ".jsonl", ".parquet")
 _FIELDS = (*NEW_FIELDS, ERROR_FIELD)
 _ROWS = 4096  # of a Parquet row group; some 5 MB of reviews
 
@@ -100,23 +100,26 @@ class FileJob:
             advance = self._count_rows(sum(file.metadata.row_group(group).num_rows for group in groups))
             predictor, tally = load(), Tally()
             with pyarrow.parquet.ParquetWriter(stream, schema) as writer:
-                for batch in file.iter_batches(batch_size=_ROWS, row_groups=list(groups)):
-                    texts = batch.column(self.column).to_pylist()
+                for batch in parquet_batches(self.source, row_groups=groups, rows=_ROWS):
+                    texts = to_values(batch.column(self.column))
                     rows = list(self._parquet_rows(texts, predictor, tally, advance))
                     new = [
                         pyarrow.array([row.get(name) for row in rows], each.type)
                         for name, each in zip(_FIELDS, list(schema)[-len(_FIELDS) :], strict=True)
                     ]
-                    writer.write_batch(pyarrow.record_batch([*batch.columns, *new], schema=schema))
+                    columns = batch.cast(file.schema_arrow).columns
+                    writer.write_batch(pyarrow.record_batch([*columns, *new], schema=schema))
         return tally
 
     def _extend_schema(self, schema: Any) -> Any:  # noqa: ANN401 - pyarrow ships no types
         """The file's columns, types and metadata as they are, and the new columns behind them."""
         import pyarrow
 
+        if problem := header_problem(schema.names):
+            raise ToolkitError(f"{self.source}: {problem}")
         if self.column not in schema.names:
             raise ToolkitError(
-                f"{self.source}: expected a column {self.column!r}, found {', '.join(schema.names)}; name it with --column"
+                f"{self.source}: expected a column {self.column!r}, found {listed(schema.names)}; name it with --column"
             )
         probabilities = pyarrow.struct([(label.text, pyarrow.float64()) for label in Label])
         types = (pyarrow.string(), pyarrow.float64(), probabilities, pyarrow.int64(), pyarrow.int64(), pyarrow.string())
@@ -201,7 +204,7 @@ def _problem(text: object) -> str | None:
     if text is None:
         return "no text"
     if not isinstance(text, str):
-        return f"expected a string, found {text!r}"
+        return f"expected a string, found {shown(text)}"
     return None if normalise(text[:TEXT_LIMIT]) else EMPTY
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from toolkit.errors import ToolkitError
+from toolkit.formats.limits import listed, shown
 from toolkit.formats.records import Record, RecordError
 from toolkit.prediction import Prediction
 
@@ -21,10 +22,12 @@ class Writer(ABC):
 
     Args:
         label: a verdict as it is to be written.
+        show: what is to be written of the input.
     """
 
-    def __init__(self, label: Callable[[str], str]) -> None:
+    def __init__(self, label: Callable[[str], str], show: Callable[[bytes], bytes] = bytes) -> None:
         self._label = label
+        self._show = show
 
     @abstractmethod
     def answer(self, record: Record, prediction: Prediction) -> bytes:
@@ -54,10 +57,11 @@ class LabelWriter(Writer):
     Args:
         label: see `Writer`.
         end: of a line.
+        show: see `Writer`.
     """
 
-    def __init__(self, label: Callable[[str], str], end: bytes) -> None:
-        super().__init__(label)
+    def __init__(self, label: Callable[[str], str], end: bytes, show: Callable[[bytes], bytes] = bytes) -> None:
+        super().__init__(label, show)
         self._end = end
 
     def answer(self, record: Record, prediction: Prediction) -> bytes:
@@ -71,14 +75,14 @@ class TabWriter(LabelWriter):
     def answer(self, record: Record, prediction: Prediction) -> bytes:
         """Four decimals of the score."""
         head = f"{self._label(prediction.verdict)}\t{prediction.score:.4f}\t".encode()
-        return b"".join((head, record.line(), self._end))  # one copy of a text that may be huge
+        return b"".join((head, self._show(record.line()), self._end))  # one copy of a text that may be huge
 
 
 class _FieldWriter(Writer):
     """Adds fields to the input's own."""
 
-    def __init__(self, label: Callable[[str], str], prefix: str) -> None:
-        super().__init__(label)
+    def __init__(self, label: Callable[[str], str], prefix: str, show: Callable[[bytes], bytes] = bytes) -> None:
+        super().__init__(label, show)
         self._names = [prefix + name for name in NEW_FIELDS]
         self._error_name = prefix + ERROR_FIELD
         self._window_name = prefix + WINDOW_FIELD
@@ -112,7 +116,7 @@ class JsonWriter(_FieldWriter):
         self._check_names(record, record.names())
         members = record.json()[:-1].rstrip()  # without the closing brace
         comma = "" if members == "{" else ", "
-        return f"{members}{comma}{json.dumps(new, ensure_ascii=False)[1:]}\n".encode(errors="replace")
+        return self._show(f"{members}{comma}{json.dumps(new, ensure_ascii=False)[1:]}\n".encode(errors="replace"))
 
 
 class CsvWriter(_FieldWriter):
@@ -122,9 +126,9 @@ class CsvWriter(_FieldWriter):
     others cannot be written.
     """
 
-    def __init__(self, label: Callable[[str], str], prefix: str) -> None:
-        super().__init__(label, prefix)
-        self._columns: list[str] | None = None
+    def __init__(self, label: Callable[[str], str], prefix: str, show: Callable[[bytes], bytes] = bytes) -> None:
+        super().__init__(label, prefix, show)
+        self._columns: dict[str, None] | None = None  # in order, and found in no time
 
     def answer(self, record: Record, prediction: Prediction) -> bytes:
         """The probabilities are one cell of JSON."""
@@ -141,15 +145,21 @@ class CsvWriter(_FieldWriter):
         header = b""
         if self._columns is None:
             self._check_names(record, record.names())
-            self._columns = list(record.names())
+            self._columns = dict.fromkeys(record.names())
             header = _csv_line([*self._columns, *self._names, self._error_name])
         cells = record.cells()
         if not message and (others := [name for name in cells if name not in self._columns]):
-            raise RecordError(f"{others[0]!r} is not among the first record's columns, {', '.join(self._columns)}")
-        return header + _csv_line([*(cells.get(name, "") for name in self._columns), *answer, message])
+            raise RecordError(f"{shown(others[0])} is not among the first record's columns, {listed(self._columns)}")
+        return self._show(header + _csv_line([*(cells.get(name, "") for name in self._columns), *answer, message]))
 
 
-def make_writer(output_format: str, label: Callable[[str], str], prefix: str = "", end: bytes = b"\n") -> Writer:
+def make_writer(
+    output_format: str,
+    label: Callable[[str], str],
+    prefix: str = "",
+    end: bytes = b"\n",
+    show: Callable[[bytes], bytes] = bytes,
+) -> Writer:
     """A writer of one of `OUTPUTS`.
 
     Args:
@@ -157,15 +167,16 @@ def make_writer(output_format: str, label: Callable[[str], str], prefix: str = "
         label: a verdict as it is to be written.
         prefix: of the names of new fields, for `jsonl` and `csv`.
         end: of a record, for `tsv` and `label`.
+        show: what is to be written of the input; every byte by default.
     """
-    return OUTPUTS[output_format](label, prefix, end)
+    return OUTPUTS[output_format](label, prefix, end, show)
 
 
-OUTPUTS: dict[str, Callable[[Callable[[str], str], str, bytes], Writer]] = {
-    "tsv": lambda label, _prefix, end: TabWriter(label, end),
-    "jsonl": lambda label, prefix, _end: JsonWriter(label, prefix),
-    "csv": lambda label, prefix, _end: CsvWriter(label, prefix),
-    "label": lambda label, _prefix, end: LabelWriter(label, end),
+OUTPUTS: dict[str, Callable[[Callable[[str], str], str, bytes, Callable[[bytes], bytes]], Writer]] = {
+    "tsv": lambda label, _prefix, end, show: TabWriter(label, end, show),
+    "jsonl": lambda label, prefix, _end, show: JsonWriter(label, prefix, show),
+    "csv": lambda label, prefix, _end, show: CsvWriter(label, prefix, show),
+    "label": lambda label, _prefix, end, show: LabelWriter(label, end, show),
 }
 
 

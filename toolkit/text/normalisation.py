@@ -6,7 +6,8 @@ import unicodedata
 # Characters of a text that are looked at, so that a text of any size costs the same: some 40,000 tokens of English, a
 # short novel, take 0.06 s and 25 MB to tokenise; 200,000 of punctuation, the worst seen, 0.13 s and 80 MB.
 TEXT_LIMIT = 200_000
-_LINE_BREAK_TAG = re.compile(r"<\s*br\s*/?\s*>", re.IGNORECASE)
+# Possessive: white space is never given back and tried again, which took quadratic time on "<br" and many spaces.
+_LINE_BREAK_TAG = re.compile(r"<\s*+br\s*+/?\s*+>", re.IGNORECASE)
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
