@@ -57,7 +57,7 @@ def train(config: TrainingConfig, resume: bool = False) -> TrainingResult | None
         raise ToolkitError(f"{base.name} has positions for {positions} tokens; give --max-length {positions} or less")
     with claim_run(config, resume) as checkpoint:
         with needs_extra("train", "training"):
-            from toolkit.training.trainer import fit
+            from toolkit.training.fit import fit
         with naming_a_full_disk(config.checkpoint_folder):
             result = fit(config, base, splits, checkpoint)
         if result is not None:

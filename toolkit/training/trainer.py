@@ -1,128 +1,39 @@
-"""The training itself, on the Hugging Face Trainer."""
+"""The Hugging Face Trainer as this project sets it up."""
 
 import logging
 import os
 import random
 import sys
-import threading
-import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from peft import LoraConfig, PeftModel, TaskType
-from tqdm.contrib.logging import logging_redirect_tqdm
+from peft import LoraConfig, TaskType
 from transformers import (
     DataCollatorWithPadding,
     EarlyStoppingCallback,
     EvalPrediction,
     PreTrainedTokenizerFast,
     Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
-    set_seed,
 )
-from transformers.trainer_callback import ExportableState, PrinterCallback, ProgressCallback
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from toolkit.datasets.splits import Review
 from toolkit.datasets.torch_dataset import IMDBDataset
 from toolkit.errors import ConfigError, ToolkitError
-from toolkit.evaluation.calibration import calibration_metrics, fit_temperature
 from toolkit.evaluation.metrics import classification_metrics
-from toolkit.evaluation.plots import plot_metrics
-from toolkit.machine import package_versions
-from toolkit.models.adapter import attach_adapter, load_classifier, load_tokenizer
+from toolkit.models.adapter import attach_adapter, load_classifier
 from toolkit.models.base_models import BaseModel
-from toolkit.models.bundle import Kind, Manifest
-from toolkit.models.publishing import publish
-from toolkit.prediction.torch_backend import TorchPredictor
 from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.text.truncation import DEFAULT_READING
+from toolkit.training.callbacks import Bar, Clock, FinalEvaluation
 from toolkit.training.config import ADVICE, TrainingConfig
-from toolkit.training.model_card import write_model_card
-from toolkit.training.run import TrainingResult
 
 MINIMUM_EVALUATIONS = 5
 _logger = logging.getLogger(__name__)
-
-
-def fit(
-    config: TrainingConfig, base: BaseModel, splits: Mapping[str, Sequence[Review]], checkpoint: Path | None
-) -> TrainingResult | None:
-    """Train, keep the best checkpoint, measure it on validation and test, and publish the adapter.
-
-    Args:
-        config: see `TrainingConfig`.
-        base: what to train on.
-        splits: `train`, `validation` and `test`.
-        checkpoint: to go on from; None begins at step 0.
-
-    Returns:
-        The result, or None in the helper processes of a distributed run.
-    """
-    set_seed(config.seed)
-    tokenizer = load_tokenizer(base.folder)
-    tokenizer.model_max_length = config.max_length
-    trainer = build_trainer(config, base, tokenizer, splits)
-    _logger.info(
-        "training %s on %d reviews, %d steps, evaluating every %d",
-        base.name, len(splits["train"]), trainer.planned_steps, trainer.args.eval_steps,
-    )  # fmt: skip
-    with logging_redirect_tqdm(), _told_once(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="mtime may not be reliable")  # checkpoints are numbered all the same
-        if not _take_finished(trainer, checkpoint):
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if not trainer.is_world_process_zero():
-        return None
-    trained = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
-    validation, test = (_logits(trained, tokenizer, config, splits[split]) for split in ("validation", "test"))
-    temperature = fit_temperature(*validation)
-    result = TrainingResult(
-        Path(config.output),
-        _final_metrics(*validation, temperature),
-        _final_metrics(*test, temperature),
-        temperature,
-        trainer.state.global_step,
-        "bf16" if trainer.args.bf16 else "fp32",
-        trainer.clock.seconds,
-    )
-    _publish(config, base, tokenizer, trainer, splits, result)
-    return result
-
-
-@contextmanager
-def _told_once() -> Iterator[None]:
-    """TensorBoard's writer thread hands its error to the run, which raises it; the thread's own traceback is left out."""
-    kept = threading.excepthook
-
-    def tell(failure: threading.ExceptHookArgs) -> None:
-        if not type(failure.thread).__module__.startswith("tensorboard"):
-            kept(failure)
-
-    threading.excepthook = tell
-    try:
-        yield
-    finally:
-        threading.excepthook = kept
-
-
-def _take_finished(trainer: "ProbeTrainer", checkpoint: Path | None) -> bool:
-    """Take up a run that was killed after its last step; the Trainer would train one step more."""
-    if checkpoint is None:
-        return False
-    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-    if state.global_step < state.max_steps:
-        return False
-    trainer.state = state
-    trainer.clock.seconds = state.stateful_callbacks.get("Clock", {}).get("args", {}).get("seconds", 0.0)
-    trainer._load_best_model()
-    return True
 
 
 class ProbeTrainer(Trainer):
@@ -135,7 +46,7 @@ class ProbeTrainer(Trainer):
     planned_steps: int
 
     @property
-    def clock(self) -> "Clock":
+    def clock(self) -> Clock:
         """The callback that measures the run's time."""
         return next(each for each in self.callback_handler.callbacks if isinstance(each, Clock))
 
@@ -179,52 +90,6 @@ def _reading_checkpoint(checkpoint: str | None) -> Iterator[None]:
         ) from error
 
 
-class Clock(TrainerCallback, ExportableState):
-    """Measures the time a run took, all its resumptions together; checkpoints carry it.
-
-    Attributes:
-        seconds: wall-clock time of the steps and the evaluations between them.
-    """
-
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.seconds = seconds
-        self._since = time.monotonic()
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, in the form the Trainer asks for."""
-        return {"args": {"seconds": self.seconds}, "attributes": {}}
-
-    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - TrainerCallback's own signature
-        """Start, or start again."""
-        self._since = time.monotonic()
-
-    def on_step_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Add what has passed."""
-        now = time.monotonic()
-        self.seconds += now - self._since
-        self._since = now
-
-    on_evaluate = on_train_end = on_step_end
-
-
-class _FinalEvaluation(TrainerCallback):
-    """Evaluate at the last step too, unless the last evaluation is only a few steps away."""
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        since_last = state.global_step % args.eval_steps
-        if state.global_step >= state.max_steps and since_last > args.eval_steps // 2:
-            control.should_evaluate = control.should_log = control.should_save = True
-
-
-class _Bar(ProgressCallback):
-    """The Trainer's progress bar, without the raw dictionaries it prints to stdout."""
-
-    def on_log(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - ProgressCallback's own signature
-        pass
-
-
 def build_trainer(
     config: TrainingConfig, base: BaseModel, tokenizer: PreTrainedTokenizerFast, splits: Mapping[str, Sequence[Review]]
 ) -> ProbeTrainer:
@@ -246,8 +111,8 @@ def build_trainer(
         eval_dataset=IMDBDataset.from_reviews(validation, reader, config.reading_length),
         data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if torch.cuda.is_available() else None),
         processing_class=tokenizer,
-        compute_metrics=_compute_metrics,
-        callbacks=[_FinalEvaluation(), Clock()],
+        compute_metrics=compute_metrics,
+        callbacks=[FinalEvaluation(), Clock()],
     )
     trainer.planned_steps = steps
     trainer.probe = IMDBDataset.from_reviews(
@@ -256,7 +121,7 @@ def build_trainer(
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     if sys.stderr.isatty():
-        trainer.add_callback(_Bar())
+        trainer.add_callback(Bar())
     if config.early_stopping:
         trainer.add_callback(EarlyStoppingCallback(config.early_stopping))
     return trainer
@@ -356,61 +221,10 @@ def _scale_steps(config: TrainingConfig, arguments: TrainingArguments, reviews: 
     return total
 
 
-def _compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    """Figures of logits (N, 2) against labels (N,)."""
     logits = np.asarray(prediction.predictions, dtype=np.float64)  # (N, 2)
     labels = np.asarray(prediction.label_ids)
     positive_scores = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))  # softmax of two logits
     metrics = classification_metrics(labels, positive_scores)
     return {name: value for name, value in metrics.items() if isinstance(value, float)}
-
-
-def _logits(
-    model: PeftModel, tokenizer: PreTrainedTokenizerFast, config: TrainingConfig, reviews: Sequence[Review]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (N, 2) and labels (N,), as the torch backend will serve them: in float32, however it was trained."""
-    reader = ReviewTokenizer.wrap(tokenizer, config.max_length)
-    reader.policy = DEFAULT_READING
-    manifest = Manifest(kind=Kind.ADAPTER, base_model=config.base_model, max_length=config.max_length)
-    logits = TorchPredictor(model, reader, manifest).logits(reader.encode([review.text for review in reviews]))
-    return logits, np.array([int(review.label) for review in reviews])
-
-
-def _final_metrics(logits: np.ndarray, labels: np.ndarray, temperature: float) -> dict[str, float]:
-    """Of the labels, and of the scores before and after calibration."""
-    loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
-    uncalibrated = calibration_metrics(logits, labels, 1.0)
-    return {
-        **_compute_metrics(EvalPrediction(logits, labels)),
-        "loss": float(loss),
-        **calibration_metrics(logits, labels, temperature),
-        **{f"{name}_uncalibrated": value for name, value in uncalibrated.items()},
-    }
-
-
-def _publish(
-    config: TrainingConfig,
-    base: BaseModel,
-    tokenizer: PreTrainedTokenizerFast,
-    trainer: ProbeTrainer,
-    splits: Mapping[str, Sequence[Review]],
-    result: TrainingResult,
-) -> None:
-    manifest = Manifest(
-        kind=Kind.ADAPTER,
-        base_model=base.name,
-        base_model_sha256=base.sha256,
-        max_length=config.max_length,
-        temperature=result.temperature,
-        training=config.recipe,
-        metrics={"validation": result.validation, "test": result.test},
-        versions=package_versions("torch", "transformers", "peft", "accelerate", "distilbert-review-toolkit"),
-    )
-    with publish(result.adapter, manifest) as folder:
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        model.peft_config["default"].base_model_name_or_path = base.name  # the name, not this machine's path of it
-        model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
-        tokenizer.save_pretrained(folder)
-        model.get_base_model().config.save_pretrained(folder)
-        plot_metrics(trainer.state.log_history, folder)
-        counts = {split: len(reviews) for split, reviews in splits.items()}
-        write_model_card(folder, config, counts, result)
