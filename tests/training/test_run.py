@@ -161,8 +161,9 @@ def test_a_kill_and_resume_ends_at_the_same_step(tmp_path, tiny_settings):
     process.wait()
     assert process.returncode == -signal.SIGKILL, "the run was over before it could be killed"
     assert not (tmp_path / "lora_model").exists()
-    partial = checkpoints / "checkpoint-390"  # killed while saving: no trainer_state.json
+    partial = checkpoints / "checkpoint-390"  # killed while saving: it has no digests
     partial.mkdir()
+    shutil.copy(checkpoints / "run.json", partial)
     (partial / "adapter_model.safetensors").write_bytes(b"half")
 
     refused = subprocess.run(command, capture_output=True, text=True, check=False)

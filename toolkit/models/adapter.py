@@ -1,6 +1,8 @@
 """A LoRA adapter on its base: made for training, loaded whole or not at all, merged."""
 
+import hashlib
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +12,11 @@ from toolkit.models.bundle import Kind, Manifest, read_manifest
 from toolkit.text.labels import ID2LABEL, LABEL2ID
 
 if TYPE_CHECKING:
+    import torch
     from peft import LoraConfig, PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
@@ -50,6 +55,7 @@ def load_classifier(base: BaseModel, dropouts: dict[str, float] | None = None) -
             num_labels=len(ID2LABEL),
             id2label=ID2LABEL,
             label2id=LABEL2ID,
+            problem_type="single_label_classification",  # whatever the base's own head was for
             local_files_only=True,
             use_safetensors=True,
             dtype=torch.float32,
@@ -90,9 +96,7 @@ def load_adapter(folder: Path, base_model: str | None = None) -> tuple["PeftMode
     """
     manifest = read_manifest(folder, Kind.ADAPTER)
     with needs_extra("train", "loading an adapter"):
-        from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        from peft import LoraConfig
 
     name = base_model or manifest.base_model
     base = resolve_base_model(
@@ -111,24 +115,70 @@ def load_adapter(folder: Path, base_model: str | None = None) -> tuple["PeftMode
         ) from error
     config.base_model_name_or_path = None  # found already; PEFT would warn that the path is not the name
     model = attach_adapter(load_classifier(base), config)
-    try:
-        state = load_file(folder / "adapter_model.safetensors")
-    except SafetensorError as error:
-        raise BundleError(f"{folder / 'adapter_model.safetensors'} is damaged ({error}); train it again") from error
-    expected = get_peft_model_state_dict(model, save_embedding_layers=False).keys()
+    load_weights(model, folder / ADAPTER_WEIGHTS, f"its base {base.name}")
+    return model.eval(), manifest
+
+
+def adapter_weights(model: "PeftModel") -> "dict[str, torch.Tensor]":
+    """What is saved of an adapter: the LoRA matrices and the head, by PEFT's names."""
+    from peft import get_peft_model_state_dict
+
+    weights: dict[str, torch.Tensor] = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return weights
+
+
+def load_weights(model: "PeftModel", file: Path, place: str) -> None:
+    """Put saved weights into `model`, every key accounted for.
+
+    Args:
+        model: with an adapter of the same configuration.
+        file: `ADAPTER_WEIGHTS` of some folder.
+        place: what the model is, for the error.
+
+    Raises:
+        BundleError: the file is missing or damaged, a key is missing or unexpected, a shape differs.
+    """
+    from peft import set_peft_model_state_dict
+
+    state = read_weights(file)
+    expected = adapter_weights(model).keys()
     if state.keys() != expected:
         missing, unexpected = sorted(expected - state.keys()), sorted(state.keys() - expected)
         raise BundleError(
-            f"{folder} does not fit its base {base.name}: {len(missing)} keys missing (such as {missing[:1]}), "
+            f"{file.parent} does not fit {place}: {len(missing)} keys missing (such as {missing[:1]}), "
             f"{len(unexpected)} unexpected (such as {unexpected[:1]}); train it again or name the right --base-model"
         )
     try:
         set_peft_model_state_dict(model, state)
     except RuntimeError as error:
-        raise BundleError(
-            f"{folder} does not fit its base {base.name}: {str(error).splitlines()[-1].strip()}"
-        ) from error
-    return model.eval(), manifest
+        raise BundleError(f"{file.parent} does not fit {place}: {str(error).splitlines()[-1].strip()}") from error
+
+
+def read_weights(file: Path) -> "dict[str, torch.Tensor]":
+    """The tensors of a safetensors file, on the CPU.
+
+    Raises:
+        BundleError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        weights: dict[str, torch.Tensor] = load_file(file)
+    except (SafetensorError, FileNotFoundError) as error:
+        raise BundleError(f"{file} is damaged ({error}); train it again") from error
+    return weights
+
+
+def weights_digest(weights: "Mapping[str, torch.Tensor]") -> str:
+    """A SHA-256 of names, types, shapes and every bit of some weights, wherever they lie."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, weight in sorted(weights.items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def merge_adapter(model: "PeftModel") -> "PreTrainedModel":

@@ -2,28 +2,30 @@
 
 import logging
 import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from peft import PeftModel
 from tqdm.contrib.logging import logging_redirect_tqdm
-from transformers import EvalPrediction, PreTrainedTokenizerFast, TrainerState, set_seed
+from transformers import EvalPrediction, PreTrainedTokenizerFast, set_seed
 
 from toolkit.datasets.splits import Review
+from toolkit.errors import ToolkitError
 from toolkit.evaluation.calibration import calibration_metrics, fit_temperature
 from toolkit.evaluation.plots import plot_metrics
 from toolkit.machine import package_versions
-from toolkit.models.adapter import load_tokenizer
+from toolkit.models.adapter import ADAPTER_WEIGHTS, adapter_weights, load_tokenizer, read_weights, weights_digest
 from toolkit.models.base_models import BaseModel
 from toolkit.models.bundle import Kind, Manifest
 from toolkit.models.publishing import publish
 from toolkit.prediction.torch_backend import TorchPredictor
 from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.text.truncation import DEFAULT_READING
+from toolkit.training.checkpoints import Run
 from toolkit.training.config import TrainingConfig
 from toolkit.training.model_card import write_model_card
 from toolkit.training.run import TrainingResult
@@ -33,7 +35,11 @@ _logger = logging.getLogger(__name__)
 
 
 def fit(
-    config: TrainingConfig, base: BaseModel, splits: Mapping[str, Sequence[Review]], checkpoint: Path | None
+    config: TrainingConfig,
+    base: BaseModel,
+    splits: Mapping[str, Sequence[Review]],
+    run: Run,
+    warned: tuple[str, ...] = (),
 ) -> TrainingResult | None:
     """Train, keep the best checkpoint, measure it on validation and test, and publish the adapter.
 
@@ -41,27 +47,83 @@ def fit(
         config: see `TrainingConfig`.
         base: what to train on.
         splits: `train`, `validation` and `test`.
-        checkpoint: to go on from; None begins at step 0.
+        run: what it is to go on from.
+        warned: what the figures do not mean, for the model card.
 
     Returns:
         The result, or None in the helper processes of a distributed run.
+
+    Raises:
+        ToolkitError: the training diverged, or learnt nothing, or a checkpoint cannot be read; nothing was published.
     """
     set_seed(config.seed)
     tokenizer = load_tokenizer(base.folder)
     tokenizer.model_max_length = config.max_length
     trainer = build_trainer(config, base, tokenizer, splits)
-    _logger.info(
-        "training %s on %d reviews, %d steps, evaluating every %d",
-        base.name, len(splits["train"]), trainer.planned_steps, trainer.args.eval_steps,
-    )  # fmt: skip
-    with logging_redirect_tqdm(), _told_once(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="mtime may not be reliable")  # checkpoints are numbered all the same
-        if not _take_finished(trainer, checkpoint):
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if not trainer.is_world_process_zero():
-        return None
+    with _same_threads(run), _told_once(), logging_redirect_tqdm():
+        conditions = _conditions(trainer)
+        trainer.description = {**run.description, "conditions": conditions}
+        for name, before in (run.conditions or {}).items():
+            if conditions.get(name) != before:
+                _logger.warning("the run began with %s %s and goes on with %s", name, before, conditions.get(name))
+        _logger.info(
+            "training %s on %d reviews, %d steps, evaluating every %d",
+            base.name, len(splits["train"]), trainer.planned_steps, trainer.args.eval_steps,
+        )  # fmt: skip
+        if run.checkpoint is None:
+            trainer.train()
+        elif not trainer.take_up(run.checkpoint):
+            trainer.train(resume_from_checkpoint=str(run.checkpoint))
+        if not trainer.is_world_process_zero():
+            return None
+        result, digest = _measure(config, tokenizer, trainer, splits, conditions, warned)
+    _publish(config, base, tokenizer, trainer, splits, result, digest)
+    return result
+
+
+@contextmanager
+def _same_threads(run: Run) -> Iterator[None]:
+    """As many threads as the run began with, for their number decides the last bits of a sum."""
+    own = torch.get_num_threads()
+    began = (run.conditions or {}).get("threads", own)
+    if began != own:
+        _logger.info("going on with %d threads, as the run began, not %d", began, own)
+    torch.set_num_threads(began)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(own)
+
+
+def _conditions(trainer: ProbeTrainer) -> dict[str, Any]:
+    return {
+        "device": trainer.args.device.type,
+        "precision": "bf16" if trainer.args.bf16 else "fp32",
+        "threads": torch.get_num_threads(),
+        "processes": trainer.args.world_size,
+    }
+
+
+def _measure(
+    config: TrainingConfig,
+    tokenizer: PreTrainedTokenizerFast,
+    trainer: ProbeTrainer,
+    splits: Mapping[str, Sequence[Review]],
+    conditions: dict[str, Any],
+    warned: tuple[str, ...],
+) -> tuple[TrainingResult, str]:
+    """The result of the best checkpoint, and the digest of the weights that were measured: the checkpoint's own."""
     trained = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
+    best = read_weights(trainer.best_checkpoint / ADAPTER_WEIGHTS)
+    if not any(bool(weight.any()) for name, weight in best.items() if "lora_B" in name):
+        raise ToolkitError(
+            f"nothing was learnt: every lora_B of the best checkpoint, step {trainer.state.best_global_step} of "
+            f"{trainer.state.max_steps}, is zero, as before the first step; nothing was published. "
+            "Train longer, with --epochs or --max-steps, or with a higher --learning-rate"
+        )
     validation, test = (_logits(trained, tokenizer, config, splits[split]) for split in ("validation", "test"))
+    digest = weights_digest(adapter_weights(trained))
+    _require_same(digest, weights_digest(best), "the model measured", trainer.best_checkpoint)
     temperature = fit_temperature(*validation)
     result = TrainingResult(
         Path(config.output),
@@ -69,24 +131,19 @@ def fit(
         _final_metrics(*test, temperature),
         temperature,
         trainer.state.global_step,
-        "bf16" if trainer.args.bf16 else "fp32",
+        conditions,
         trainer.clock.seconds,
+        warned,
     )
-    _publish(config, base, tokenizer, trainer, splits, result)
-    return result
+    return result, digest
 
 
-def _take_finished(trainer: ProbeTrainer, checkpoint: Path | None) -> bool:
-    """Take up a run that was killed after its last step; the Trainer would train one step more."""
-    if checkpoint is None:
-        return False
-    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-    if state.global_step < state.max_steps:
-        return False
-    trainer.state = state
-    trainer.clock.seconds = state.stateful_callbacks.get("Clock", {}).get("args", {}).get("seconds", 0.0)
-    trainer._load_best_model()
-    return True
+def _require_same(digest: str, expected: str, what: str, source: object) -> None:
+    if digest != expected:
+        raise ToolkitError(
+            f"{what} has weights {digest[:12]}…, expected {expected[:12]}…, those of {source}; nothing was published, "
+            "and this is a fault of the toolkit's: please report it with the log above"
+        )
 
 
 def _logits(
@@ -97,6 +154,11 @@ def _logits(
     reader.policy = DEFAULT_READING
     manifest = Manifest(kind=Kind.ADAPTER, base_model=config.base_model, max_length=config.max_length)
     logits = TorchPredictor(model, reader, manifest).logits(reader.encode([review.text for review in reviews]))
+    if not np.isfinite(logits).all():
+        raise ToolkitError(
+            f"the best checkpoint's scores are not finite, learning rate {config.learning_rate:g}; nothing was published. "
+            "Begin again with a lower learning_rate and another --output"
+        )
     return logits, np.array([int(review.label) for review in reviews])
 
 
@@ -119,6 +181,7 @@ def _publish(
     trainer: ProbeTrainer,
     splits: Mapping[str, Sequence[Review]],
     result: TrainingResult,
+    measured: str,
 ) -> None:
     manifest = Manifest(
         kind=Kind.ADAPTER,
@@ -126,7 +189,7 @@ def _publish(
         base_model_sha256=base.sha256,
         max_length=config.max_length,
         temperature=result.temperature,
-        training=config.recipe,
+        training={**config.recipe, **result.conditions},
         metrics={"validation": result.validation, "test": result.test},
         versions=package_versions("torch", "transformers", "peft", "accelerate", "distilbert-review-toolkit"),
     )
@@ -134,6 +197,8 @@ def _publish(
         model = trainer.accelerator.unwrap_model(trainer.model)
         model.peft_config["default"].base_model_name_or_path = base.name  # the name, not this machine's path of it
         model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+        saved = weights_digest(read_weights(folder / ADAPTER_WEIGHTS))
+        _require_same(saved, measured, "the adapter to be published", "the model measured")
         tokenizer.save_pretrained(folder)
         model.get_base_model().config.save_pretrained(folder)
         plot_metrics(trainer.state.log_history, folder)

@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,20 +18,32 @@ from transformers import (
     EvalPrediction,
     PreTrainedTokenizerFast,
     Trainer,
+    TrainerControl,
+    TrainerState,
     TrainingArguments,
 )
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from toolkit.datasets.splits import Review
 from toolkit.datasets.torch_dataset import IMDBDataset
 from toolkit.errors import ConfigError, ToolkitError
 from toolkit.evaluation.metrics import classification_metrics
-from toolkit.models.adapter import attach_adapter, load_classifier
+from toolkit.models.adapter import ADAPTER_WEIGHTS, attach_adapter, load_classifier, load_weights
 from toolkit.models.base_models import BaseModel
 from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.text.truncation import DEFAULT_READING
 from toolkit.training.callbacks import Bar, Clock, FinalEvaluation
+from toolkit.training.checkpoints import (
+    begin_checkpoint,
+    checkpoint_path,
+    rotate_checkpoints,
+    seal_checkpoint,
+    verify_checkpoint,
+)
 from toolkit.training.config import ADVICE, TrainingConfig
+from toolkit.training.order import EpochSampler
 
 MINIMUM_EVALUATIONS = 5
 _logger = logging.getLogger(__name__)
@@ -40,15 +53,40 @@ class ProbeTrainer(Trainer):
     """A Trainer that also measures accuracy on a fixed probe of the train set at every evaluation.
 
     Evaluating the whole train set each time, as the documents' code did, costs more than the training.
+
+    Attributes:
+        probe: reviews of the train set.
+        planned_steps: optimiser steps of the whole run.
+        description: goes into every checkpoint, to say whose it is.
     """
 
     probe: IMDBDataset
     planned_steps: int
+    description: dict[str, Any]
 
     @property
     def clock(self) -> Clock:
         """The callback that measures the run's time."""
         return next(each for each in self.callback_handler.callbacks if isinstance(each, Clock))
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """Where the best step's checkpoint lies: in this run's folder, whatever place the state was written at."""
+        return checkpoint_path(Path(self.args.output_dir), self.state.best_global_step or 0)
+
+    def take_up(self, checkpoint: Path) -> bool:
+        """Whether the checkpoint's run had nothing left to train; its state is this run's then, and its best weights."""
+        with reading_checkpoint(checkpoint):
+            state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+            control = TrainerControl(**state.stateful_callbacks[TrainerControl.__name__]["args"])
+            seconds = float(state.stateful_callbacks[Clock.__name__]["args"]["seconds"])
+        verify_checkpoint(checkpoint_path(checkpoint.parent, state.best_global_step))
+        if state.global_step < state.max_steps and not control.should_training_stop:
+            return False
+        self.state = state
+        self.clock.seconds = seconds
+        self._load_best_model()
+        return True
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ANN401 - Trainer's own signature
         """Evaluate as the Trainer does, then log `train_accuracy` of the probe at the same step."""
@@ -61,21 +99,64 @@ class ProbeTrainer(Trainer):
         )  # fmt: skip
         return metrics
 
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:  # noqa: ANN401
+        """A step of the Trainer's, whose loss must be a number."""
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        self._require_finite(loss, "loss")
+        return loss
+
+    def prediction_step(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
+        """A batch of an evaluation, whose scores must be numbers."""
+        result: tuple[torch.Tensor | None, ...] = super().prediction_step(*args, **kwargs)
+        self._require_finite(result[1], "scores")
+        return result
+
+    def _require_finite(self, values: torch.Tensor | None, what: str) -> None:
+        if values is not None and not torch.isfinite(values).all():
+            raise ToolkitError(
+                f"the training diverged at step {self.state.global_step + (what == 'loss')} of {self.planned_steps}: {what} "
+                f"not finite, learning rate {self._get_learning_rate():.3g}; nothing was published. Begin again "
+                f"with a lower learning_rate than {self.args.learning_rate:g}, or more warmup_ratio, and another --output"
+            )
+
+    def _get_train_sampler(self, train_dataset: IMDBDataset | None = None) -> torch.utils.data.Sampler[int] | None:
+        sampler = super()._get_train_sampler(train_dataset)
+        return EpochSampler(sampler, self.args.seed) if isinstance(sampler, LengthGroupedSampler) else sampler
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
+        checkpoint = checkpoint_path(Path(self.args.output_dir), self.state.global_step)
+        if self.args.should_save:
+            begin_checkpoint(checkpoint, self.description)
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()  # each process writes its random numbers' state
+        if self.args.should_save:
+            seal_checkpoint(checkpoint)
+            rotate_checkpoints(checkpoint, self.best_checkpoint)
+
+    def _load_best_model(self) -> None:
+        verify_checkpoint(self.best_checkpoint)
+        load_weights(self.model, self.best_checkpoint / ADAPTER_WEIGHTS, "this run's model")
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ANN401 - as Trainer's
-        with _reading_checkpoint(resume_from_checkpoint):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        load_weights(
+            self.model if model is None else model, Path(resume_from_checkpoint) / ADAPTER_WEIGHTS, "this run's model"
+        )
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        with _reading_checkpoint(checkpoint):
+        with reading_checkpoint(checkpoint):
             super()._load_optimizer_and_scheduler(checkpoint)
 
+    def _load_callback_state(self) -> None:
+        with reading_checkpoint(self.args.output_dir):
+            super()._load_callback_state()
+
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        with _reading_checkpoint(checkpoint):
+        with reading_checkpoint(checkpoint):
             super()._load_rng_state(checkpoint)
 
 
 @contextmanager
-def _reading_checkpoint(checkpoint: str | None) -> Iterator[None]:
+def reading_checkpoint(checkpoint: str | Path | None) -> Iterator[None]:
     """The Trainer reads tensors and nothing else from a checkpoint; what is no tensor, or half of one, is refused here.
 
     Raises:
@@ -97,6 +178,8 @@ def build_trainer(
     classifier = load_classifier(base, config.dropouts)
     _require_modules(classifier, config)
     model = attach_adapter(classifier, lora_config(config))
+    for peft_config in model.peft_config.values():
+        peft_config.target_modules = sorted(peft_config.target_modules)  # PEFT's set has another order in each process
     model.config.pad_token_id = tokenizer.pad_token_id
     reader = ReviewTokenizer.wrap(tokenizer, config.reading_length)
     reader.policy = DEFAULT_READING  # it learns from what it will be shown
@@ -115,6 +198,7 @@ def build_trainer(
         callbacks=[FinalEvaluation(), Clock()],
     )
     trainer.planned_steps = steps
+    trainer.description = {}
     trainer.probe = IMDBDataset.from_reviews(
         _sample(splits["train"], config.train_probe, config.seed), reader, config.reading_length
     )
@@ -184,7 +268,7 @@ def _training_arguments(config: TrainingConfig) -> TrainingArguments:
         eval_steps=config.eval_steps,
         save_steps=config.eval_steps,
         logging_steps=config.eval_steps,
-        save_total_limit=2,  # the best and the last
+        logging_nan_inf_filter=False,  # such a loss ends the run
         load_best_model_at_end=True,
         metric_for_best_model=config.metric_for_best_model,
         greater_is_better=config.metric_for_best_model != "loss",
@@ -215,7 +299,7 @@ def _scale_steps(config: TrainingConfig, arguments: TrainingArguments, reviews: 
     """Evaluate often enough for a short run; returns the run's total of optimiser steps."""
     batch = arguments.train_batch_size * arguments.world_size * config.gradient_accumulation_steps
     steps_per_epoch = -(-reviews // batch)
-    total = config.max_steps or -(-int(steps_per_epoch * config.num_train_epochs * 1000) // 1000)
+    total = config.max_steps or max(1, -(-int(steps_per_epoch * config.num_train_epochs * 1000) // 1000))
     every = max(1, min(config.eval_steps, total // MINIMUM_EVALUATIONS))
     arguments.eval_steps = arguments.save_steps = arguments.logging_steps = every
     return total
@@ -225,6 +309,7 @@ def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
     """Figures of logits (N, 2) against labels (N,)."""
     logits = np.asarray(prediction.predictions, dtype=np.float64)  # (N, 2)
     labels = np.asarray(prediction.label_ids)
-    positive_scores = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))  # softmax of two logits
+    with np.errstate(over="ignore"):  # where exp is infinite, the score is 0
+        positive_scores = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))  # softmax of two logits
     metrics = classification_metrics(labels, positive_scores)
     return {name: value for name, value in metrics.items() if isinstance(value, float)}
