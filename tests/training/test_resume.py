@@ -324,6 +324,17 @@ def test_an_adapter_that_learnt_nothing_is_refused(config, interrupted):
     file = best / "adapter_model.safetensors"
     save_file({name: weight * ("lora_B" not in name) for name, weight in load_file(file).items()}, file)
     seal_checkpoint(best)
-    with pytest.raises(ToolkitError, match=rf"nothing was learnt: every lora_B .* step {step} of 10, is zero"):
+    with pytest.raises(ToolkitError, match="nothing was learnt in 10 of 10 steps: every lora_B is zero"):
         train(config, resume=True)
     assert not Path(config.output).exists()
+
+
+def test_a_run_of_warm_up_alone_is_refused_and_its_zeros_are_not_the_best(config):
+    """The first step of a warm-up has a learning rate of 0."""
+    with pytest.raises(ToolkitError, match="nothing was learnt in 1 of 1 steps"):
+        train(replace(config, max_steps=1))
+    assert not Path(config.output).exists()
+    shutil.rmtree(config.checkpoint_folder)
+    train(replace(config, max_steps=2, learning_rate=1e-9))  # no better than before, but trained
+    state = json.loads((config.checkpoint_folder / "checkpoint-2" / "trainer_state.json").read_text())
+    assert state["best_global_step"] == 2

@@ -155,7 +155,7 @@ def test_a_kill_and_resume_ends_at_the_same_step(tmp_path, tiny_settings):
 
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     deadline = time.monotonic() + 120
-    while not list(checkpoints.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
+    while not list(checkpoints.glob("checkpoint-*/files.json")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -211,7 +211,7 @@ def _value_problems(config: SimpleNamespace) -> list[str]:
     for name, value in vars(config).items():
         if isinstance(value, float) and not math.isfinite(value):
             problems.append(f"{name} = {value}: expected a finite number")
-        elif isinstance(value, (int, float)) and name != "seed":
+        elif name == "num_train_epochs" or (isinstance(value, int) and name != "seed"):
             require(value <= LARGEST, f"{name} = {value}: expected {LARGEST} or less")
     require(config.seed < 2**32, f"seed = {config.seed}: expected less than 2**32, numpy's limit")
     for name in ("max_steps", "eval_limit", "early_stopping", "seed", "weight_decay"):

@@ -29,7 +29,7 @@ from toolkit.training.checkpoints import Run
 from toolkit.training.config import TrainingConfig
 from toolkit.training.model_card import write_model_card
 from toolkit.training.run import TrainingResult
-from toolkit.training.trainer import ProbeTrainer, build_trainer, compute_metrics
+from toolkit.training.trainer import ProbeTrainer, build_trainer, compute_metrics, has_learnt
 
 _logger = logging.getLogger(__name__)
 
@@ -114,12 +114,12 @@ def _measure(
 ) -> tuple[TrainingResult, str]:
     """The result of the best checkpoint, and the digest of the weights that were measured: the checkpoint's own."""
     trained = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
-    best = read_weights(trainer.best_checkpoint / ADAPTER_WEIGHTS)
-    if not any(bool(weight.any()) for name, weight in best.items() if "lora_B" in name):
+    best = read_weights(trainer.best_checkpoint / ADAPTER_WEIGHTS) if trainer.state.best_global_step else {}
+    if not has_learnt(best):
         raise ToolkitError(
-            f"nothing was learnt: every lora_B of the best checkpoint, step {trainer.state.best_global_step} of "
-            f"{trainer.state.max_steps}, is zero, as before the first step; nothing was published. "
-            "Train longer, with --epochs or --max-steps, or with a higher --learning-rate"
+            f"nothing was learnt in {trainer.state.global_step} of {trainer.state.max_steps} steps: every lora_B is zero, as "
+            "before the first one; nothing was published. Train longer, with --epochs or --max-steps, "
+            "or with a higher --learning-rate"
         )
     validation, test = (_logits(trained, tokenizer, config, splits[split]) for split in ("validation", "test"))
     digest = weights_digest(adapter_weights(trained))

@@ -80,12 +80,14 @@ class ProbeTrainer(Trainer):
             state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
             control = TrainerControl(**state.stateful_callbacks[TrainerControl.__name__]["args"])
             seconds = float(state.stateful_callbacks[Clock.__name__]["args"]["seconds"])
-        verify_checkpoint(checkpoint_path(checkpoint.parent, state.best_global_step))
+        if state.best_global_step is not None:
+            verify_checkpoint(checkpoint_path(checkpoint.parent, state.best_global_step))
         if state.global_step < state.max_steps and not control.should_training_stop:
             return False
         self.state = state
         self.clock.seconds = seconds
-        self._load_best_model()
+        if state.best_global_step is not None:
+            self._load_best_model()
         return True
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ANN401 - Trainer's own signature
@@ -123,10 +125,15 @@ class ProbeTrainer(Trainer):
         sampler = super()._get_train_sampler(train_dataset)
         return EpochSampler(sampler, self.args.seed) if isinstance(sampler, LengthGroupedSampler) else sampler
 
+    def _determine_best_metric(self, metrics: dict[str, float], trial: object) -> bool:
+        """A model that has learnt nothing yet, as after a first step of warm-up, is not kept for being no worse."""
+        return has_learnt(dict(self.model.named_parameters())) and bool(super()._determine_best_metric(metrics, trial))
+
     def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
         checkpoint = checkpoint_path(Path(self.args.output_dir), self.state.global_step)
         if self.args.should_save:
             begin_checkpoint(checkpoint, self.description)
+        self.accelerator.wait_for_everyone()  # before another process writes into the folder
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()  # each process writes its random numbers' state
         if self.args.should_save:
@@ -153,6 +160,11 @@ class ProbeTrainer(Trainer):
     def _load_rng_state(self, checkpoint: str | None) -> None:
         with reading_checkpoint(checkpoint):
             super()._load_rng_state(checkpoint)
+
+
+def has_learnt(weights: Mapping[str, torch.Tensor]) -> bool:
+    """Whether LoRA's products are no longer zero, as they are before the first step."""
+    return any(bool(weight.any()) for name, weight in weights.items() if "lora_B" in name)
 
 
 @contextmanager
