@@ -67,9 +67,12 @@ def settled_environment() -> Iterator[Launch]:
     removed = {}
     if launch.processes == 1:
         removed = {name: os.environ.pop(name) for name in _PLACES if name in os.environ}
-        if 0 < sum(bool(value.strip()) for value in removed.values()) < len(_PLACES):
-            _logger.warning("%s left out of account: no launcher set all of %s; training in one process",
-                            ", ".join(f"${name}" for name in removed), ", ".join(_PLACES))  # fmt: skip
+        said = [f"${name}" for name, value in removed.items() if value.strip()]
+        if 0 < len(said) < len(_PLACES):
+            _logger.warning(
+                "%s left out of account: no launcher set all of %s; training in one process",
+                ", ".join(said), ", ".join(_PLACES),
+            )  # fmt: skip
     for name in list(os.environ):
         setting = name.removeprefix("ACCELERATE_")
         if setting != name and setting not in _KEPT:
