@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
+from tests.conftest import ROOT
 from toolkit.errors import ToolkitError
 from toolkit.models.bundle import Kind, read_manifest
 from toolkit.models.files import write_json
@@ -338,3 +341,27 @@ def test_a_run_of_warm_up_alone_is_refused_and_its_zeros_are_not_the_best(config
     train(replace(config, max_steps=2, learning_rate=1e-9))  # no better than before, but trained
     state = json.loads((config.checkpoint_folder / "checkpoint-2" / "trainer_state.json").read_text())
     assert state["best_global_step"] == 2
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_as_two(config, tmp_path):
+    lines = {"base_model": config.base_model, "dataset": config.dataset, "output": config.output, "max_steps": 10,
+             "learning_rate": 1e-2, "precision": "fp32", "train_probe": 16}  # fmt: skip
+    (tmp_path / "c.toml").write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items()))
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "toolkit",
+             "train", "--config", str(tmp_path / "c.toml"), *arguments],
+            capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        )  # fmt: skip
+
+    unbroken = run()
+    assert unbroken.returncode == 0, unbroken.stderr
+    expected = weights(Path(config.output))
+    shutil.rmtree(config.output)
+    shutil.rmtree(config.checkpoint_folder / "checkpoint-10")
+    resumed = run("--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "step 10 of 10" in resumed.stderr
+    assert weights(Path(config.output)) == expected

@@ -108,7 +108,9 @@ def test_divergence_ends_the_run_in_a_line(tmp_path, tiny_base, tiny_dataset, to
     )  # fmt: skip
     assert process.returncode == 1
     *said, error = process.stderr.decode().splitlines()
-    assert "diverged at step 2 of 10: scores not finite, learning rate 1e+30; nothing was published. Begin" in error
+    assert re.search(
+        r"diverged at step 2 of 10: scores not finite, learning rate \S+; nothing was published. Begin again", error
+    )
     assert [line.split()[0] for line in said] == ["$LOCAL_RANK", "training"], "no warnings of the libraries'"
     assert not (tmp_path / "lora_model").exists()
 

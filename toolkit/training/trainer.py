@@ -260,7 +260,7 @@ def _training_arguments(config: TrainingConfig) -> TrainingArguments:
     in_bf16 = _computes_in_bf16(config.precision)
     # The Trainer sets this variable for bf16 and never takes it back, so a later run in the process would get it too.
     os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if in_bf16 else "no"
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(config.checkpoint_folder),
         logging_dir=str(config.log_folder),
         num_train_epochs=config.num_train_epochs,
@@ -295,6 +295,10 @@ def _training_arguments(config: TrainingConfig) -> TrainingArguments:
         report_to=["tensorboard"],
         restore_callback_states_from_checkpoint=True,
     )
+    if arguments.device.type == "cpu":
+        # One of several processes has cpu:0, a place at which torch.load knows of no way to restore an optimiser.
+        arguments.__dict__["_setup_devices"] = torch.device("cpu")
+    return arguments
 
 
 def _computes_in_bf16(precision: str) -> bool:
