@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import ROOT
 from toolkit.errors import BundleError
+from toolkit.training.checkpoints import seal_checkpoint
 
 SOURCES = [*ROOT.glob("toolkit/**/*.py"), *ROOT.glob("export/*.py"), *ROOT.glob("benchmarks/*.py"), ROOT / "noxfile.py"]
 MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"}
@@ -276,10 +277,12 @@ def test_a_poisoned_checkpoint_is_refused(poison, tiny_settings, tiny_dataset, t
     run_file.write_text(json.dumps({**json.loads(run_file.read_text()), "finished": False}))
     last = max(checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
     state = json.loads((last / "trainer_state.json").read_text())
-    (last / "trainer_state.json").write_text(json.dumps({**state, "global_step": state["global_step"] - 1}))
     marker = tmp_path / "it ran"
     for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin"):
         (last / name).write_bytes(pickle.dumps(Payload(marker)))
+    state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"] = False
+    (last / "trainer_state.json").write_text(json.dumps({**state, "global_step": state["global_step"] - 1}))
+    seal_checkpoint(last)  # whoever plants a file writes its digest down too
     process = toolkit_command(*arguments, "--resume")
     message = process.stderr.decode()
     assert not marker.exists()

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import subprocess
@@ -137,3 +138,46 @@ def test_the_packages_code_is_never_imported():
     assert not [
         path for path in sources if "import gt_all" in path.read_text() or "sentence_transformers" in path.read_text()
     ]
+
+
+def test_a_relative_folder_is_recorded_by_its_absolute_path(tiny_base, monkeypatch, tmp_path):
+    """Another working directory must not take it for a hub's id."""
+    (tmp_path / "models").mkdir()
+    shutil.copytree(tiny_base, tmp_path / "models" / "tiny")
+    monkeypatch.chdir(tmp_path)
+    base = resolve_base_model("models/tiny")
+    assert base.name == str(tmp_path / "models" / "tiny") == str(base.folder)
+    shutil.rmtree(tmp_path / "models")
+    with pytest.raises(BundleError, match=r"models/tiny does not exist"):
+        resolve_base_model(base.name)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_a_classifier_of_other_classes_is_named_for_what_it_is(tiny_base, tmp_path, classes):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(tiny_base, tmp_path / "base")
+    weights = load_file(tiny_base / "model.safetensors")
+    for expected in (2, classes):
+        save_file({**weights, "classifier.weight": torch.zeros(expected, 32)}, tmp_path / "base" / "model.safetensors")
+        if expected == 2:
+            resolve_base_model(str(tmp_path / "base"))
+    with pytest.raises(BundleError, match=f"is a classifier of {classes} classes, expected a model without a head"):
+        resolve_base_model(str(tmp_path / "base"))
+
+
+@pytest.mark.parametrize("problem_type", ["regression", "multi_label_classification"])
+def test_what_a_bases_own_head_was_for_does_not_matter(tiny_base, tmp_path, problem_type):
+    import torch
+
+    from toolkit.models.adapter import load_classifier
+
+    shutil.copytree(tiny_base, tmp_path / "base")
+    config = json.loads((tiny_base / "config.json").read_text())
+    (tmp_path / "base" / "config.json").write_text(json.dumps({**config, "problem_type": problem_type}))
+    classifier = load_classifier(resolve_base_model(str(tmp_path / "base")))
+    ids = torch.tensor([[2, 7, 8, 3]])
+    loss = classifier(input_ids=ids, labels=torch.tensor([1])).loss
+    assert classifier.config.problem_type == "single_label_classification"
+    assert loss.shape == ()

@@ -82,6 +82,8 @@ def test_wrong_types(setting, value):
         ({"output": "logs"}, "apart from the logs"),
         ({"seed": 2**32}, "less than"),
         ({"num_train_epochs": float("inf")}, "expected a finite number"),
+        ({"num_train_epochs": 1e300}, r"num_train_epochs = 1e\+300: expected 2147483647 or less"),
+        ({"max_steps": 10**400}, "max_steps = 10+: expected 2147483647 or less"),
         ({"learning_rate": float("nan")}, "expected a finite number"),
     ],
 )
@@ -117,3 +119,23 @@ def test_precision_is_one_of_three():
     assert TrainingConfig(precision="bf16").precision == "bf16"
     with pytest.raises(ConfigError, match="precision = 'fp16': expected one of auto, fp32, bf16"):
         TrainingConfig(precision="fp16")
+
+
+@pytest.mark.parametrize(
+    ("key", "setting"),
+    [
+        ("epochs", "num_train_epochs"),
+        ("batch_size", "per_device_train_batch_size"),
+        ("batch-size", "per_device_train_batch_size"),
+        ("max-steps", "max_steps"),
+    ],
+)
+def test_an_options_name_in_a_file_is_hinted_at(tmp_path, key, setting):
+    (tmp_path / "c.toml").write_text(f"{key} = 3\n")
+    with pytest.raises(ConfigError, match=f"unknown setting '{key}'; did you mean '{setting}'"):
+        load_config(None, tmp_path / "c.toml")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path):
+    (tmp_path / "c.toml").write_bytes(b"\xef\xbb\xbfr = 4\n")
+    assert load_config(None, tmp_path / "c.toml").r == 4

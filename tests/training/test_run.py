@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from filelock import FileLock
 from safetensors.numpy import load_file
@@ -77,6 +79,71 @@ def test_the_model_card_says_what_calibration_did(tiny_run, tmp_path):
         card = (tmp_path / "README.md").read_text()
         assert said in card
         assert "from 0.0200 to 0.0100" in card
+
+
+def test_what_is_recorded_is_the_same_everywhere(config, tiny_base, monkeypatch, tmp_path):
+    """A base of a relative and unhandy name, and modules that PEFT keeps in a set."""
+    from huggingface_hub.repocard import metadata_load
+
+    base = tmp_path / 'bases: "tiny" #1'
+    shutil.copytree(tiny_base, base)
+    monkeypatch.chdir(tmp_path)
+    modules = ("v_lin", "q_lin", "out_lin", "lin2", "k_lin", "lin1")
+    result = train(replace(config, base_model=base.name, target_modules=modules, max_steps=2))
+    adapter = json.loads((result.adapter / "adapter_config.json").read_text())
+    assert adapter["target_modules"] == sorted(modules)
+    assert adapter["base_model_name_or_path"] == str(base)
+    manifest = read_manifest(result.adapter, Kind.ADAPTER)
+    assert manifest.base_model == manifest.training["base_model"] == str(base)
+    assert {name: manifest.training[name] for name in ("device", "precision", "threads", "processes")} == {
+        "device": "cpu", "precision": "fp32", "threads": 1, "processes": 1,
+    }  # fmt: skip
+    assert metadata_load(result.adapter / "README.md")["base_model"] == str(base)
+    (lines,) = re.findall(r"```toml\n(.*?)```", (result.adapter / "README.md").read_text(), re.DOTALL)
+    assert tomllib.loads(lines)["base_model"] == str(base)
+
+
+def test_a_validation_split_of_train_reviews_is_said(config, tiny_dataset, tmp_path, caplog):
+    shutil.copytree(tiny_dataset, tmp_path / "dataset")
+    shutil.copy(tiny_dataset / "train.csv", tmp_path / "dataset" / "validation.csv")
+    result = train(replace(config, dataset=str(tmp_path / "dataset"), max_steps=2))
+    (warning,) = result.warnings
+    assert warning.startswith("64 of the 64 validation reviews are in the train split too")
+    assert warning in caplog.text
+    assert f"\n\n**Warning:** {warning}\n\n" in (result.adapter / "README.md").read_text()
+
+
+def test_divergence_ends_the_run_in_a_line(tmp_path, tiny_base, tiny_dataset, toolkit_command):
+    process = toolkit_command(
+        "train", "--base-model", tiny_base, "--dataset", tiny_dataset, "--max-steps", 10, "--learning-rate", "1e30",
+        "--output", tmp_path / "lora_model", RANK="", LOCAL_RANK="1",
+    )  # fmt: skip
+    assert process.returncode == 1
+    *said, error = process.stderr.decode().splitlines()
+    assert re.search(
+        r"diverged at step 2 of 10: scores not finite, learning rate \S+; nothing was published. Begin again", error
+    )
+    assert [line.split()[0] for line in said] == ["$LOCAL_RANK", "training"], "no warnings of the libraries'"
+    assert not (tmp_path / "lora_model").exists()
+
+
+def test_a_loss_that_is_no_number_ends_the_run(config, monkeypatch):
+    from transformers import Trainer
+
+    whole = Trainer.training_step
+    monkeypatch.setattr(Trainer, "training_step", lambda *args, **kwargs: whole(*args, **kwargs) * float("nan"))
+    with pytest.raises(ToolkitError, match="diverged at step 1 of 24: loss not finite, learning rate"):
+        train(config)
+
+
+def test_scores_far_apart_do_not_overflow(recwarn):
+    from transformers import EvalPrediction
+
+    from toolkit.training.trainer import compute_metrics
+
+    metrics = compute_metrics(EvalPrediction(np.array([[1e4, -1e4], [-1e4, 1e4]]), np.array([0, 1])))
+    assert metrics["accuracy"] == 1
+    assert not recwarn.list
 
 
 def test_it_learns(config, tmp_path):
@@ -167,14 +234,15 @@ def test_a_kill_and_resume_ends_at_the_same_step(tmp_path, tiny_settings):
 
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     deadline = time.monotonic() + 120
-    while not list(checkpoints.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
+    while not list(checkpoints.glob("checkpoint-*/files.json")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert process.returncode == -signal.SIGKILL, "the run was over before it could be killed"
     assert not (tmp_path / "lora_model").exists()
-    partial = checkpoints / "checkpoint-390"  # killed while saving: no trainer_state.json
+    partial = checkpoints / "checkpoint-390"  # killed while saving: it has no digests
     partial.mkdir()
+    shutil.copy(checkpoints / "run.json", partial)
     (partial / "adapter_model.safetensors").write_bytes(b"half")
 
     refused = subprocess.run(command, capture_output=True, text=True, check=False)

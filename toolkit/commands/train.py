@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from toolkit.commands.options import PATH, Command
-from toolkit.training.config import DEFAULT_PRESET, PRESETS, TrainingConfig
+from toolkit.training.config import DEFAULT_PRESET, OPTIONS, PRESETS, TrainingConfig
 
 _logger = logging.getLogger(__name__)
 
@@ -21,8 +21,10 @@ def _settings_epilog() -> str:
     return "\b\nSettings of a --config FILE.toml, with their defaults:\n" + "\n".join(lines)
 
 
-def _train_option(name: str, setting: str, **kwargs: Any) -> Callable[[Command], Command]:  # noqa: ANN401 - click's
+def _train_option(name: str, **kwargs: Any) -> Callable[[Command], Command]:  # noqa: ANN401 - click's
     """An option that overrides one setting; its help is the setting's own."""
+    plain = name.removeprefix("--").replace("-", "_")
+    setting = OPTIONS.get(plain, plain)
     help_text = next(each.metadata["help"] for each in fields(TrainingConfig) if each.name == setting)
     return click.option(name, setting, default=None, help=help_text[0].upper() + help_text[1:] + ".", **kwargs)
 
@@ -32,16 +34,16 @@ def _train_option(name: str, setting: str, **kwargs: Any) -> Callable[[Command],
     "--preset", type=click.Choice(PRESETS), help=f"Settings that belong together.  [default: {DEFAULT_PRESET}]"
 )
 @click.option("--config", "config_file", type=PATH, help="Settings from a TOML file.")
-@_train_option("--dataset", "dataset")
-@_train_option("--output", "output")
-@_train_option("--base-model", "base_model")
-@_train_option("--epochs", "num_train_epochs", type=float)
-@_train_option("--max-steps", "max_steps", type=int)
-@_train_option("--batch-size", "per_device_train_batch_size", type=int)
-@_train_option("--learning-rate", "learning_rate", type=float)
-@_train_option("--max-length", "max_length", type=int)
-@_train_option("--seed", "seed", type=int)
-@_train_option("--early-stopping", "early_stopping", type=int)
+@_train_option("--dataset")
+@_train_option("--output")
+@_train_option("--base-model")
+@_train_option("--epochs", type=float)
+@_train_option("--max-steps", type=int)
+@_train_option("--batch-size", type=int)
+@_train_option("--learning-rate", type=float)
+@_train_option("--max-length", type=int)
+@_train_option("--seed", type=int)
+@_train_option("--early-stopping", type=int)
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of an interrupted run.")
 def train(preset: str | None, config_file: Path | None, resume: bool, **settings: Any) -> None:  # noqa: ANN401
     """Fine-tune a base model with LoRA and save the adapter.
@@ -58,9 +60,10 @@ def train(preset: str | None, config_file: Path | None, resume: bool, **settings
     overrides = {name: value for name, value in settings.items() if value is not None}
     config = load_config(preset, config_file, overrides)
 
+    from toolkit.training.launch import read_launch
     from toolkit.training.run import train as run_training
 
-    if int(os.environ.get("RANK", "0")) > 0:  # of several processes the first speaks for all
+    if read_launch(os.environ).rank > 0:  # of several processes the first speaks for all
         logging.getLogger("toolkit").setLevel(logging.WARNING)
     result = run_training(config, resume)
     if result is None:

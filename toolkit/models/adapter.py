@@ -1,21 +1,25 @@
 """A LoRA adapter on its base: made for training, loaded whole or not at all, merged."""
 
-import re
+import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from toolkit.errors import BundleError, needs_extra
 from toolkit.formats.limits import shown
 from toolkit.models.base_models import MINILM, BaseModel, resolve_base_model
 from toolkit.models.bundle import Kind, Manifest, read_manifest
 from toolkit.models.files import read_json_object, sha256
+from toolkit.models.lora_config import read_lora_config
 from toolkit.text.labels import ID2LABEL, LABEL2ID
 
 if TYPE_CHECKING:
+    import torch
     from peft import LoraConfig, PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 # Of the base's config.json, what DistilBERT computes with. transformers takes much more from there, some of it the name of
 # code to fetch and run (CVE-2026-4372, which has no fix below transformers 5).
@@ -25,52 +29,6 @@ _CONFIG = (
 )  # fmt: skip
 _TOKENIZERS = {
     None, "DistilBertTokenizer", "DistilBertTokenizerFast", "BertTokenizer", "BertTokenizerFast", "PreTrainedTokenizerFast",
-}  # fmt: skip
-_MAX_RANK = 4096  # of a LoRA product; DistilBERT's widest layer is 3072
-_NAME = re.compile(r"[\w.]+")  # PEFT takes anything else for a regular expression
-
-
-def _is_rank(value: object) -> bool:
-    return type(value) is int and 1 <= value <= _MAX_RANK
-
-
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float)
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and _NAME.fullmatch(value) is not None
-
-
-def _are_names(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_name, value))
-
-
-def _by_name(holds: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, dict) and all(_is_name(name) and holds(value[name]) for name in value)
-
-
-# What of an adapter_config.json decides a LoRA product, and what it may say.
-_LORA: dict[str, Callable[[Any], bool]] = {
-    "r": _is_rank,
-    "lora_alpha": _is_number,
-    "lora_dropout": _is_number,
-    "target_modules": _are_names,
-    "modules_to_save": _are_names,
-    "bias": lambda value: value in ("none", "all", "lora_only"),
-    "fan_in_fan_out": lambda value: type(value) is bool,
-    "use_rslora": lambda value: type(value) is bool,
-    "use_dora": lambda value: type(value) is bool,
-    "lora_bias": lambda value: type(value) is bool,
-    "rank_pattern": _by_name(_is_rank),
-    "alpha_pattern": _by_name(_is_number),
-    "layers_to_transform": lambda value: isinstance(value, list) and all(type(each) is int for each in value),
-    "init_lora_weights": lambda value: value in (True, False, "gaussian"),  # the others change the base's weights
-}
-# What it says beside that and nothing is done with here.
-_IGNORED = {
-    "auto_mapping", "base_model_name_or_path", "inference_mode", "megatron_core", "peft_type", "peft_version", "qalora_group_size",
-    "revision", "runtime_config", "task_type",
 }  # fmt: skip
 
 
@@ -122,6 +80,7 @@ def load_classifier(base: BaseModel, dropouts: dict[str, float] | None = None) -
             num_labels=len(ID2LABEL),
             id2label=ID2LABEL,
             label2id=LABEL2ID,
+            problem_type="single_label_classification",  # whatever the base's own head was for
         )
         return DistilBertForSequenceClassification.from_pretrained(
             base.folder,
@@ -154,31 +113,6 @@ def attach_adapter(model: "PreTrainedModel", config: "LoraConfig") -> "PeftModel
         raise BundleError(f"the LoRA configuration does not fit the base model ({error})") from error
 
 
-def read_lora_config(path: Path) -> "LoraConfig":
-    """The settings of a saved adapter, taken one by one: PEFT's own reader follows many more, into code that they name.
-
-    Raises:
-        BundleError: it is no LoRA sequence classifier, or asks for something else than a plain LoRA product.
-    """
-    from peft import LoraConfig
-
-    content = read_json_object(path)
-    for name, expected in {"peft_type": "LORA", "task_type": "SEQ_CLS"}.items():
-        if content.get(name) != expected:
-            raise BundleError(
-                f"{path} has {name} {shown(content.get(name))}, expected {expected!r}: a LoRA sequence classifier"
-            )
-    said = {name: value for name, value in content.items() if name not in _IGNORED and value not in (None, {}, [], "")}
-    for name, value in said.items():
-        if name in _LORA and not _LORA[name](value):
-            raise BundleError(
-                f"{path} has {shown(name)} {shown(value)}, which no plain LoRA adapter has; train it again"
-            )
-        if name not in _LORA and value is not False:
-            raise BundleError(f"{path} sets {shown(name)}, which is not supported; save a plain LoRA adapter")
-    return LoraConfig(task_type="SEQ_CLS", inference_mode=True, **{name: said[name] for name in _LORA if name in said})
-
-
 def load_adapter(folder: Path, base_model: str | None = None) -> tuple["PeftModel", Manifest]:
     """Load a saved adapter onto its base, every key accounted for, ready for inference.
 
@@ -191,9 +125,7 @@ def load_adapter(folder: Path, base_model: str | None = None) -> tuple["PeftMode
     """
     manifest = read_manifest(folder, Kind.ADAPTER)
     with needs_extra("train", "loading an adapter"):
-        from peft import get_peft_model_state_dict, set_peft_model_state_dict
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        import peft  # noqa: F401 - for its error, which names the extra
 
     name = base_model or _recorded_base(folder, manifest)
     base = resolve_base_model(
@@ -208,24 +140,70 @@ def load_adapter(folder: Path, base_model: str | None = None) -> tuple["PeftMode
         )
     config = read_lora_config(folder / "adapter_config.json")
     model = attach_adapter(load_classifier(base), config)
-    try:
-        state = load_file(folder / "adapter_model.safetensors")
-    except SafetensorError as error:
-        raise BundleError(f"{folder / 'adapter_model.safetensors'} is damaged ({error}); train it again") from error
-    expected = get_peft_model_state_dict(model, save_embedding_layers=False).keys()
+    load_weights(model, folder / ADAPTER_WEIGHTS, f"its base {base.name}")
+    return model.eval(), manifest
+
+
+def adapter_weights(model: "PeftModel") -> "dict[str, torch.Tensor]":
+    """What is saved of an adapter: the LoRA matrices and the head, by PEFT's names."""
+    from peft import get_peft_model_state_dict
+
+    weights: dict[str, torch.Tensor] = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return weights
+
+
+def load_weights(model: "PeftModel", file: Path, place: str) -> None:
+    """Put saved weights into `model`, every key accounted for.
+
+    Args:
+        model: with an adapter of the same configuration.
+        file: `ADAPTER_WEIGHTS` of some folder.
+        place: what the model is, for the error.
+
+    Raises:
+        BundleError: the file is missing or damaged, a key is missing or unexpected, a shape differs.
+    """
+    from peft import set_peft_model_state_dict
+
+    state = read_weights(file)
+    expected = adapter_weights(model).keys()
     if state.keys() != expected:
         missing, unexpected = sorted(expected - state.keys()), sorted(state.keys() - expected)
         raise BundleError(
-            f"{folder} does not fit its base {base.name}: {len(missing)} keys missing (such as {missing[:1]}), "
+            f"{file.parent} does not fit {place}: {len(missing)} keys missing (such as {missing[:1]}), "
             f"{len(unexpected)} unexpected (such as {unexpected[:1]}); train it again or name the right --base-model"
         )
     try:
         set_peft_model_state_dict(model, state)
     except RuntimeError as error:
-        raise BundleError(
-            f"{folder} does not fit its base {base.name}: {str(error).splitlines()[-1].strip()}"
-        ) from error
-    return model.eval(), manifest
+        raise BundleError(f"{file.parent} does not fit {place}: {str(error).splitlines()[-1].strip()}") from error
+
+
+def read_weights(file: Path) -> "dict[str, torch.Tensor]":
+    """The tensors of a safetensors file, on the CPU.
+
+    Raises:
+        BundleError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        weights: dict[str, torch.Tensor] = load_file(file)
+    except (SafetensorError, FileNotFoundError) as error:
+        raise BundleError(f"{file} is damaged ({error}); train it again") from error
+    return weights
+
+
+def weights_digest(weights: "Mapping[str, torch.Tensor]") -> str:
+    """A SHA-256 of names, types, shapes and every bit of some weights, wherever they lie."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, weight in sorted(weights.items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _recorded_base(folder: Path, manifest: Manifest) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import BundleError, MissingExtraError, needs_extra
+from toolkit.models.bundle import LABELS
 from toolkit.models.files import read_json_object, sha256, write_json
 from toolkit.models.hub import hub_snapshot
 
@@ -21,6 +22,7 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 _FOLDED = "folded.json"  # hashes of the folded files
 _WEIGHTS = ("config.json", "model.safetensors")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+_HEAD = "classifier.weight"  # (classes, dim), as DistilBertForSequenceClassification names it
 _INSTEAD = "Go on without the hub with: --base-model minilm, or --base-model FOLDER for a model you have on disk."
 # BERT's names on the left, DistilBERT's on the right; both compute the same layer.
 _RENAMED = (
@@ -41,7 +43,7 @@ class BaseModel:
     """A DistilBERT on disk.
 
     Attributes:
-        name: as the user says it: `minilm`, a hub id or a folder.
+        name: `minilm`, a hub id, or a folder's absolute path, which nobody takes for a hub id elsewhere.
         folder: with `config.json`, `model.safetensors` and the tokenizer's files.
         sha256: of `model.safetensors` as its authors published it, for `minilm` before the folding.
     """
@@ -55,18 +57,19 @@ def resolve_base_model(name: str, instead: str = _INSTEAD) -> BaseModel:
     """Find a base model: `minilm`, an existing folder, or a hub id, in that order.
 
     Args:
-        name: see `BaseModel`.
+        name: `minilm`, a folder or a hub id.
         instead: what to do where the hub cannot be reached, for the error's second line.
 
     Raises:
         HubError: the hub cannot be reached or has no such model; names the ways on.
-        BundleError: the folder holds no DistilBERT in safetensors.
+        BundleError: the folder holds no DistilBERT in safetensors, or one with a head for other than two classes.
         MissingExtraError: `minilm` is asked for and its package is not installed.
     """
     if name == MINILM:
         return BaseModel(name, minilm_folder(), MINILM_SHA256)
     if Path(name).is_dir():
-        folder = Path(name)
+        folder = Path(name).absolute()
+        name = str(folder)
     elif name.startswith((".", "/", "~")):
         raise BundleError(f"the base model folder {name} does not exist; name one that does, a hub id, or minilm")
     else:
@@ -190,3 +193,23 @@ def _check(name: str, folder: Path) -> None:
     found = read_json_object(folder / "config.json").get("model_type")
     if found != "distilbert":
         raise BundleError(f"the base model {name} is a '{found}', expected a 'distilbert'; choose another --base-model")
+    classes = _head_classes(folder / "model.safetensors")
+    if classes not in (None, len(LABELS)):
+        raise BundleError(
+            f"the base model {name} is a classifier of {classes} classes, expected a model without a head, or with one of "
+            f"{len(LABELS)}; name what it was made from with --base-model, or save its encoder alone (model.distilbert)"
+        )
+
+
+def _head_classes(weights: Path) -> int | None:
+    """The classes of a sequence classifier; None where the weights have no such head."""
+    with needs_extra("train", "reading a base model"):
+        from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(weights, framework="numpy") as tensors:
+            return int(tensors.get_slice(_HEAD).get_shape()[0]) if _HEAD in tensors.keys() else None  # noqa: SIM118
+    except SafetensorError as error:
+        raise BundleError(
+            f"the base model in {weights.parent} is damaged ({error}); download or save it again"
+        ) from error

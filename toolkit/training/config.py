@@ -17,6 +17,11 @@ METRICS = ("accuracy", "f1", "precision", "recall", "loss")
 PRECISIONS = ("auto", "fp32", "bf16")
 PRESETS = ("imdb-distilbert", "imdb-minilm-cpu", "demo")
 DEFAULT_PRESET = "imdb-distilbert"
+OPTIONS = {  # of the command line, where their names are not their settings'
+    "epochs": "num_train_epochs",
+    "batch_size": "per_device_train_batch_size",
+}
+LARGEST = 2**31 - 1  # steps, epochs, reviews: what the libraries count with
 ADVICE = "Correct these and run the command again; toolkit train --help lists every setting."
 
 
@@ -146,7 +151,8 @@ def read_preset(name: str) -> dict[str, Any]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode())  # read_text would take a lone carriage return for a line's end
+        # read_text would take a lone carriage return for a line's end; some editors begin with a byte order mark
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError as error:
         raise ToolkitError(f"the configuration file {path} does not exist; presets are {', '.join(PRESETS)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -156,8 +162,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _nearest(key: str, known: set[str]) -> str:
     import difflib
 
-    match = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean '{match[0]}'?" if match else ""
+    names = {**OPTIONS, **{name: name for name in known}}
+    match = difflib.get_close_matches(key.lstrip("-").replace("-", "_"), names, n=1)
+    return f"; did you mean '{names[match[0]]}'?" if match else ""
 
 
 def _beside(output: str, given: str, name: str) -> Path:
@@ -202,7 +209,10 @@ def _value_problems(config: SimpleNamespace) -> list[str]:
                  "gradient_accumulation_steps", "train_probe"):  # fmt: skip
         require(getattr(config, name) >= 1, f"{name} = {getattr(config, name)}: expected 1 or more")
     for name, value in vars(config).items():
-        require(not isinstance(value, float) or math.isfinite(value), f"{name} = {value}: expected a finite number")
+        if isinstance(value, float) and not math.isfinite(value):
+            problems.append(f"{name} = {value}: expected a finite number")
+        elif name == "num_train_epochs" or (isinstance(value, int) and name != "seed"):
+            require(value <= LARGEST, f"{name} = {value}: expected {LARGEST} or less")
     require(config.seed < 2**32, f"seed = {config.seed}: expected less than 2**32, numpy's limit")
     for name in ("max_steps", "eval_limit", "early_stopping", "seed", "weight_decay"):
         require(getattr(config, name) >= 0, f"{name} = {getattr(config, name)}: expected 0 or more")

@@ -1,6 +1,9 @@
 """The model card: what was trained, on what, how well, and how to do it again."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from toolkit.evaluation.calibration import describe_temperature
 from toolkit.machine import available_cores, package_versions, processor_name
@@ -11,10 +14,7 @@ from toolkit.training.run import TrainingResult
 
 _TEMPLATE = """\
 ---
-base_model: {base_model}
-library_name: peft
-pipeline_tag: text-classification
-tags: [lora, sentiment, movie-reviews]
+{front_matter}
 ---
 
 # Film reviews, positive or negative
@@ -29,14 +29,14 @@ It reads a review in English, up to {max_length} tokens of it, and says `negativ
 {rows}
 
 Measured at the end of the training run, on whole splits, reading up to {max_length} tokens.
-
+{warnings}
 {calibration}
 
 ![Accuracy and loss over the training steps](training_metrics.png)
 
 ## Training
 
-{steps} steps in {minutes:.1f} minutes on {hardware}, products computed in {precision}. These settings differ from the toolkit's defaults:
+{steps} steps in {minutes:.1f} minutes on {hardware}, products computed in {precision} by {threads}. These settings differ from the toolkit's defaults:
 
 | setting | value |
 |---|---|
@@ -86,7 +86,7 @@ def write_model_card(folder: Path, config: TrainingConfig, counts: dict[str, int
     rows = "\n".join(_row(split, counts[split], getattr(result, split)) for split in ("validation", "test"))
     versions = package_versions("torch", "transformers", "peft")
     card = _TEMPLATE.format(
-        base_model=config.base_model,
+        front_matter=_front_matter(config.base_model),
         base_description=_MINILM if config.base_model == MINILM else f"`{config.base_model}`",
         train=counts["train"],
         max_length=config.max_length,
@@ -95,7 +95,9 @@ def write_model_card(folder: Path, config: TrainingConfig, counts: dict[str, int
         steps=result.steps,
         minutes=result.seconds / 60,
         hardware=_hardware(),
-        precision=result.precision,
+        precision=result.conditions["precision"],
+        threads=_threads(result.conditions),
+        warnings="".join(f"\n**Warning:** {warning}\n" for warning in result.warnings),
         command="toolkit train --config config.toml",
         preset_note=_preset_note(config),
         settings="\n".join(f"| `{name}` | `{_toml(value)}` |" for name, value in changed.items()),
@@ -117,6 +119,22 @@ def _calibration(result: TrainingResult) -> str:
     ).rstrip()
 
 
+def _front_matter(base_model: str) -> str:
+    """What a model hub reads of the card, as YAML."""
+    from huggingface_hub import ModelCardData
+
+    tags = ["lora", "sentiment", "movie-reviews"]
+    data = ModelCardData(base_model=base_model, library_name="peft", pipeline_tag="text-classification", tags=tags)
+    return str(data.to_yaml())
+
+
+def _threads(conditions: Mapping[str, Any]) -> str:
+    """They decide the last bits of sums on a CPU."""
+    threads, processes = conditions["threads"], conditions["processes"]
+    counted = f"{threads} thread{'s' if threads > 1 else ''}"
+    return f"{processes} processes of {counted} each" if processes > 1 else counted
+
+
 def _preset_note(config: TrainingConfig) -> str:
     """The shorter way to the same settings, where there is one."""
     for preset in PRESETS:
@@ -135,7 +153,7 @@ def _toml(value: object) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return json.dumps(value, ensure_ascii=False)  # TOML's basic strings are JSON's
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -1,12 +1,9 @@
-"""The training itself, on the Hugging Face Trainer."""
+"""The Hugging Face Trainer as this project sets it up."""
 
 import logging
 import os
 import random
 import sys
-import threading
-import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,130 +11,84 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import LoraConfig, PeftModel, TaskType
-from tqdm.contrib.logging import logging_redirect_tqdm
+from peft import LoraConfig, TaskType
 from transformers import (
     DataCollatorWithPadding,
     EarlyStoppingCallback,
     EvalPrediction,
     PreTrainedTokenizerFast,
     Trainer,
-    TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
-    set_seed,
 )
-from transformers.trainer_callback import ExportableState, PrinterCallback, ProgressCallback
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from toolkit.datasets.splits import Review
 from toolkit.datasets.torch_dataset import IMDBDataset
 from toolkit.errors import ConfigError, ToolkitError
-from toolkit.evaluation.calibration import calibration_metrics, fit_temperature
 from toolkit.evaluation.metrics import classification_metrics
-from toolkit.evaluation.plots import plot_metrics
-from toolkit.machine import package_versions
-from toolkit.models.adapter import attach_adapter, load_classifier, load_tokenizer
+from toolkit.models.adapter import ADAPTER_WEIGHTS, attach_adapter, load_classifier, load_weights
 from toolkit.models.base_models import BaseModel
-from toolkit.models.bundle import Kind, Manifest
-from toolkit.models.publishing import publish
-from toolkit.prediction.torch_backend import TorchPredictor
 from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.text.truncation import DEFAULT_READING
+from toolkit.training.callbacks import Bar, Clock, FinalEvaluation
+from toolkit.training.checkpoints import (
+    begin_checkpoint,
+    checkpoint_path,
+    rotate_checkpoints,
+    seal_checkpoint,
+    verify_checkpoint,
+)
 from toolkit.training.config import ADVICE, TrainingConfig
-from toolkit.training.model_card import write_model_card
-from toolkit.training.run import TrainingResult
+from toolkit.training.order import EpochSampler
 
 MINIMUM_EVALUATIONS = 5
 _logger = logging.getLogger(__name__)
-
-
-def fit(
-    config: TrainingConfig, base: BaseModel, splits: Mapping[str, Sequence[Review]], checkpoint: Path | None
-) -> TrainingResult | None:
-    """Train, keep the best checkpoint, measure it on validation and test, and publish the adapter.
-
-    Args:
-        config: see `TrainingConfig`.
-        base: what to train on.
-        splits: `train`, `validation` and `test`.
-        checkpoint: to go on from; None begins at step 0.
-
-    Returns:
-        The result, or None in the helper processes of a distributed run.
-    """
-    set_seed(config.seed)
-    tokenizer = load_tokenizer(base.folder)
-    tokenizer.model_max_length = config.max_length
-    trainer = build_trainer(config, base, tokenizer, splits)
-    _logger.info(
-        "training %s on %d reviews, %d steps, evaluating every %d",
-        base.name, len(splits["train"]), trainer.planned_steps, trainer.args.eval_steps,
-    )  # fmt: skip
-    with logging_redirect_tqdm(), _told_once(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="mtime may not be reliable")  # checkpoints are numbered all the same
-        if not _take_finished(trainer, checkpoint):
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if not trainer.is_world_process_zero():
-        return None
-    trained = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
-    validation, test = (_logits(trained, tokenizer, config, splits[split]) for split in ("validation", "test"))
-    temperature = fit_temperature(*validation)
-    result = TrainingResult(
-        Path(config.output),
-        _final_metrics(*validation, temperature),
-        _final_metrics(*test, temperature),
-        temperature,
-        trainer.state.global_step,
-        "bf16" if trainer.args.bf16 else "fp32",
-        trainer.clock.seconds,
-    )
-    _publish(config, base, tokenizer, trainer, splits, result)
-    return result
-
-
-@contextmanager
-def _told_once() -> Iterator[None]:
-    """TensorBoard's writer thread hands its error to the run, which raises it; the thread's own traceback is left out."""
-    kept = threading.excepthook
-
-    def tell(failure: threading.ExceptHookArgs) -> None:
-        if not type(failure.thread).__module__.startswith("tensorboard"):
-            kept(failure)
-
-    threading.excepthook = tell
-    try:
-        yield
-    finally:
-        threading.excepthook = kept
-
-
-def _take_finished(trainer: "ProbeTrainer", checkpoint: Path | None) -> bool:
-    """Take up a run that was killed after its last step; the Trainer would train one step more."""
-    if checkpoint is None:
-        return False
-    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-    if state.global_step < state.max_steps:
-        return False
-    trainer.state = state
-    trainer.clock.seconds = state.stateful_callbacks.get("Clock", {}).get("args", {}).get("seconds", 0.0)
-    trainer._load_best_model()
-    return True
 
 
 class ProbeTrainer(Trainer):
     """A Trainer that also measures accuracy on a fixed probe of the train set at every evaluation.
 
     Evaluating the whole train set each time, as the documents' code did, costs more than the training.
+
+    Attributes:
+        probe: reviews of the train set.
+        planned_steps: optimiser steps of the whole run.
+        description: goes into every checkpoint, to say whose it is.
     """
 
     probe: IMDBDataset
     planned_steps: int
+    description: dict[str, Any]
 
     @property
-    def clock(self) -> "Clock":
+    def clock(self) -> Clock:
         """The callback that measures the run's time."""
         return next(each for each in self.callback_handler.callbacks if isinstance(each, Clock))
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """Where the best step's checkpoint lies: in this run's folder, whatever place the state was written at."""
+        return checkpoint_path(Path(self.args.output_dir), self.state.best_global_step or 0)
+
+    def take_up(self, checkpoint: Path) -> bool:
+        """Whether the checkpoint's run had nothing left to train; its state is this run's then, and its best weights."""
+        with reading_checkpoint(checkpoint):
+            state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+            control = TrainerControl(**state.stateful_callbacks[TrainerControl.__name__]["args"])
+            seconds = float(state.stateful_callbacks[Clock.__name__]["args"]["seconds"])
+        if state.best_global_step is not None:
+            verify_checkpoint(checkpoint_path(checkpoint.parent, state.best_global_step))
+        if state.global_step < state.max_steps and not control.should_training_stop:
+            return False
+        self.state = state
+        self.clock.seconds = seconds
+        if state.best_global_step is not None:
+            self._load_best_model()
+        return True
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ANN401 - Trainer's own signature
         """Evaluate as the Trainer does, then log `train_accuracy` of the probe at the same step."""
@@ -150,21 +101,74 @@ class ProbeTrainer(Trainer):
         )  # fmt: skip
         return metrics
 
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:  # noqa: ANN401
+        """A step of the Trainer's, whose loss must be a number."""
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        self._require_finite(loss, "loss")
+        return loss
+
+    def prediction_step(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
+        """A batch of an evaluation, whose scores must be numbers."""
+        result: tuple[torch.Tensor | None, ...] = super().prediction_step(*args, **kwargs)
+        self._require_finite(result[1], "scores")
+        return result
+
+    def _require_finite(self, values: torch.Tensor | None, what: str) -> None:
+        if values is not None and not torch.isfinite(values).all():
+            raise ToolkitError(
+                f"the training diverged at step {self.state.global_step + (what == 'loss')} of {self.planned_steps}: {what} "
+                f"not finite, learning rate {self._get_learning_rate():.3g}; nothing was published. Begin again "
+                f"with a lower learning_rate than {self.args.learning_rate:g}, or more warmup_ratio, and another --output"
+            )
+
+    def _get_train_sampler(self, train_dataset: IMDBDataset | None = None) -> torch.utils.data.Sampler[int] | None:
+        sampler = super()._get_train_sampler(train_dataset)
+        return EpochSampler(sampler, self.args.seed) if isinstance(sampler, LengthGroupedSampler) else sampler
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: object) -> bool:
+        """A model that has learnt nothing yet, as after a first step of warm-up, is not kept for being no worse."""
+        return has_learnt(dict(self.model.named_parameters())) and bool(super()._determine_best_metric(metrics, trial))
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
+        checkpoint = checkpoint_path(Path(self.args.output_dir), self.state.global_step)
+        if self.args.should_save:
+            begin_checkpoint(checkpoint, self.description)
+        self.accelerator.wait_for_everyone()  # before another process writes into the folder
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()  # each process writes its random numbers' state
+        if self.args.should_save:
+            seal_checkpoint(checkpoint)
+            rotate_checkpoints(checkpoint, self.best_checkpoint)
+
+    def _load_best_model(self) -> None:
+        verify_checkpoint(self.best_checkpoint)
+        load_weights(self.model, self.best_checkpoint / ADAPTER_WEIGHTS, "this run's model")
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ANN401 - as Trainer's
-        with _reading_checkpoint(resume_from_checkpoint):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        load_weights(
+            self.model if model is None else model, Path(resume_from_checkpoint) / ADAPTER_WEIGHTS, "this run's model"
+        )
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        with _reading_checkpoint(checkpoint):
+        with reading_checkpoint(checkpoint):
             super()._load_optimizer_and_scheduler(checkpoint)
 
+    def _load_callback_state(self) -> None:
+        with reading_checkpoint(self.args.output_dir):
+            super()._load_callback_state()
+
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        with _reading_checkpoint(checkpoint):
+        with reading_checkpoint(checkpoint):
             super()._load_rng_state(checkpoint)
 
 
+def has_learnt(weights: Mapping[str, torch.Tensor]) -> bool:
+    """Whether LoRA's products are no longer zero, as they are before the first step."""
+    return any(bool(weight.any()) for name, weight in weights.items() if "lora_B" in name)
+
+
 @contextmanager
-def _reading_checkpoint(checkpoint: str | None) -> Iterator[None]:
+def reading_checkpoint(checkpoint: str | Path | None) -> Iterator[None]:
     """The Trainer reads tensors and nothing else from a checkpoint; what is no tensor, or half of one, is refused here.
 
     Raises:
@@ -179,52 +183,6 @@ def _reading_checkpoint(checkpoint: str | None) -> Iterator[None]:
         ) from error
 
 
-class Clock(TrainerCallback, ExportableState):
-    """Measures the time a run took, all its resumptions together; checkpoints carry it.
-
-    Attributes:
-        seconds: wall-clock time of the steps and the evaluations between them.
-    """
-
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.seconds = seconds
-        self._since = time.monotonic()
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, in the form the Trainer asks for."""
-        return {"args": {"seconds": self.seconds}, "attributes": {}}
-
-    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - TrainerCallback's own signature
-        """Start, or start again."""
-        self._since = time.monotonic()
-
-    def on_step_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Add what has passed."""
-        now = time.monotonic()
-        self.seconds += now - self._since
-        self._since = now
-
-    on_evaluate = on_train_end = on_step_end
-
-
-class _FinalEvaluation(TrainerCallback):
-    """Evaluate at the last step too, unless the last evaluation is only a few steps away."""
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        since_last = state.global_step % args.eval_steps
-        if state.global_step >= state.max_steps and since_last > args.eval_steps // 2:
-            control.should_evaluate = control.should_log = control.should_save = True
-
-
-class _Bar(ProgressCallback):
-    """The Trainer's progress bar, without the raw dictionaries it prints to stdout."""
-
-    def on_log(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - ProgressCallback's own signature
-        pass
-
-
 def build_trainer(
     config: TrainingConfig, base: BaseModel, tokenizer: PreTrainedTokenizerFast, splits: Mapping[str, Sequence[Review]]
 ) -> ProbeTrainer:
@@ -232,6 +190,8 @@ def build_trainer(
     classifier = load_classifier(base, config.dropouts)
     _require_modules(classifier, config)
     model = attach_adapter(classifier, lora_config(config))
+    for peft_config in model.peft_config.values():
+        peft_config.target_modules = sorted(peft_config.target_modules)  # PEFT's set has another order in each process
     model.config.pad_token_id = tokenizer.pad_token_id
     reader = ReviewTokenizer.wrap(tokenizer, config.reading_length)
     reader.policy = DEFAULT_READING  # it learns from what it will be shown
@@ -246,17 +206,18 @@ def build_trainer(
         eval_dataset=IMDBDataset.from_reviews(validation, reader, config.reading_length),
         data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if torch.cuda.is_available() else None),
         processing_class=tokenizer,
-        compute_metrics=_compute_metrics,
-        callbacks=[_FinalEvaluation(), Clock()],
+        compute_metrics=compute_metrics,
+        callbacks=[FinalEvaluation(), Clock()],
     )
     trainer.planned_steps = steps
+    trainer.description = {}
     trainer.probe = IMDBDataset.from_reviews(
         _sample(splits["train"], config.train_probe, config.seed), reader, config.reading_length
     )
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     if sys.stderr.isatty():
-        trainer.add_callback(_Bar())
+        trainer.add_callback(Bar())
     if config.early_stopping:
         trainer.add_callback(EarlyStoppingCallback(config.early_stopping))
     return trainer
@@ -299,7 +260,7 @@ def _training_arguments(config: TrainingConfig) -> TrainingArguments:
     in_bf16 = _computes_in_bf16(config.precision)
     # The Trainer sets this variable for bf16 and never takes it back, so a later run in the process would get it too.
     os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if in_bf16 else "no"
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(config.checkpoint_folder),
         logging_dir=str(config.log_folder),
         num_train_epochs=config.num_train_epochs,
@@ -319,7 +280,7 @@ def _training_arguments(config: TrainingConfig) -> TrainingArguments:
         eval_steps=config.eval_steps,
         save_steps=config.eval_steps,
         logging_steps=config.eval_steps,
-        save_total_limit=2,  # the best and the last
+        logging_nan_inf_filter=False,  # such a loss ends the run
         load_best_model_at_end=True,
         metric_for_best_model=config.metric_for_best_model,
         greater_is_better=config.metric_for_best_model != "loss",
@@ -334,6 +295,10 @@ def _training_arguments(config: TrainingConfig) -> TrainingArguments:
         report_to=["tensorboard"],
         restore_callback_states_from_checkpoint=True,
     )
+    if arguments.device.type == "cpu":
+        # One of several processes has cpu:0, a place at which torch.load knows of no way to restore an optimiser.
+        arguments.__dict__["_setup_devices"] = torch.device("cpu")
+    return arguments
 
 
 def _computes_in_bf16(precision: str) -> bool:
@@ -350,67 +315,17 @@ def _scale_steps(config: TrainingConfig, arguments: TrainingArguments, reviews: 
     """Evaluate often enough for a short run; returns the run's total of optimiser steps."""
     batch = arguments.train_batch_size * arguments.world_size * config.gradient_accumulation_steps
     steps_per_epoch = -(-reviews // batch)
-    total = config.max_steps or -(-int(steps_per_epoch * config.num_train_epochs * 1000) // 1000)
+    total = config.max_steps or max(1, -(-int(steps_per_epoch * config.num_train_epochs * 1000) // 1000))
     every = max(1, min(config.eval_steps, total // MINIMUM_EVALUATIONS))
     arguments.eval_steps = arguments.save_steps = arguments.logging_steps = every
     return total
 
 
-def _compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    """Figures of logits (N, 2) against labels (N,)."""
     logits = np.asarray(prediction.predictions, dtype=np.float64)  # (N, 2)
     labels = np.asarray(prediction.label_ids)
-    positive_scores = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))  # softmax of two logits
+    with np.errstate(over="ignore"):  # where exp is infinite, the score is 0
+        positive_scores = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))  # softmax of two logits
     metrics = classification_metrics(labels, positive_scores)
     return {name: value for name, value in metrics.items() if isinstance(value, float)}
-
-
-def _logits(
-    model: PeftModel, tokenizer: PreTrainedTokenizerFast, config: TrainingConfig, reviews: Sequence[Review]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (N, 2) and labels (N,), as the torch backend will serve them: in float32, however it was trained."""
-    reader = ReviewTokenizer.wrap(tokenizer, config.max_length)
-    reader.policy = DEFAULT_READING
-    manifest = Manifest(kind=Kind.ADAPTER, base_model=config.base_model, max_length=config.max_length)
-    logits = TorchPredictor(model, reader, manifest).logits(reader.encode([review.text for review in reviews]))
-    return logits, np.array([int(review.label) for review in reviews])
-
-
-def _final_metrics(logits: np.ndarray, labels: np.ndarray, temperature: float) -> dict[str, float]:
-    """Of the labels, and of the scores before and after calibration."""
-    loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
-    uncalibrated = calibration_metrics(logits, labels, 1.0)
-    return {
-        **_compute_metrics(EvalPrediction(logits, labels)),
-        "loss": float(loss),
-        **calibration_metrics(logits, labels, temperature),
-        **{f"{name}_uncalibrated": value for name, value in uncalibrated.items()},
-    }
-
-
-def _publish(
-    config: TrainingConfig,
-    base: BaseModel,
-    tokenizer: PreTrainedTokenizerFast,
-    trainer: ProbeTrainer,
-    splits: Mapping[str, Sequence[Review]],
-    result: TrainingResult,
-) -> None:
-    manifest = Manifest(
-        kind=Kind.ADAPTER,
-        base_model=base.name,
-        base_model_sha256=base.sha256,
-        max_length=config.max_length,
-        temperature=result.temperature,
-        training=config.recipe,
-        metrics={"validation": result.validation, "test": result.test},
-        versions=package_versions("torch", "transformers", "peft", "accelerate", "distilbert-review-toolkit"),
-    )
-    with publish(result.adapter, manifest) as folder:
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        model.peft_config["default"].base_model_name_or_path = base.name  # the name, not this machine's path of it
-        model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
-        tokenizer.save_pretrained(folder)
-        model.get_base_model().config.save_pretrained(folder)
-        plot_metrics(trainer.state.log_history, folder)
-        counts = {split: len(reviews) for split, reviews in splits.items()}
-        write_model_card(folder, config, counts, result)

@@ -1,0 +1,222 @@
+"""A run from its first step to the published adapter: trained, measured, saved."""
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import PeftModel
+from tqdm.contrib.logging import logging_redirect_tqdm
+from transformers import EvalPrediction, PreTrainedTokenizerFast, set_seed
+
+from toolkit.datasets.splits import Review
+from toolkit.errors import ToolkitError
+from toolkit.evaluation.calibration import calibration_metrics, fit_temperature
+from toolkit.evaluation.plots import plot_metrics
+from toolkit.machine import package_versions
+from toolkit.models.adapter import ADAPTER_WEIGHTS, adapter_weights, load_tokenizer, read_weights, weights_digest
+from toolkit.models.base_models import BaseModel
+from toolkit.models.bundle import Kind, Manifest
+from toolkit.models.publishing import publish
+from toolkit.prediction.torch_backend import TorchPredictor
+from toolkit.text.tokenisation import ReviewTokenizer
+from toolkit.text.truncation import DEFAULT_READING
+from toolkit.training.checkpoints import Run
+from toolkit.training.config import TrainingConfig
+from toolkit.training.model_card import write_model_card
+from toolkit.training.run import TrainingResult
+from toolkit.training.trainer import ProbeTrainer, build_trainer, compute_metrics, has_learnt
+
+_logger = logging.getLogger(__name__)
+
+
+def fit(
+    config: TrainingConfig,
+    base: BaseModel,
+    splits: Mapping[str, Sequence[Review]],
+    run: Run,
+    warned: tuple[str, ...] = (),
+) -> TrainingResult | None:
+    """Train, keep the best checkpoint, measure it on validation and test, and publish the adapter.
+
+    Args:
+        config: see `TrainingConfig`.
+        base: what to train on.
+        splits: `train`, `validation` and `test`.
+        run: what it is to go on from.
+        warned: what the figures do not mean, for the model card.
+
+    Returns:
+        The result, or None in the helper processes of a distributed run.
+
+    Raises:
+        ToolkitError: the training diverged, or learnt nothing, or a checkpoint cannot be read; nothing was published.
+    """
+    set_seed(config.seed)
+    tokenizer = load_tokenizer(base.folder)
+    tokenizer.model_max_length = config.max_length
+    trainer = build_trainer(config, base, tokenizer, splits)
+    with _same_threads(run), _told_once(), logging_redirect_tqdm():
+        conditions = _conditions(trainer)
+        trainer.description = {**run.description, "conditions": conditions}
+        for name, before in (run.conditions or {}).items():
+            if conditions.get(name) != before:
+                _logger.warning("the run began with %s %s and goes on with %s", name, before, conditions.get(name))
+        _logger.info(
+            "training %s on %d reviews, %d steps, evaluating every %d",
+            base.name, len(splits["train"]), trainer.planned_steps, trainer.args.eval_steps,
+        )  # fmt: skip
+        if run.checkpoint is None:
+            trainer.train()
+        elif not trainer.take_up(run.checkpoint):
+            trainer.train(resume_from_checkpoint=str(run.checkpoint))
+        if not trainer.is_world_process_zero():
+            return None
+        result, digest = _measure(config, tokenizer, trainer, splits, conditions, warned)
+    _publish(config, base, tokenizer, trainer, splits, result, digest)
+    return result
+
+
+@contextmanager
+def _same_threads(run: Run) -> Iterator[None]:
+    """As many threads as the run began with, for their number decides the last bits of a sum."""
+    own = torch.get_num_threads()
+    began = (run.conditions or {}).get("threads", own)
+    if began != own:
+        _logger.info("going on with %d threads, as the run began, not %d", began, own)
+    torch.set_num_threads(began)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(own)
+
+
+def _conditions(trainer: ProbeTrainer) -> dict[str, Any]:
+    return {
+        "device": trainer.args.device.type,
+        "precision": "bf16" if trainer.args.bf16 else "fp32",
+        "threads": torch.get_num_threads(),
+        "processes": trainer.args.world_size,
+    }
+
+
+def _measure(
+    config: TrainingConfig,
+    tokenizer: PreTrainedTokenizerFast,
+    trainer: ProbeTrainer,
+    splits: Mapping[str, Sequence[Review]],
+    conditions: dict[str, Any],
+    warned: tuple[str, ...],
+) -> tuple[TrainingResult, str]:
+    """The result of the best checkpoint, and the digest of the weights that were measured: the checkpoint's own."""
+    trained = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
+    best = read_weights(trainer.best_checkpoint / ADAPTER_WEIGHTS) if trainer.state.best_global_step else {}
+    if not has_learnt(best):
+        raise ToolkitError(
+            f"nothing was learnt in {trainer.state.global_step} of {trainer.state.max_steps} steps: every lora_B is zero, as "
+            "before the first one; nothing was published. Train longer, with --epochs or --max-steps, "
+            "or with a higher --learning-rate"
+        )
+    validation, test = (_logits(trained, tokenizer, config, splits[split]) for split in ("validation", "test"))
+    digest = weights_digest(adapter_weights(trained))
+    _require_same(digest, weights_digest(best), "the model measured", trainer.best_checkpoint)
+    temperature = fit_temperature(*validation)
+    result = TrainingResult(
+        Path(config.output),
+        _final_metrics(*validation, temperature),
+        _final_metrics(*test, temperature),
+        temperature,
+        trainer.state.global_step,
+        conditions,
+        trainer.clock.seconds,
+        warned,
+    )
+    return result, digest
+
+
+def _require_same(digest: str, expected: str, what: str, source: object) -> None:
+    if digest != expected:
+        raise ToolkitError(
+            f"{what} has weights {digest[:12]}…, expected {expected[:12]}…, those of {source}; nothing was published, "
+            "and this is a fault of the toolkit's: please report it with the log above"
+        )
+
+
+def _logits(
+    model: PeftModel, tokenizer: PreTrainedTokenizerFast, config: TrainingConfig, reviews: Sequence[Review]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (N, 2) and labels (N,), as the torch backend will serve them: in float32, however it was trained."""
+    reader = ReviewTokenizer.wrap(tokenizer, config.max_length)
+    reader.policy = DEFAULT_READING
+    manifest = Manifest(kind=Kind.ADAPTER, base_model=config.base_model, max_length=config.max_length)
+    logits = TorchPredictor(model, reader, manifest).logits(reader.encode([review.text for review in reviews]))
+    if not np.isfinite(logits).all():
+        raise ToolkitError(
+            f"the best checkpoint's scores are not finite, learning rate {config.learning_rate:g}; nothing was published. "
+            "Begin again with a lower learning_rate and another --output"
+        )
+    return logits, np.array([int(review.label) for review in reviews])
+
+
+def _final_metrics(logits: np.ndarray, labels: np.ndarray, temperature: float) -> dict[str, float]:
+    """Of the labels, and of the scores before and after calibration."""
+    loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
+    uncalibrated = calibration_metrics(logits, labels, 1.0)
+    return {
+        **compute_metrics(EvalPrediction(logits, labels)),
+        "loss": float(loss),
+        **calibration_metrics(logits, labels, temperature),
+        **{f"{name}_uncalibrated": value for name, value in uncalibrated.items()},
+    }
+
+
+def _publish(
+    config: TrainingConfig,
+    base: BaseModel,
+    tokenizer: PreTrainedTokenizerFast,
+    trainer: ProbeTrainer,
+    splits: Mapping[str, Sequence[Review]],
+    result: TrainingResult,
+    measured: str,
+) -> None:
+    manifest = Manifest(
+        kind=Kind.ADAPTER,
+        base_model=base.name,
+        base_model_sha256=base.sha256,
+        max_length=config.max_length,
+        temperature=result.temperature,
+        training={**config.recipe, **result.conditions},
+        metrics={"validation": result.validation, "test": result.test},
+        versions=package_versions("torch", "transformers", "peft", "accelerate", "distilbert-review-toolkit"),
+    )
+    with publish(result.adapter, manifest) as folder:
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        model.peft_config["default"].base_model_name_or_path = base.name  # the name, not this machine's path of it
+        model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+        saved = weights_digest(read_weights(folder / ADAPTER_WEIGHTS))
+        _require_same(saved, measured, "the adapter to be published", "the model measured")
+        tokenizer.save_pretrained(folder)
+        model.get_base_model().config.save_pretrained(folder)
+        plot_metrics(trainer.state.log_history, folder)
+        counts = {split: len(reviews) for split, reviews in splits.items()}
+        write_model_card(folder, config, counts, result)
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """TensorBoard's writer thread hands its error to the run, which raises it; the thread's own traceback is left out."""
+    kept = threading.excepthook
+
+    def tell(failure: threading.ExceptHookArgs) -> None:
+        if not type(failure.thread).__module__.startswith("tensorboard"):
+            kept(failure)
+
+    threading.excepthook = tell
+    try:
+        yield
+    finally:
+        threading.excepthook = kept
