@@ -64,6 +64,7 @@ class Part:
 
     async def send(self):
         self.sent.append(self)
+        return self
 
     update = send
 
@@ -85,7 +86,7 @@ def conversation(monkeypatch, fake_predictor):
     monkeypatch.setattr(app, "_user_settings", lambda: UserSettings("zh", "onnx", 64, 0.5))
     monkeypatch.setattr(app, "_remember", lambda identifier, answer: None)
     monkeypatch.setattr(app, "is_connected", lambda session: fake_predictor.connected)
-    monkeypatch.setattr(app.chainlit, "context", SimpleNamespace(session=None))
+    monkeypatch.setattr(app.chainlit, "context", SimpleNamespace(session=SimpleNamespace(id="a conversation")))
     fake_predictor.connected = True
     for name in ("Message", "CustomElement", "Action", "File"):
         monkeypatch.setattr(app.chainlit, name, Part)
@@ -102,7 +103,7 @@ def test_a_slow_model_holds_nobody_up(conversation, tmp_path, kind):
 
     async def answer_and_release():
         task = asyncio.create_task(app.on_message(message))
-        while not conversation.asked.is_set():
+        while not conversation.asked.is_set() and not task.done():
             await asyncio.sleep(0.001)
         conversation.released.set()  # too late if the model ran here: it would have given up
         await task
@@ -131,3 +132,14 @@ def test_a_file_is_given_up_when_its_user_has_left(conversation, tmp_path, monke
     files = [SimpleNamespace(path=str(path), name="reviews.txt")]
     asyncio.run(app.on_message(SimpleNamespace(content="", elements=files)))
     assert [part.content for part in Part.sent] == ["reviews.txt：已分类 0 / 200"]
+
+
+def test_a_conversation_keeps_few_texts(monkeypatch):
+    kept: dict = {}
+    monkeypatch.setattr(app, "_answers", lambda: kept)
+    for number in range(300):
+        app._remember(str(number), SimpleNamespace(text="Fine."))
+    assert list(kept) == [str(number) for number in range(200, 300)]
+    for number in range(300, 310):
+        app._remember(str(number), SimpleNamespace(text="x" * 200_000))
+    assert list(kept) == ["308", "309"]

@@ -9,13 +9,15 @@ from typing import Any
 from uuid import uuid4
 
 from toolkit.chat.corrections import Correction, save_correction
-from toolkit.chat.guard import language_cookie
+from toolkit.chat.guard import read_cookies
+from toolkit.chat.limits import KEPT_ANSWERS, KEPT_CHARACTERS, WAITING, WAITING_EACH, Budget
 from toolkit.chat.models import Model
 from toolkit.chat.panels import file_panel, verdict_panel, why_panel
+from toolkit.chat.plain import inert
 from toolkit.chat.server import is_connected, models, serve, server_settings
 from toolkit.chat.settings import LONGEST_TEXT, UserSettings
 from toolkit.chat.state import CORRECTIONS
-from toolkit.chat.texts import TEXTS, choose_language, starters
+from toolkit.chat.texts import LANGUAGE_COOKIE, TEXTS, choose_language, starters
 from toolkit.chat.uploads import ClassifiedRow, classify_rows, read_upload, to_csv
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.prediction import Prediction, Predictor
@@ -29,9 +31,9 @@ with needs_extra("app", "the chat app"):
     import chainlit
     from chainlit.config import config
 
-KEPT_ANSWERS = 100  # of one conversation that can still be corrected
 PROGRESS_SECONDS = 0.5
 ABSENCE_SECONDS = 15.0  # after which nobody waits for a file any more; a lost connection is back sooner
+_waiting = Budget(WAITING, WAITING_EACH)
 _logger = logging.getLogger(__name__)
 
 
@@ -92,7 +94,7 @@ async def on_settings_update(panel: Mapping[str, Any]) -> None:
         settings = before.changed_by(panel, backends, model.positions)
     except Exception as error:
         _logger.exception("the settings could not be changed")
-        await chainlit.Message(content=TEXTS[before.language].failure.format(error=error)).send()
+        await _say(TEXTS[before.language].failure.format(error=error))
         await _send_panel(before)
         return
     chainlit.user_session.set("settings", settings)
@@ -106,38 +108,54 @@ async def on_settings_update(panel: Mapping[str, Any]) -> None:
 async def on_message(message: Any) -> None:  # noqa: ANN401
     """Answer a message: each uploaded file, then the text; models run in threads, so that nobody else waits."""
     settings = _user_settings()
-    texts = TEXTS[settings.language]
-    files = [element for element in message.elements if element.path]
+    session, size = chainlit.context.session.id, len(message.content.encode(errors="replace")) + 1
+    if not _waiting.take(session, size):
+        await _say(TEXTS[settings.language].busy)
+        return
     try:
-        model = await asyncio.to_thread(models().load, settings.backend)
-        for file in files:
-            await _answer_file(Path(file.path), file.name, model, settings)
-        if len(message.content) > LONGEST_TEXT:
-            sentence = texts.too_long.format(found=len(message.content), limit=LONGEST_TEXT)
-            await chainlit.Message(content=sentence).send()
-        elif normalise(message.content):
-            await _answer_review(message.content, model, settings)
-        elif not files:
-            await chainlit.Message(content=texts.empty).send()
+        await _answer_message(message, settings)
     except Exception as error:
         _logger.exception("a message could not be answered")
-        await chainlit.Message(content=texts.failure.format(error=error)).send()
+        await _say(TEXTS[settings.language].failure.format(error=error))
+    finally:
+        _waiting.give(session, size)
 
 
 @chainlit.action_callback("correct")  # type: ignore[untyped-decorator]
 async def on_correction(action: Any) -> None:  # noqa: ANN401
     """Save what a user says of an answer, once."""
     texts = TEXTS[_user_settings().language]
-    answer = _answers().pop(str(action.payload.get("answer")), None)
-    corrected = action.payload.get("label")
+    identifier, corrected = str(action.payload.get("answer")), action.payload.get("label")
+    answer = _answers().get(identifier)
     if answer is None or corrected not in [label.text for label in Label]:
         await chainlit.context.emitter.send_toast(texts.gone, "warning")
         return
     correction = Correction(answer.text, answer.verdict, corrected, answer.prediction.score, answer.model_hash)
-    await asyncio.to_thread(save_correction, server_settings().state / CORRECTIONS, correction)
+    del _answers()[identifier]  # before anything is waited for, so that a second press finds nothing
+    try:
+        await asyncio.to_thread(save_correction, server_settings().state / CORRECTIONS, correction)
+    except OSError as error:
+        _logger.exception("a correction could not be saved")
+        _answers()[identifier] = answer
+        await chainlit.context.emitter.send_toast(texts.failure.format(error=error), "error")
+        return
     for each in answer.actions:
         await each.remove()
     await chainlit.context.emitter.send_toast(texts.thanks, "success")
+
+
+async def _answer_message(message: Any, settings: UserSettings) -> None:  # noqa: ANN401
+    texts = TEXTS[settings.language]
+    files = [element for element in message.elements if element.path]
+    model = await asyncio.to_thread(models().load, settings.backend)
+    for file in files:
+        await _answer_file(Path(file.path), file.name, model, settings)
+    if len(message.content) > LONGEST_TEXT:
+        await _say(texts.too_long.format(limit=LONGEST_TEXT))
+    elif await asyncio.to_thread(normalise, message.content):
+        await _answer_review(message.content, model, settings)
+    elif not files:
+        await _say(texts.empty)
 
 
 async def _answer_review(text: str, model: Model, settings: UserSettings) -> None:
@@ -151,7 +169,7 @@ async def _answer_review(text: str, model: Model, settings: UserSettings) -> Non
     actions = _correction_actions(identifier, prediction, verdict, settings.language)
     _remember(identifier, Answer(text, prediction, verdict, model.model_hash, tuple(actions)))
     sentence = texts.verdict.format(label=display(verdict, settings.language))
-    await chainlit.Message(content=sentence, elements=[panel], actions=actions).send()
+    await _say(sentence, elements=[panel], actions=actions)
     explanation = await asyncio.to_thread(explain, predictor, text)
     panel.props = {**panel.props, "why": why_panel(explanation, texts)}
     await panel.update()
@@ -163,10 +181,9 @@ async def _answer_file(path: Path, name: str, model: Model, settings: UserSettin
     try:
         rows = await asyncio.to_thread(read_upload, path, name, texts)
     except ToolkitError as refused:
-        await chainlit.Message(content=str(refused)).send()
+        await _say(str(refused))
         return
-    message = chainlit.Message(content=texts.progress.format(name=name, done=0, total=len(rows)))
-    await message.send()
+    message = await _say(texts.progress.format(name=name, done=0, total=len(rows)))
     batches = classify_rows(rows, model.reading(settings.max_length, settings.uncertain_below))
     clock = asyncio.get_running_loop().time
     classified: list[ClassifiedRow] = []
@@ -178,14 +195,20 @@ async def _answer_file(path: Path, name: str, model: Model, settings: UserSettin
             return
         if clock() - told >= PROGRESS_SECONDS:
             told = clock()
-            message.content = texts.progress.format(name=name, done=len(classified), total=len(rows))
+            message.content = inert(texts.progress.format(name=name, done=len(classified), total=len(rows)))
             await message.update()
     content = await asyncio.to_thread(to_csv, classified)
-    panel = chainlit.CustomElement(name="Reviews", props=file_panel(classified, settings.language, texts))
+    props = await asyncio.to_thread(file_panel, classified, settings.language, texts)
+    panel = chainlit.CustomElement(name="Reviews", props=props)
     download = chainlit.File(name=f"{Path(name).stem}-predictions.csv", content=content, mime="text/csv")
-    message.content = texts.summary.format(name=name, total=len(rows))
+    message.content = inert(texts.summary.format(name=name, total=len(rows)))
     message.elements = [panel, download]
     await message.update()
+
+
+async def _say(sentence: str, **attached: Any) -> Any:  # noqa: ANN401
+    """Send a message that is shown as it is, whatever names and errors it repeats; Chainlit reads it as Markdown."""
+    return await chainlit.Message(content=inert(sentence), **attached).send()
 
 
 def _user_settings() -> UserSettings:
@@ -196,7 +219,9 @@ def _user_settings() -> UserSettings:
     environ = chainlit.context.session.environ
     server = server_settings()
     language = choose_language(
-        environ.get("HTTP_ACCEPT_LANGUAGE"), language_cookie(environ.get("HTTP_COOKIE")), server.language
+        environ.get("HTTP_ACCEPT_LANGUAGE"),
+        read_cookies(environ.get("HTTP_COOKIE")).get(LANGUAGE_COOKIE),
+        server.language,
     )
     return UserSettings(language, models().default.backend, server.max_length, server.uncertain_below)
 
@@ -265,8 +290,12 @@ def _answers() -> dict[str, Answer]:
 def _remember(identifier: str, answer: Answer) -> None:
     answers = _answers()
     answers[identifier] = answer
-    while len(answers) > KEPT_ANSWERS:
+    while len(answers) > KEPT_ANSWERS or (len(answers) > 1 and _characters(answers) > KEPT_CHARACTERS):
         del answers[next(iter(answers))]
+
+
+def _characters(answers: Mapping[str, Answer]) -> int:
+    return sum(len(answer.text) for answer in answers.values())
 
 
 if config.run.module_name:  # Chainlit is serving this file; nobody merely imports it

@@ -303,6 +303,23 @@ def test_a_file_that_is_refused_gets_a_sentence(open_tab, tmp_path, name, conten
     tab.ask("A quiet film.")
 
 
+def test_names_and_headers_of_a_file_become_no_links(open_tab):
+    tab = open_tab()
+    name = "[film](https:evil.example) www.evil.example <b> &#104;ttp.csv"
+    header = "https://evil.example/x,www.evil.example,a@evil.example,[click](https://evil.example),![x](//evil.example/y.png)"
+    file = {"name": name, "mimeType": "text/csv", "buffer": f"{header}\n1,2,3,4,5\n".encode()}
+    tab.page.locator("input[type=file]").first.set_input_files(file)
+    tab.page.wait_for_selector("#chat-submit:not([disabled])")
+    tab.page.click("#chat-submit")
+    answer = tab.page.locator("[data-step-type=assistant_message]").last
+    answer.get_by_text("[click]").wait_for()
+    shown = answer.inner_text().replace("\N{WORD JOINER}", "")
+    for part in (name, *header.split(",")):
+        assert part in shown
+    assert answer.locator("a").count() == 0
+    assert tab.outside == []
+
+
 def test_two_tabs_at_once(open_tab, chromium, server, reader):
     first = open_tab(language="en-US")
     second = Tab(chromium, server, context=first.context)

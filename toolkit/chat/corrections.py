@@ -1,10 +1,14 @@
 """What users say of the answers, one JSON object a line, in the form `toolkit dataset import` takes."""
 
+import errno
+import fcntl
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
+
+from toolkit.chat.limits import LARGEST_CORRECTIONS
 
 _lock = Lock()
 
@@ -29,14 +33,21 @@ class Correction:
 
 
 def save_correction(path: Path, correction: Correction) -> None:
-    """Append one line whole or not at all; threads of this process take turns.
+    """Append one line whole or not at all; threads take turns, and so do the servers that share the file.
+
+    The file is its owner's alone, since it holds what users wrote.
 
     Raises:
-        OSError: it cannot be written; the file is as it was.
+        OSError: it cannot be written, is a link, or is full; it is as it was.
     """
     line = json.dumps(asdict(correction), ensure_ascii=False).encode(errors="replace") + b"\n"
-    with _lock, path.open("a+b", buffering=0) as stream:
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with _lock, os.fdopen(os.open(path, flags, 0o600), "a+b", buffering=0) as stream:
+        os.fchmod(stream.fileno(), 0o600)  # one that an older version made
+        _lock_file(stream.fileno())
         end = stream.seek(0, os.SEEK_END)
+        if end + len(line) > LARGEST_CORRECTIONS:
+            raise OSError(errno.EFBIG, f"{path} is full: move it away, once it was imported")
         stream.seek(max(0, end - 1))
         if stream.read(1) not in (b"", b"\n"):  # of a server that was killed in the middle of a line
             line = b"\n" + line
@@ -46,4 +57,13 @@ def save_correction(path: Path, correction: Correction) -> None:
                 written += stream.write(line[written:])
         except OSError:
             stream.truncate(end)
+            raise
+
+
+def _lock_file(descriptor: int) -> None:
+    """Until it is closed; a file system without locks has one server at a time."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
             raise

@@ -1,37 +1,84 @@
-"""What stands between the network and Chainlit: who may ask, how much may be sent, and what a page may load."""
+"""What stands between the network and Chainlit: who may ask what, how much may be sent, and what a page may load."""
 
-import json
-import re
-from collections.abc import Awaitable, Callable, MutableMapping
+import ipaddress
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from http.cookies import CookieError, SimpleCookie
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
+from toolkit.chat.bodies import Body, BodyError, discard
+from toolkit.chat.limits import (
+    LARGEST_FORM,
+    LARGEST_HEAD,
+    MEGABYTE,
+    SOCKETS,
+    SOCKETS_EACH,
+    UPLOADS,
+    UPLOADS_EACH,
+    Budget,
+    is_proxy,
+    network_of,
+)
+from toolkit.chat.pages import Answer, Application, Receive, Scope, Send, answer, refuse
 from toolkit.chat.settings import LARGEST_UPLOAD, ServerSettings
+from toolkit.chat.sockets import Socket
 from toolkit.chat.texts import LANGUAGE_COOKIE, TAGS, TEXTS, choose_language
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+SOCKET_PATH = "/ws/socket.io"
+UPLOAD_PATH = "/project/file"
 
-MEGABYTE = 1_000_000
-OVERHEAD = 64_000  # bytes of a multipart form around its file
-DISCARDED = 200 * MEGABYTE  # of a refused body read and thrown away, since a browser shows an answer only after sending
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_LONGEST_LINE = 200  # characters that somebody else chose
+_logger = logging.getLogger(__name__)
 
 request_language: ContextVar[str] = ContextVar("request_language", default="zh")
+request_address: ContextVar[str] = ContextVar("request_address", default="")
 
-_OUTSIDE_TAGS = re.compile(rb'<link\b[^>]*"https?://[^>]*>\s*|<meta property="og:[^>]*>\s*')
-_TITLE = re.compile(rb"<title>[^<]*</title>")
-# Chainlit's page has inline scripts, and runs the elements of ours through eval; nothing comes from another host.
-_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
-    "form-action 'self'; frame-ancestors 'none'; connect-src 'self' ws://{host} wss://{host}"
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """Something of Chainlit's that the page needs; whatever has no route is closed.
+
+    Attributes:
+        method: of HTTP.
+        path: the whole path, or its beginning where it ends in a slash.
+        private: only for those who signed in, where there is a password.
+    """
+
+    method: str
+    path: str
+    private: bool = False
+
+    def matches(self, method: str, path: str) -> bool:
+        there = path.startswith(self.path) if len(self.path) > 1 and self.path.endswith("/") else path == self.path
+        return there and (method == self.method or (method, self.method) == ("HEAD", "GET"))
+
+
+PAGES = ("/", "/login")
+_ROUTES = (
+    *(_Route("GET", path) for path in PAGES),
+    *(_Route("GET", path) for path in ("/assets/", "/public/", "/avatars/", "/favicon", "/logo")),
+    *(_Route("GET", path) for path in ("/auth/config", "/project/translations")),
+    *(_Route("GET", path, private=True) for path in ("/user", "/project/settings", f"{UPLOAD_PATH}/")),
+    *(_Route("POST", path) for path in ("/login", "/logout")),
+    *(_Route("POST", path, private=True) for path in (UPLOAD_PATH, "/project/action")),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What the guard has to ask the server behind it.
+
+    Attributes:
+        health: the status code and the body of `/health`.
+        signed_in: whether these cookies are of somebody who knew the password; always, where there is none.
+        has_session: whether there is a conversation of this id.
+    """
+
+    health: Callable[[], tuple[int, dict[str, Any]]]
+    signed_in: Callable[[Mapping[str, str]], Awaitable[bool]]
+    has_session: Callable[[str], bool]
 
 
 class Guard:
@@ -40,105 +87,157 @@ class Guard:
     Args:
         app: what is guarded.
         settings: of the server.
-        host: the address it is bound to; on loopback only loopback names are answered, against DNS rebinding.
-        health: gives the status code and the body of `/health`.
+        host: the address or name it was told to listen on.
+        root_path: what stands before every path.
+        questions: see there.
     """
 
     def __init__(
-        self, app: Application, settings: ServerSettings, host: str, health: Callable[[], tuple[int, dict[str, Any]]]
+        self, app: Application, settings: ServerSettings, host: str, root_path: str, questions: Questions
     ) -> None:
         self._app = app
         self._settings = settings
-        self._local = host in LOOPBACK
-        self._health = health
+        self._root_path = root_path.rstrip("/")
+        self._questions = questions
+        # Against DNS rebinding: a name that nobody told us may be a stranger's, whose page then counts as ours.
+        self._names = {"localhost", host.lower(), *(urlsplit(each).hostname or "" for each in settings.origins)}
+        self._uploads = Budget(UPLOADS, UPLOADS_EACH)
+        self._sockets = Budget(SOCKETS, SOCKETS_EACH)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, answer, or pass on with a safer answer."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        if _head_size(scope) > LARGEST_HEAD:  # before anything reads them
+            await refuse(scope, send, 431, "the headers are too large; delete this site's cookies")
+            return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        language = self._language(headers)
-        request_language.set(language)
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if not self._may_ask(headers):
-            await _refuse(scope, send, 403, "this page may not use the server; see TOOLKIT_CHAT_ORIGINS")
-        elif scope["type"] == "websocket":
-            await self._app(scope, receive, send)
-        elif path == "/health":
-            await _answer(send, *self._health())
-        elif problem := _body_problem(scope["method"], headers, language):
-            await _discard(receive, headers)
-            await _refuse(scope, send, 413, problem)
-        else:
-            if path.startswith("/project/") and scope.get("query_string"):
-                scope = {**scope, "query_string": _speak(scope["query_string"], language)}
-            await self._app(scope, receive, _Answer(send, path, headers.get("host", ""), language).send)
-
-    def _language(self, headers: dict[str, str]) -> str:
-        return choose_language(
-            headers.get("accept-language"), language_cookie(headers.get("cookie")), self._settings.language
+        cookies = read_cookies(headers.get("cookie"))
+        language = choose_language(
+            headers.get("accept-language"), cookies.get(LANGUAGE_COOKIE), self._settings.language
         )
+        request_language.set(language)
+        request_address.set((scope.get("client") or ("", 0))[0])
+        path = scope["path"].removeprefix(self._root_path)
+        if not self._may_ask(headers):
+            await refuse(scope, send, 403, "this page may not use the server; see TOOLKIT_CHAT_ORIGINS")
+        elif scope["type"] == "websocket":
+            await self._open_socket(scope, receive, send, path, cookies)
+        else:
+            await self._answer(scope, receive, send, path, headers, cookies)
 
-    def _may_ask(self, headers: dict[str, str]) -> bool:
-        allowed = [urlsplit(origin).netloc for origin in self._settings.origins]
-        host = headers.get("host", "")
-        if self._local and _hostname(host) not in LOOPBACK and host not in allowed:
+    def _may_ask(self, headers: Mapping[str, str]) -> bool:
+        """Whether Host is an address or a name of ours, and the page one of ours."""
+        host, origin = headers.get("host", ""), headers.get("origin")
+        name = _hostname(host)
+        if name is None or not (name in self._names or _is_address(name)):
             return False
-        origin = headers.get("origin")
         return origin is None or urlsplit(origin).netloc == host or origin in self._settings.origins
 
-
-class _Answer:
-    """Adds headers to an answer, and takes what lies outside out of a page."""
-
-    def __init__(self, send: Send, path: str, host: str, language: str) -> None:
-        self._send = send
-        self._path = path
-        self._host = host
-        self._language = language
-        self._page: Message | None = None  # the start of an answer that is a page, held back until its body is there
-        self._body = b""
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", []), *self._headers()]}
-            if any(name == b"content-type" and value.startswith(b"text/html") for name, value in message["headers"]):
-                self._page = message
-                return
-        if self._page is None:
-            await self._send(message)
+    async def _open_socket(
+        self, scope: Scope, receive: Receive, send: Send, path: str, cookies: Mapping[str, str]
+    ) -> None:
+        if path.rstrip("/") != SOCKET_PATH:
+            await refuse(scope, send, 404, "there is nothing here")
             return
-        self._body += message.get("body", b"")
-        if message.get("more_body"):
+        if not await self._questions.signed_in(cookies):
+            await refuse(scope, send, 401, "sign in first")
             return
-        body = _OUTSIDE_TAGS.sub(b"", self._body)
-        body = body.replace(b'<html lang="en">', f'<html lang="{TAGS[self._language]}">'.encode(), 1)
-        body = _TITLE.sub(f"<title>{TEXTS[self._language].title}</title>".encode(), body, count=1)
-        headers = [(name, value) for name, value in self._page["headers"] if name != b"content-length"]
-        headers.append((b"content-length", str(len(body)).encode()))
-        await self._send({**self._page, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        address = request_address.get()
+        holder = object() if is_proxy(address) else network_of(address)
+        if not self._sockets.take(holder):
+            await refuse(scope, send, 503, "too many visitors")
+            return
+        try:
+            socket = Socket(receive, send)
+            await self._app(scope, socket.receive, socket.send)
+        finally:
+            self._sockets.give(holder, 1)
 
-    def _headers(self) -> list[tuple[bytes, bytes]]:
-        host = self._host if re.fullmatch(r"[\w.:\[\]-]+", self._host) else ""
-        headers = {
-            "content-security-policy": _POLICY.format(host=host),
-            "x-content-type-options": "nosniff",
-            "referrer-policy": "no-referrer",
-        }
-        if self._path.startswith("/project/file/"):  # somebody's upload: saved, never opened as a page
-            headers |= {"content-disposition": "attachment", "content-security-policy": "sandbox"}
-        return [(name.encode(), value.encode()) for name, value in headers.items()]
+    async def _answer(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        path: str,
+        headers: Mapping[str, str],
+        cookies: Mapping[str, str],
+    ) -> None:
+        method, language = scope["method"], request_language.get()
+        if path == "/health":
+            await answer(send, *self._questions.health())
+            return
+        if (method, path) == ("POST", "/set-session-cookie"):  # for load balancers, and of the client's choosing: none
+            await answer(send, 200, {"message": ""}, close=True)
+            return
+        route = next((each for each in _ROUTES if each.matches(method, path)), None)
+        if route is None:
+            await refuse(scope, send, 404, "there is nothing here")
+            return
+        if route.private and not await self._questions.signed_in(cookies):
+            await refuse(scope, send, 401, "sign in first")
+            return
+        host = headers.get("host", "")
+        secure = scope["scheme"] == "https" or f"https://{host}" in self._settings.origins
+        response = Answer(
+            send, host, language, is_page=path in PAGES, is_file=path.startswith(f"{UPLOAD_PATH}/"), secure=secure
+        )
+        if path.startswith("/project/") and scope.get("query_string"):
+            scope = {**scope, "query_string": _speak(scope["query_string"], language)}
+        if method != "POST":
+            await self._pass_on(scope, receive, response)
+            return
+        session = None
+        try:
+            limit = LARGEST_UPLOAD * MEGABYTE if path == UPLOAD_PATH else 0
+            body = Body(receive, headers, limit + LARGEST_FORM, language, is_upload=path == UPLOAD_PATH)
+            if path == UPLOAD_PATH:
+                session = self._admit_upload(scope, language)
+        except BodyError as problem:
+            await discard(receive, headers)
+            await refuse(scope, send, problem.status, str(problem))
+            return
+        response.body = body
+        try:
+            await self._pass_on(scope, body.receive, response)
+        finally:
+            if session is not None:
+                self._uploads.give(session, 1)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, response: Answer) -> None:
+        """Have Chainlit answer; where a request that no page sends makes it fail, that is a line in the log."""
+        try:
+            await self._app(scope, receive, response.send)
+        except Exception as error:  # whatever Chainlit did not foresee
+            words = f"{type(error).__name__}: {error}"[:_LONGEST_LINE]
+            _logger.error("%s %s failed (%s)", scope["method"], scope["path"][:_LONGEST_LINE], words)
+            _logger.debug("where it failed", exc_info=True)
+            await response.fail()
+
+    def _admit_upload(self, scope: Scope, language: str) -> str:
+        """The id of the conversation that the upload is for, which has to give its place back.
+
+        Raises:
+            BodyError: there is none, or too much is being sent already.
+        """
+        sessions: list[str] = parse_qs(scope["query_string"].decode("latin-1")).get("session_id", [])
+        if len(sessions) != 1 or not self._questions.has_session(sessions[0]):
+            raise BodyError(404, "there is no such conversation")
+        if not self._uploads.take(sessions[0]):
+            raise BodyError(503, TEXTS[language].uploads_busy)
+        return sessions[0]
 
 
-def language_cookie(cookies: str | None) -> str | None:
-    """The language a user chose earlier, from the `Cookie` header."""
-    try:
-        morsel = SimpleCookie(cookies or "").get(LANGUAGE_COOKIE)
-    except CookieError:
-        return None
-    return morsel.value if morsel else None
+def read_cookies(header: str | None) -> dict[str, str]:
+    """The cookies in a `Cookie` header; in one pass, whatever it holds."""
+    pairs = (part.partition("=") for part in (header or "").split(";"))
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _head_size(scope: Scope) -> int:
+    size = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
+    return size + sum(len(name) + len(value) for name, value in scope["headers"])
 
 
 def _hostname(host: str) -> str | None:
@@ -148,42 +247,15 @@ def _hostname(host: str) -> str | None:
         return None
 
 
-def _body_problem(method: str, headers: dict[str, str], language: str) -> str | None:
-    if method not in ("POST", "PUT", "PATCH"):
-        return None
-    length = headers.get("content-length")
-    if length is None or not length.isdigit():
-        return TEXTS[language].upload_length
-    if int(length) > LARGEST_UPLOAD * MEGABYTE + OVERHEAD:
-        return TEXTS[language].upload_size.format(limit=LARGEST_UPLOAD)
-    return None
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _speak(query: bytes, language: str) -> bytes:
     """The query with the language that was settled on in the place of the browser's."""
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     return urlencode([(name, TAGS[language] if name == "language" else value) for name, value in pairs]).encode()
-
-
-async def _discard(receive: Receive, headers: dict[str, str]) -> None:
-    length = headers.get("content-length", "")
-    read = 0 if length.isdigit() and int(length) <= DISCARDED else DISCARDED
-    while read < DISCARDED:
-        message = await receive()
-        read += len(message.get("body", b""))
-        if not message.get("more_body"):
-            return
-
-
-async def _refuse(scope: Scope, send: Send, status: int, sentence: str) -> None:
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008, "reason": sentence})
-    else:
-        await _answer(send, status, {"detail": sentence})
-
-
-async def _answer(send: Send, status: int, content: dict[str, Any]) -> None:
-    body = json.dumps(content, ensure_ascii=False).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -1,23 +1,28 @@
 """The server around the conversation: its settings and models, who may come in, and how Chainlit is made safe."""
 
 import asyncio
+import functools
 import hmac
 import logging
 import os
 import secrets
 import sys
+from collections.abc import Mapping
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from toolkit.chat.guard import MEGABYTE, Guard, request_language
+from toolkit.chat.guard import Guard, Questions, request_address, request_language
+from toolkit.chat.guesses import Guesses
+from toolkit.chat.limits import LARGEST_FRAME, LONGEST_NAME, MEGABYTE
 from toolkit.chat.models import Models
+from toolkit.chat.plain import log_plainly
 from toolkit.chat.settings import LARGEST_UPLOAD, UPLOAD_SUFFIXES, ServerSettings
 from toolkit.chat.state import is_prepared, prepare
 from toolkit.chat.texts import TEXTS
 
-LARGEST_MESSAGE = 16 << 20  # bytes; uvicorn's own limit for one WebSocket message
-LOGIN_DELAY = 1.0  # seconds a wrong password costs
+_guesses = Guesses()
 _logger = logging.getLogger(__name__)
 
 
@@ -61,15 +66,44 @@ def is_connected(session: Any) -> bool:  # noqa: ANN401
     return bool(sio.manager.is_connected(session.socket_id, "/"))
 
 
-async def authenticate(user: str, password: str) -> Any:  # noqa: ANN401
-    """Let in whoever knows the password; the name is only a name."""
-    expected = server_settings().password or ""
-    if hmac.compare_digest(password.encode(), expected.encode()):
-        from chainlit import User
+async def signed_in(cookies: Mapping[str, str]) -> bool:
+    """Whether the cookies are of somebody who knew the password, where there is one."""
+    from chainlit.auth import get_current_user, get_token_from_cookies
+    from fastapi import HTTPException
 
-        return User(identifier=user or "reader")
-    await asyncio.sleep(LOGIN_DELAY)
-    return None
+    if not server_settings().password:
+        return True
+    try:
+        return await get_current_user(get_token_from_cookies(dict(cookies))) is not None
+    except HTTPException:
+        return False
+
+
+async def authenticate(user: str, password: str) -> Any:  # noqa: ANN401
+    """Let in whoever knows the password; the name is only a name, and every sign-in a user of its own.
+
+    Nothing is awaited between the question whether a guess may be made and its outcome, so guesses come one by one.
+
+    Raises:
+        HTTPException: there were too many wrong ones; this one was not looked at.
+    """
+    from chainlit import User
+    from fastapi import HTTPException
+
+    address = request_address.get()
+    wait = _guesses.wait(address)
+    if wait > 0:
+        seconds = str(int(wait) + 1)
+        raise HTTPException(429, f"too many wrong passwords; try again in {seconds} s", {"Retry-After": seconds})
+    given, expected = (
+        sha256(each.encode(errors="surrogatepass")).digest() for each in (password, server_settings().password or "")
+    )  # of one length, so that a comparison tells nothing of it
+    if not hmac.compare_digest(given, expected):
+        _guesses.wrong(address)
+        _logger.warning("a wrong password from %s", address)
+        return None
+    _guesses.right(address)
+    return User(identifier=secrets.token_hex(16), display_name=user[:LONGEST_NAME] or "reader")
 
 
 def refuse_upload(file: Any, spec: object = None) -> None:  # noqa: ANN401
@@ -79,6 +113,8 @@ def refuse_upload(file: Any, spec: object = None) -> None:  # noqa: ANN401
         ValueError: the sentence for the user.
     """
     texts = TEXTS[request_language.get()]
+    if max(len(file.filename or ""), len(file.content_type or "")) > LONGEST_NAME:
+        raise ValueError(texts.upload_name)
     if Path(file.filename or "").suffix.lower() not in UPLOAD_SUFFIXES:
         raise ValueError(texts.upload_type)
     if file.size is None or file.size > LARGEST_UPLOAD * MEGABYTE:
@@ -98,17 +134,37 @@ def serve() -> None:
     if not is_prepared(config.root):
         environment = prepare(settings, config.run.port)
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **environment})  # noqa: S606
-    from chainlit import server
-    from starlette.middleware import Middleware
-
-    # Innermost, so that it sees pages before they are compressed.
-    server.app.user_middleware.append(Middleware(Guard, settings=settings, host=config.run.host, health=health))
-    server.validate_file_upload = refuse_upload
-    server.sio.eio.max_http_buffer_size = LARGEST_MESSAGE
-    chainlit.on_app_startup(load_in_background)
-    config.run.headless = True
+    os.umask(0o077)  # what users send is read by nobody else
+    log_plainly()
+    _guard(settings, config.run)
     if settings.password:
         os.environ.setdefault("CHAINLIT_AUTH_SECRET", secrets.token_hex(32))
-        chainlit.password_auth_callback(authenticate)
+        config.code.password_auth_callback = authenticate  # Chainlit's decorator would turn "later" into "wrong"
     elif config.run.host not in ("127.0.0.1", "localhost", "::1"):
         _logger.warning("anybody who reaches %s can use this server; TOOLKIT_CHAT_PASSWORD asks them", config.run.host)
+    chainlit.on_app_startup(load_in_background)
+    config.run.headless = True
+
+
+def _guard(settings: ServerSettings, run: Any) -> None:  # noqa: ANN401
+    """Put ours between Chainlit and the network, and in the place of what Chainlit does with what comes from there."""
+    import uvicorn
+    from chainlit import server
+    from fastapi.responses import JSONResponse
+    from starlette.middleware import Middleware
+
+    from toolkit.chat.connections import patient_config
+    from toolkit.chat.sessions import QuotaError, has_session, secure_sessions
+
+    async def answer_quota(_: object, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 413)
+
+    uvicorn.Config = functools.partial(patient_config, uvicorn.Config)  # type: ignore[misc, assignment]
+    secure_sessions()
+    questions = Questions(health, signed_in, has_session)
+    guard = Middleware(Guard, settings=settings, host=run.host, root_path=run.root_path, questions=questions)
+    server.app.user_middleware.append(guard)  # innermost, so that it sees pages before they are compressed
+    server.app.add_exception_handler(QuotaError, answer_quota)
+    server.validate_file_upload = refuse_upload
+    server.sio.eio.transports = ["websocket"]  # polling would keep a visitor for 45 s for every request that asks
+    server.sio.eio.max_http_buffer_size = LARGEST_FRAME  # sockets.py measures, and has words for it

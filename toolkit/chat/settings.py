@@ -123,7 +123,7 @@ def default_state(environment: Mapping[str, str] = os.environ) -> str:
     base = environment.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
     folder = Path(base) / STATE_NAME
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError:
         return tempfile.mkdtemp(prefix=f"{STATE_NAME}-")
     return str(folder) if os.access(folder, os.W_OK) else tempfile.mkdtemp(prefix=f"{STATE_NAME}-")

@@ -25,15 +25,18 @@ def prepare(settings: ServerSettings, port: int) -> dict[str, str]:
         The environment that has to be set before Chainlit is imported.
 
     Raises:
-        ToolkitError: the state folder cannot be written.
+        ToolkitError: the state folder cannot be written, or is not this user's alone.
         MissingExtraError: Chainlit is not installed.
     """
     root = settings.state / f"server-{port}"
     temporary = root / "tmp"
     try:
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _own(settings.state)
+        root.mkdir(exist_ok=True, mode=0o700)
+        _own(root)
         _claim(root)
-        temporary.mkdir(exist_ok=True)
+        temporary.mkdir(exist_ok=True, mode=0o700)
         _copy_pages(root)
         _write_configuration(root, settings)
     except OSError as error:
@@ -48,12 +51,39 @@ def prepare(settings: ServerSettings, port: int) -> dict[str, str]:
     }
 
 
+def _own(folder: Path) -> None:
+    """Make a folder this user's alone, which it must have been before.
+
+    What lies in it is cleared away, read and believed, also by root: in a folder of somebody else's, or where others may
+    write, they say what that is. A link is followed where the user made it (a home on another disk), since elsewhere
+    whoever made it chooses the folder.
+
+    Raises:
+        ToolkitError: it is another's, or others can write it.
+    """
+    link, found, user = folder.lstat(), folder.stat(), os.geteuid()
+    if found.st_uid != user or link.st_uid != user:
+        raise ToolkitError(
+            f"expected a state folder that belongs to this user ({user}), found {folder} of user "
+            f"{found.st_uid if found.st_uid != user else link.st_uid}; name another in TOOLKIT_STATE"
+        )
+    if found.st_mode & 0o022:
+        raise ToolkitError(
+            f"expected a state folder that nobody else can write, found {folder} with mode "
+            f"{found.st_mode & 0o7777:o}; run chmod go-w on it, or name another in TOOLKIT_STATE"
+        )
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
+
+
 def _claim(root: Path) -> None:
     """Hold this server's folder, and remove from the others what killed servers have left of their users' uploads.
 
     The lock lasts as long as this process, also as the one that it may become by exec.
     """
     for folder in root.parent.glob("server-*"):
+        if not folder.is_dir() or folder.stat().st_uid != os.geteuid():
+            continue
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -34,6 +34,11 @@ class Texts:
     upload_type: str
     upload_size: str
     upload_length: str
+    upload_name: str
+    upload_stalled: str
+    uploads_busy: str
+    no_room: str
+    busy: str
     no_rows: str
     too_many_rows: str
     no_text_column: str
@@ -60,7 +65,7 @@ TEXTS = {
         empty="请输入一段影评以进行分类",
         verdict="该文本被分类为: {label}",
         failure="错误信息: {error}",
-        too_long="这段文字有 {found:,} 个字符，最多 {limit:,} 个；请缩短后再发，或作为文件上传。",
+        too_long="这段文字太长，最多 {limit:,} 个字符；请缩短后再发，或作为文件上传。",
         class_names=("负面", "正面"),
         tokens="读取 {read} / {total} 个词元 · {backend} · {device}",
         truncated="只读取了 {read} 个词元，可在设置中调高。",
@@ -78,6 +83,11 @@ TEXTS = {
         upload_type="只接受 .txt、.csv 或 .jsonl 文件",
         upload_size="文件超过 {limit} MB",
         upload_length="上传请求没有说明大小",
+        upload_name="文件名太长",
+        upload_stalled="上传太慢，已中止",
+        uploads_busy="正在上传的文件太多，请稍后再试",
+        no_room="已保存的文件太多；请新建对话，或稍后再试",
+        busy="前面的消息还没有处理完，请稍后再发。",
         no_rows="{name}：文件里没有影评。",
         too_many_rows="{name}：超过 {limit:,} 行；请分成几个文件，或使用命令行 toolkit filter。",
         no_text_column="{name}：需要名为 {expected} 的列，实际为：{found}",
@@ -102,7 +112,7 @@ TEXTS = {
         empty="Enter a film review to classify",
         verdict="This text is classified as: {label}",
         failure="Error: {error}",
-        too_long="This text has {found:,} characters, at most {limit:,} are read; shorten it, or upload it as a file.",
+        too_long="This text is too long: at most {limit:,} characters are read; shorten it, or upload it as a file.",
         class_names=("negative", "positive"),
         tokens="read {read} of {total} tokens · {backend} · {device}",
         truncated="Only {read} tokens were read; the settings can raise that.",
@@ -120,6 +130,11 @@ TEXTS = {
         upload_type="only .txt, .csv and .jsonl files are accepted",
         upload_size="the file is over {limit} MB",
         upload_length="the upload does not say its size",
+        upload_name="the file's name is too long",
+        upload_stalled="the upload took too long and was given up",
+        uploads_busy="too many files are being uploaded; try again in a moment",
+        no_room="too many files are stored already; start a new chat, or try again later",
+        busy="Earlier messages are still being answered; send this one again in a moment.",
         no_rows="{name}: there is no review in this file.",
         too_many_rows="{name}: over {limit:,} rows; split the file, or use toolkit filter on the command line.",
         no_text_column="{name}: expected a column called {expected}, found: {found}",

@@ -10,7 +10,8 @@ from toolkit.text.labels import Label
 from toolkit.text.normalisation import normalise
 
 MAX_SEGMENTS = 16  # a review costs at most so many more readings; neighbouring sentences of a longer one are merged
-_SENTENCE_END = re.compile(r"""[.!?…。！？]+["'”’)\]]*$""")
+_SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")
+_CLOSING = "\"'”’)]"  # may stand between the end of a sentence and the space after it
 _NO_SENTENCE_END = re.compile(r"^(?:Mr|Mrs|Ms|Dr|St|vs|etc|[A-Z])\.$")
 
 
@@ -89,7 +90,7 @@ def _sentences(words: list[str]) -> list[str]:
     sentences: list[list[str]] = [[]]
     for word in words:
         sentences[-1].append(word)
-        if _SENTENCE_END.search(word) and not _NO_SENTENCE_END.match(word):
+        if word.rstrip(_CLOSING).endswith(_SENTENCE_ENDS) and not _NO_SENTENCE_END.match(word):
             sentences.append([])
     return [" ".join(sentence) for sentence in sentences if sentence]
 

@@ -1,0 +1,151 @@
+"""Chainlit's conversations, with ids that name no path, events that are checked, and files and memory that are bounded."""
+
+import logging
+import re
+import uuid
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from chainlit import socket as chainlit_socket
+from chainlit.chat_context import chat_context
+from chainlit.config import FILES_DIRECTORY
+from chainlit.server import sio
+from chainlit.session import WebsocketSession, ws_sessions_id
+from chainlit.user_session import user_sessions
+from socketio.exceptions import ConnectionRefusedError as Refused
+
+from toolkit.chat.guard import request_language
+from toolkit.chat.limits import SESSIONS, STORED, STORED_EACH, Budget
+from toolkit.chat.server import is_connected
+from toolkit.chat.sockets import EVENTS
+from toolkit.chat.texts import TEXTS
+from toolkit.errors import ToolkitError
+
+FILES_OF_A_MESSAGE = 5  # as in assets/config.toml
+_UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_SETTINGS = ("language", "backend", "max_length", "uncertain_below")
+_KEPT_HEADERS = ("HTTP_ACCEPT_LANGUAGE", "HTTP_COOKIE")
+_stored = Budget(STORED, STORED_EACH)
+_logger = logging.getLogger(__name__)
+
+
+class QuotaError(ToolkitError):
+    """A file for which there is no room."""
+
+
+class Session(WebsocketSession):
+    """A conversation whose files are counted, and lie where no id can point."""
+
+    @property
+    def files_dir(self) -> Path:
+        """The folder of this conversation's files; Chainlit would join the client's id to a path."""
+        return Path(FILES_DIRECTORY) / sha256(str(self.id).encode(errors="replace")).hexdigest()
+
+    async def persist_file(
+        self, name: str, mime: str, path: str | None = None, content: bytes | str | None = None
+    ) -> Any:  # noqa: ANN401
+        """Store a file.
+
+        Raises:
+            QuotaError: this conversation or the server has stored enough.
+        """
+        content = content.encode() if isinstance(content, str) else content
+        size = Path(path).stat().st_size if path else len(content or b"")
+        if not _stored.take(self.id, size):
+            raise QuotaError(TEXTS[request_language.get()].no_room)
+        try:
+            return await super().persist_file(name, mime, path, content)
+        except BaseException:
+            _stored.give(self.id, size)
+            raise
+
+    async def delete(self) -> None:
+        """End the conversation: its files and all that was remembered of it."""
+        await super().delete()
+        _stored.give(self.id)
+        user_sessions.pop(self.id, None)
+
+
+def secure_sessions() -> None:
+    """Replace what Chainlit does with a client's ids, events and messages."""
+    chainlit_socket.WebsocketSession = Session
+    chat_context.add = lambda message: message  # a language model's memory, which nothing here reads and nobody empties
+    handlers = sio.handlers["/"]
+    checked = {
+        "connect": _checked_connect(handlers["connect"]),
+        "disconnect": handlers["disconnect"],
+        "client_message": _checked_event(handlers["client_message"], _message),
+        "chat_settings_change": _checked_event(handlers["chat_settings_change"], _settings),
+    }
+    sio.handlers["/"] = {name: _without_arguments(handlers[name]) for name in EVENTS} | checked
+
+
+def has_session(session_id: str) -> bool:
+    """Whether there is a conversation of this id."""
+    return session_id in ws_sessions_id
+
+
+def _checked_connect(connect: Any) -> Any:  # noqa: ANN401
+    async def checked(sid: str, environ: Mapping[str, Any], auth: object = None) -> Any:  # noqa: ANN401
+        session_id = auth.get("sessionId") if isinstance(auth, dict) else None
+        if not isinstance(session_id, str) or not _UUID4.fullmatch(session_id):
+            raise Refused("expected a sessionId that is a UUID of version 4")
+        if not has_session(session_id) and len(ws_sessions_id) >= SESSIONS and not await _end_an_abandoned_one():
+            raise Refused("too many conversations; come back later")
+        kept = {name: environ[name] for name in _KEPT_HEADERS if name in environ}
+        ours = {"sessionId": session_id, "clientType": "webapp", "threadId": "", "userEnv": "", "chatProfile": ""}
+        return await connect(sid, kept, ours)
+
+    return checked
+
+
+async def _end_an_abandoned_one() -> bool:
+    """End the oldest conversation whose page is gone; Chainlit would keep it for ten minutes."""
+    for session in list(ws_sessions_id.values()):
+        if not is_connected(session):
+            await session.delete()
+            return True
+    return False
+
+
+def _checked_event(handler: Any, check: Any) -> Any:  # noqa: ANN401
+    async def checked(sid: str, payload: object = None, *_: object) -> None:
+        if Session.get(sid) is None:
+            return
+        try:
+            cleaned = check(payload)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            _logger.info("an event that the page would not send was dropped (%s)", error)
+            return
+        await handler(sid, cleaned)
+
+    return checked
+
+
+def _without_arguments(handler: Any) -> Any:  # noqa: ANN401
+    async def checked(sid: str, *_: object) -> None:
+        if Session.get(sid) is not None:
+            await handler(sid)
+
+    return checked
+
+
+def _message(payload: Any) -> dict[str, Any]:  # noqa: ANN401
+    """A message with its text and files, and nothing else that a client may say of it."""
+    message, files = payload["message"], payload.get("fileReferences") or []
+    text, identifier = message["output"], message["id"]
+    if not isinstance(text, str) or uuid.UUID(identifier).version != 4 or len(files) > FILES_OF_A_MESSAGE:
+        raise ValueError("a message of another form")
+    references = [{"id": str(uuid.UUID(file["id"]))} for file in files]
+    step = {"id": str(uuid.UUID(identifier)), "threadId": "", "name": "User", "type": "user_message"}
+    return {"message": {**step, "output": text, "createdAt": ""}, "fileReferences": references}
+
+
+def _settings(panel: Any) -> dict[str, Any]:  # noqa: ANN401
+    """What the panel has; each value is looked at where it is used."""
+    values = {name: panel[name] for name in _SETTINGS if name in panel}
+    return {
+        name: value for name, value in values.items() if isinstance(value, int | float | str) and len(str(value)) < 64
+    }
