@@ -41,8 +41,8 @@ def main(adapter: Path, proof: Path, kind_reviews: int, recipe_reviews: int, see
     tokenizer = ReviewTokenizer.from_file(adapter / "tokenizer.json", manifest.max_length)
     reviews = read_reviews(proof)
     reviews = random.Random(seed).sample(reviews, len(reviews))
-    encodings = tokenizer.encode_parts([review.text for review in reviews])
-    lengths = [len(parts[0].input_ids) for parts in encodings]
+    encodings = tokenizer.encode_windows([review.text for review in reviews])
+    lengths = [len(windows[0].input_ids) for windows in encodings]
 
     def judge(graphs: Mapping[str, Path], count: int) -> dict[str, Parity]:
         predictors = {name: OnnxPredictor(graph, tokenizer, manifest) for name, graph in graphs.items()}

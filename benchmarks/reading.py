@@ -7,13 +7,14 @@ Every way of reading answers the same reviews with the same graph; scores are no
 
 import time
 from pathlib import Path
+from typing import get_args
 
 import click
 import numpy as np
 
+from toolkit.choices import Truncation
 from toolkit.datasets.splits import Review, read_reviews
-from toolkit.prediction import Predictor, load_predictor
-from toolkit.text.truncation import POLICIES
+from toolkit.prediction import InferenceOptions, Predictor, load_predictor
 
 LENGTHS = (120, 256, 512)
 
@@ -34,9 +35,9 @@ def main(onnx_model: Path, proof: Path, reviews: int) -> None:
     columns = f"| tokens read | reviews/s | accuracy | {' | '.join(f'of {span} tokens' for span in spans)} |"
     click.echo(f"| reading | at most {columns}\n|---|{'---|' * 8}")
     for length in LENGTHS:
-        for policy in POLICIES:
-            predictor = load_predictor("onnx", onnx_model=onnx_model, max_length=length, reading=policy)
-            click.echo(f"| {policy} | {length} | {_row(predictor, chosen, quartiles)} |")
+        for truncation in get_args(Truncation):
+            predictor = load_predictor("onnx", onnx_model=onnx_model, options=InferenceOptions(length, truncation))
+            click.echo(f"| {truncation} | {length} | {_row(predictor, chosen, quartiles)} |")
 
 
 def _row(predictor: Predictor, reviews: list[Review], quartiles: list[np.ndarray]) -> str:

@@ -18,6 +18,7 @@ import click
 import torch
 from transformers import TrainerCallback, set_seed
 
+from toolkit.choices import Truncation
 from toolkit.datasets.splits import Review, read_splits
 from toolkit.datasets.torch_dataset import IMDBDataset
 from toolkit.errors import ConfigError
@@ -45,7 +46,11 @@ ROWS: dict[str, dict[str, Any]] = {
     "rank 32": {"r": 32},
     "the documents' settings": _DOCUMENTS,
 }
-READINGS = {"512": ("head", 512), "head-tail 128": ("head-tail", 128), "head 128": ("head", 128)}
+READINGS: dict[str, tuple[Truncation, int]] = {
+    "512": ("head", 512),
+    "head-tail 128": ("head-tail", 128),
+    "head 128": ("head", 128),
+}
 _AVERAGED = 0.2  # the last share of the steps, whose weights are averaged
 
 
@@ -132,9 +137,8 @@ def _run(splits: dict[str, list[Review]], base_model: str, changes: dict[str, An
     }
 
 
-def _accuracy(trainer: ProbeTrainer, reviews: list[Review], policy: str, max_length: int) -> float:
-    reader = ReviewTokenizer.wrap(trainer.processing_class, max_length)
-    reader.policy = policy
+def _accuracy(trainer: ProbeTrainer, reviews: list[Review], truncation: Truncation, max_length: int) -> float:
+    reader = ReviewTokenizer.wrap(trainer.processing_class, max_length, truncation)
     answers = trainer.predict(IMDBDataset.from_reviews(reviews, reader, max_length))
     return float((answers.predictions.argmax(axis=1) == answers.label_ids).mean())
 

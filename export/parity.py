@@ -114,7 +114,7 @@ def measure(
 
     Args:
         models: by name.
-        reviews: n, as `ReviewTokenizer.encode_parts` cut them.
+        reviews: n, as `ReviewTokenizer.encode_windows` cut them.
         advance: told the number of answers as they come, for a progress bar.
     """
     logits: dict[str, list[np.ndarray]] = {name: [] for name in models}
@@ -123,7 +123,7 @@ def measure(
         chunk = reviews[start : start + _CHUNK]
         for name, model in models.items():
             started = time.perf_counter()
-            logits[name].append(np.stack([answer.logits for answer in model.answer(chunk)]))
+            logits[name].append(np.stack([output.logits for output in model.raw_outputs(chunk)]))
             seconds[name] += time.perf_counter() - started
             advance(len(chunk))
     return {name: Measurement(np.concatenate(logits[name]), seconds[name]) for name in models}

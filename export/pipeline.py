@@ -14,17 +14,18 @@ import numpy as np
 
 from export.convert import convert_to_onnx
 from export.parity import EXACT, QUANTIZED, Gate, Measurement, Parity, compare, measure
-from export.quantize import MODES, quantize_to_int8
+from export.quantize import quantize_to_int8
 from export.report import write_report
 from export.restructure import fuse
+from toolkit.choices import Quantization, Truncation, check_choice
 from toolkit.datasets.splits import Review, read_reviews
 from toolkit.errors import ExportError
 from toolkit.evaluation.calibration import fit_temperature, steps_of_risk_coverage
 from toolkit.machine import package_versions
 from toolkit.models.adapter import load_adapter, merge_adapter
-from toolkit.models.bundle import Kind, Manifest, reading_length
+from toolkit.models.bundle import Kind, Manifest, check_max_length, max_positions
 from toolkit.models.publishing import naming_a_full_disk, publish, refuse_foreign_target
-from toolkit.prediction import AbstentionPolicy
+from toolkit.prediction import Abstention
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.prediction.torch_backend import TorchPredictor
 from toolkit.text.tokenisation import ReviewTokenizer
@@ -54,10 +55,10 @@ def export_model(
     adapter: Path,
     output: Path,
     proof: Path,
-    quantize: str = "none",
+    quantize: Quantization = "none",
     base_model: str | None = None,
     small_proof: bool = False,
-    reading: str | None = None,
+    truncation: Truncation | None = None,
     uncertain_below: float | None = None,
     target_accuracy: float | None = None,
 ) -> ExportResult:
@@ -69,7 +70,7 @@ def export_model(
         proof: a CSV, JSONL or Parquet file of labelled reviews that the adapter was not trained on.
         quantize: `none`, `int8`, or `auto`: int8 if it passes its gate, else float.
         base_model: the base to use instead of the one the adapter names.
-        reading: what the bundle reads of a longer review, one of `toolkit.text.truncation.POLICIES`; the adapter's way by default.
+        truncation: What the bundle reads of a longer review, see `InferenceOptions`; the adapter's way by default.
         uncertain_below: score under which the bundle leaves a review undecided, unless its user says otherwise.
         target_accuracy: choose `uncertain_below` such that the decided reviews of the proof are right this often.
         small_proof: take fewer reviews than the gates ask for; the report says how many there were.
@@ -78,18 +79,17 @@ def export_model(
         ExportError: a gate failed; names it, by how much, and the reviews that differ most. Nothing is published.
         ToolkitError: adapter, base, proof or output cannot be used.
     """
-    if quantize not in MODES:
-        raise ValueError(f"quantize must be one of {', '.join(MODES)}, not {quantize!r}")
+    check_choice("quantize", quantize, Quantization)
     refuse_foreign_target(output, Kind.ONNX)
     reviews = read_reviews(proof)
     gates = {stage: replace(gate, reviews=1) if small_proof else gate for stage, gate in GATES.items()}
     _require_reviews(proof, len(reviews), gates["int8" if quantize == "int8" else "onnx"])
     model, manifest = load_adapter(adapter, base_model)
-    length = reading_length(adapter, manifest, None)
-    manifest = replace(manifest, reading=reading or manifest.reading)
+    length = check_max_length(manifest.max_length, max_positions(adapter))
+    manifest = replace(manifest, reading=truncation or manifest.reading)
     tokenizer = ReviewTokenizer.from_file(adapter / "tokenizer.json", length, manifest.reading)
-    parts = tokenizer.encode_parts([review.text for review in reviews])
-    tokens_read = [sum(len(part.input_ids) for part in each) for each in parts]
+    windows = tokenizer.encode_windows([review.text for review in reviews])
+    tokens_read = [sum(len(encoding.input_ids) for encoding in each) for each in windows]
 
     merged = merge_adapter(copy.deepcopy(model))
     with tempfile.TemporaryDirectory(prefix="export.") as name, naming_a_full_disk(Path(name)):
@@ -110,7 +110,7 @@ def export_model(
         }
         _logger.info("proving %s on %d reviews of %s", ", ".join(list(models)[1:]), len(reviews), proof)
         with _bar(len(models) * len(reviews)) as bar:
-            measured = measure(models, parts, bar.update)
+            measured = measure(models, windows, bar.update)
         reference = measured["adapter"].logits
         stages = [
             compare(stage, reference, measurement, reviews, tokens_read, weights[stage].stat().st_size)
@@ -124,8 +124,8 @@ def export_model(
             versions=manifest.versions | package_versions("optimum", "optimum-onnx", "onnx", "onnxruntime", "torch"),
             files={},
         )
-        policy = AbstentionPolicy.for_model(manifest, uncertain_below, target_accuracy)
-        manifest = replace(manifest, uncertain_below=policy.uncertain_below)
+        threshold = Abstention(uncertain_below, target_accuracy).threshold(manifest)
+        manifest = replace(manifest, uncertain_below=threshold.uncertain_below)
         with publish(output, manifest) as folder:
             shutil.copyfile(graphs[chosen], folder / "model.onnx")
             shutil.copyfile(graphs["onnx"].parent / "config.json", folder / "config.json")

@@ -9,8 +9,6 @@ import numpy as np
 from export.restructure import keep_used_weights, restructure
 from toolkit.errors import needs_extra
 
-MODES = ("none", "int8", "auto")
-
 
 def quantize_to_int8(source: Path, target: Path) -> Path:
     """Restructure the graph, then compute every product of the encoder in int8.

@@ -22,7 +22,7 @@ from tokenizers.processors import TemplateProcessing
 
 from toolkit.datasets.splits import read_reviews, write_reviews
 from toolkit.models.bundle import Kind, Manifest
-from toolkit.prediction import AbstentionPolicy, Predictor
+from toolkit.prediction import Predictor
 from toolkit.text.tokenisation import ReviewTokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -164,9 +164,8 @@ def fake_predictor(tiny_tokenizer) -> FakePredictor:
 def with_fake(monkeypatch, fake_predictor) -> FakePredictor:
     """The fake predictor behind every command, whatever model it names."""
 
-    def load(uncertain_below=None, target_accuracy=None, **options):
-        fake_predictor.policy = AbstentionPolicy.for_model(fake_predictor.manifest, uncertain_below, target_accuracy)
-        return fake_predictor
+    def load(abstention=None, **options):
+        return FakePredictor(fake_predictor.manifest, fake_predictor.tokenizer, abstention=abstention)
 
     monkeypatch.setattr("toolkit.prediction.load_predictor", load)
     return fake_predictor

@@ -28,10 +28,10 @@ def start(monkeypatch, tmp_path):
 
 
 def test_a_review_gets_the_documented_sentence(start, tiny_bundle):
-    from toolkit import load_predictor
+    from toolkit.prediction import InferenceOptions, load_predictor
 
     start(TOOLKIT_ONNX_MODEL=tiny_bundle)
-    predictor = load_predictor(onnx_model=tiny_bundle, max_length=120)
+    predictor = load_predictor(onnx_model=tiny_bundle, options=InferenceOptions(120))
     for text in ("A quiet film.", "Loud and dull, all of it.", "It goes on. " * 200):
         assert app.classify_review(text) == f"该文本被分类为: {predictor.predict(text).label.display('zh')}"
 

@@ -346,19 +346,6 @@ def test_the_whole_way_in_processes_of_their_own(toolkit_command, tiny_base, tin
     assert filtered.stdout.decode() == f"{prediction['label']}\t{prediction['score']:.4f}\tA quiet film.\n"
 
 
-def test_choices_are_the_librarys_own():
-    from export.quantize import MODES
-    from toolkit.datasets.splits import SPLITS
-    from toolkit.prediction.selection import BACKENDS
-
-    def choices(command, name):
-        return tuple(next(each for each in cli.get_command(None, command).params if each.name == name).type.choices)
-
-    assert choices("export", "quantize") == MODES
-    assert choices("evaluate", "split") == SPLITS
-    assert {choices(command, "backend") for command in ("predict", "filter", "evaluate")} == {BACKENDS}
-
-
 @pytest.mark.parametrize("arguments", [("filter",), ("predict", "-")])
 def test_closed_stdin_is_one_line(tiny_bundle, arguments):
     command = " ".join([sys.executable, "-m", "toolkit", *arguments, "--onnx-model", str(tiny_bundle), "<&-"])

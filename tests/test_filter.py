@@ -161,16 +161,6 @@ def test_labels_in_chinese(with_fake, output_format):
     assert all(verdicts[verdict] in result.stdout for verdict in english)
 
 
-def test_choices_are_the_librarys_own():
-    from toolkit.prediction.abstention import VERDICTS
-    from toolkit.streaming import ON_ERROR, OUTPUTS
-
-    options = {each.name: each for each in cli.get_command(None, "filter").params}
-    assert tuple(options["output_format"].type.choices) == tuple(OUTPUTS)
-    assert tuple(options["on_error"].type.choices) == ON_ERROR
-    assert set(options["keep"].type.choices) == set(VERDICTS)
-
-
 # From here on in processes of their own.
 
 

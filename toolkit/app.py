@@ -48,7 +48,7 @@ class Answer:
 
 def get_model_and_tokenizer() -> tuple[Predictor, ReviewTokenizer]:
     """The predictor and its tokenizer, loaded once a server, reading as many tokens as the server was told."""
-    predictor = models().load().reading(server_settings().max_length)
+    predictor = models().load().view(server_settings().max_length)
     return predictor, predictor.tokenizer
 
 
@@ -89,7 +89,7 @@ async def on_settings_update(panel: Mapping[str, Any]) -> None:
         backend = panel.get("backend")
         backends = models().backends()
         model = await asyncio.to_thread(models().load, backend if backend in backends else before.backend)
-        settings = before.changed_by(panel, backends, model.positions)
+        settings = before.changed_by(panel, backends, model.predictor.positions)
     except Exception as error:
         _logger.exception("the settings could not be changed")
         await chainlit.Message(content=TEXTS[before.language].failure.format(error=error)).send()
@@ -143,7 +143,7 @@ async def on_correction(action: Any) -> None:  # noqa: ANN401
 async def _answer_review(text: str, model: Model, settings: UserSettings) -> None:
     """The verdict as soon as it is there, and then why."""
     texts = TEXTS[settings.language]
-    predictor = model.reading(settings.max_length, settings.uncertain_below)
+    predictor = model.view(settings.max_length, settings.uncertain_below)
     prediction = await asyncio.to_thread(predictor.predict, text)
     verdict = prediction.verdict
     panel = chainlit.CustomElement(name="Verdict", props=verdict_panel(prediction, predictor, texts))
@@ -167,7 +167,7 @@ async def _answer_file(path: Path, name: str, model: Model, settings: UserSettin
         return
     message = chainlit.Message(content=texts.progress.format(name=name, done=0, total=len(rows)))
     await message.send()
-    batches = classify_rows(rows, model.reading(settings.max_length, settings.uncertain_below))
+    batches = classify_rows(rows, model.view(settings.max_length, settings.uncertain_below))
     clock = asyncio.get_running_loop().time
     classified: list[ClassifiedRow] = []
     told = seen = clock()
@@ -204,7 +204,7 @@ def _user_settings() -> UserSettings:
 async def _send_panel(settings: UserSettings) -> None:
     texts = TEXTS[settings.language]
     model = models().loaded
-    positions = model.positions if model else max(settings.max_length, 512)
+    positions = model.predictor.positions if model else max(settings.max_length, 512)
     names = {"中文": "zh", "English": "en"}
     inputs = [
         chainlit.input_widget.Select(
@@ -229,7 +229,7 @@ async def _send_panel(settings: UserSettings) -> None:
             id="uncertain_below",
             label=texts.setting_threshold,
             description=texts.setting_threshold_help,
-            initial=settings.uncertain_below or (model.predictor.policy.uncertain_below if model else 0.5),
+            initial=settings.uncertain_below or (model.predictor.threshold.uncertain_below if model else 0.5),
             min=0.5,
             max=1,
             step=0.01,

@@ -18,7 +18,7 @@ import pytest
 
 from tests.chat.conftest import is_ready
 from tests.conftest import ROOT
-from toolkit.prediction import load_predictor
+from toolkit.prediction import InferenceOptions, load_predictor
 
 pytest.importorskip("chainlit", reason="the extra 'app' is not installed")
 
@@ -220,7 +220,7 @@ def test_a_body_of_unknown_size_is_refused(server):
 
 
 def test_twenty_sessions_at_once_all_get_their_own_answers(server, bundle):
-    predictor = load_predictor("onnx", onnx_model=bundle, max_length=120)
+    predictor = load_predictor("onnx", onnx_model=bundle, options=InferenceOptions(120))
     texts = [
         f"{'Good fun. ' * (number % 5)}{'Awful and dull. ' * (number % 7)}Film number {number}." for number in range(20)
     ]

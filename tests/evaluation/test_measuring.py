@@ -6,7 +6,7 @@ import pytest
 from toolkit.datasets.splits import Review
 from toolkit.evaluation.measuring import Answers, ask, evaluate, measure
 from toolkit.evaluation.metrics import classification_metrics
-from toolkit.prediction import AbstentionPolicy
+from toolkit.prediction.abstention import Threshold
 from toolkit.text.labels import Label
 
 
@@ -60,17 +60,17 @@ def test_the_temperature_is_taken_out_for_the_figures_before_it(fake_predictor):
     assert plain["calibration"]["before"] == {"ece": plain["ece"], "brier": plain["brier"]}
 
 
-def test_a_policy_gives_coverage_and_the_accuracy_of_what_it_decides():
+def test_a_threshold_gives_coverage_and_the_accuracy_of_what_it_decides():
     answers = Answers(
         labels=np.array([1, 1, 0, 0]), positive=np.array([0.95, 0.7, 0.9, 0.05]), tokens=np.full(4, 9),
         tokens_read=np.full(4, 9), temperature=1.0, seconds=1.0, backend="fake", device="nowhere",
     )  # fmt: skip
-    abstention = measure(answers, AbstentionPolicy(0.9))["abstention"]
+    abstention = measure(answers, Threshold(0.9))["abstention"]
     assert abstention["coverage"] == 3 / 4
     assert abstention["accuracy"] == pytest.approx(2 / 3)
     assert abstention["interval"][0] < 2 / 3 < abstention["interval"][1]
-    assert measure(answers, AbstentionPolicy(0.99))["abstention"]["accuracy"] is None
-    assert measure(answers, AbstentionPolicy(0.5))["abstention"] is None
+    assert measure(answers, Threshold(0.99))["abstention"]["accuracy"] is None
+    assert measure(answers, Threshold(0.5))["abstention"] is None
 
 
 def test_progress_counts_every_review(fake_predictor):

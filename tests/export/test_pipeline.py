@@ -15,6 +15,7 @@ from toolkit.datasets.splits import Review, read_reviews, write_reviews
 from toolkit.errors import BundleError, DataError, ExportError
 from toolkit.models.bundle import Kind, read_manifest
 from toolkit.models.files import sha256
+from toolkit.prediction import InferenceOptions
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.text.labels import Label
 
@@ -103,7 +104,7 @@ def test_int8_is_smaller_and_nearly_the_same(minilm, tiny_dataset, proof, tmp_pa
     assert 0 < int8.max_difference < 0.5
     assert result.quantized is not bool(int8.failures(replace(QUANTIZED, reviews=1)))
     assert result.bytes < 40e6 if result.quantized else result.bytes > 80e6
-    predictor = OnnxPredictor.load(result.bundle, workers=2)
+    predictor = OnnxPredictor.load(result.bundle, InferenceOptions(workers=2))
     texts = [review.text for review in demo_reviews["test"][:12]]
     assert list(predictor.predict_many(texts)) == [predictor.predict(text) for text in texts]  # one thread, or two
 
@@ -200,10 +201,10 @@ def test_the_gates_of_int8(flips, wrong, problems):
 
 
 def test_every_model_gets_every_review_in_order(tiny_tokenizer, fake_predictor):
-    parts = fake_predictor.tokenizer.encode_parts([f"film number {index}" for index in range(150)])
+    windows = fake_predictor.tokenizer.encode_windows([f"film number {index}" for index in range(150)])
     told = []
-    measured = measure({"a": fake_predictor, "b": fake_predictor}, parts, told.append)
-    np.testing.assert_array_equal(measured["a"].logits, fake_predictor.logits([each for (each,) in parts]))
+    measured = measure({"a": fake_predictor, "b": fake_predictor}, windows, told.append)
+    np.testing.assert_array_equal(measured["a"].logits, fake_predictor.logits([each for (each,) in windows]))
     np.testing.assert_array_equal(measured["a"].logits, measured["b"].logits)
     assert sum(told) == 300
     assert measured["a"].seconds > 0

@@ -24,7 +24,7 @@ from toolkit.datasets.splits import read_splits
 from toolkit.errors import BundleError, EmptyReviewError, ToolkitError
 from toolkit.models.bundle import REQUIRED_FILES, Kind, Manifest, max_positions, read_manifest
 from toolkit.models.publishing import publish
-from toolkit.prediction import AbstentionPolicy, Predictor, load_predictor
+from toolkit.prediction import InferenceOptions, Predictor, load_predictor
 from toolkit.streaming import Answers, Selection, Source, classify, make_writer, read_records
 from toolkit.streaming.files import FileJob, count_rows
 from toolkit.text.normalisation import normalise
@@ -39,14 +39,12 @@ MODEL = ROOT / "onnx_model"
 
 @cache
 def real_predictor() -> Predictor:
-    return load_predictor("onnx", onnx_model=MODEL, workers=1)
+    return load_predictor("onnx", onnx_model=MODEL, options=InferenceOptions(workers=1))
 
 
 @cache
 def fake_predictor() -> FakePredictor:
-    fake = FakePredictor(Manifest(Kind.ONNX, "fake", 64), ReviewTokenizer.from_file(MODEL / "tokenizer.json", 64))
-    fake.policy = AbstentionPolicy(0.5)
-    return fake
+    return FakePredictor(Manifest(Kind.ONNX, "fake", 64), ReviewTokenizer.from_file(MODEL / "tokenizer.json", 64))
 
 
 def predictor(data: bytes) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.conftest import FakePredictor
 from toolkit.models.bundle import Kind, Manifest
-from toolkit.prediction import AbstentionPolicy
+from toolkit.prediction import Abstention
 from toolkit.streaming import Answers, Selection, Source, classify, make_writer, read_records
 from toolkit.text.tokenisation import ReviewTokenizer
 
@@ -36,9 +36,9 @@ def run(predictor):
         answers = Answers(
             make_writer(output_format, str, prefix, end), selection or Selection(), on_error, complaints.append
         )
-        predictor.policy = AbstentionPolicy(below)
+        view = predictor.with_options(abstention=Abstention(below))
         records = read_records(Source("", stream), input_format, field)
-        written = b"".join(answers.write(classify(records, lambda: predictor)))
+        written = b"".join(answers.write(classify(records, lambda: view)))
         return written, complaints, answers.tally
 
     return run

@@ -6,11 +6,11 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from toolkit.chat.texts import LANGUAGES
+from toolkit.choices import Backend, choices
 from toolkit.errors import ToolkitError
-from toolkit.prediction.selection import BACKENDS
 
 DOCUMENTED_MAX_LENGTH = 120  # tokens, as in the documents; the panel goes up to what the model has positions for
 LONGEST_TEXT = 200_000  # characters of one message: some 35,000 words
@@ -34,14 +34,14 @@ class ServerSettings:
         adapter: see there.
         base_model: see there.
         max_length: tokens read of a review until the user chooses.
-        uncertain_below: see `AbstentionPolicy`, until the user chooses; None for the model's own.
+        uncertain_below: see `Abstention`, until the user chooses; None for the model's own.
     """
 
     state: Path
     password: str | None = None
     origins: tuple[str, ...] = ()
     language: str | None = None
-    backend: str = "auto"
+    backend: Backend = "auto"
     onnx_model: str | None = None
     adapter: str | None = None
     base_model: str | None = None
@@ -64,7 +64,7 @@ class ServerSettings:
             password=environment.get("TOOLKIT_CHAT_PASSWORD") or None,
             origins=tuple(origin.rstrip("/") for origin in (read("TOOLKIT_CHAT_ORIGINS") or "").split(",") if origin),
             language=read("TOOLKIT_CHAT_LANGUAGE"),
-            backend=read("TOOLKIT_CHAT_BACKEND") or "auto",
+            backend=cast("Backend", read("TOOLKIT_CHAT_BACKEND") or "auto"),
             onnx_model=read("TOOLKIT_ONNX_MODEL"),
             adapter=read("TOOLKIT_ADAPTER"),
             base_model=read("TOOLKIT_BASE_MODEL"),
@@ -75,7 +75,7 @@ class ServerSettings:
         )
         for name, value, allowed in (
             ("TOOLKIT_CHAT_LANGUAGE", settings.language, (None, *LANGUAGES)),
-            ("TOOLKIT_CHAT_BACKEND", settings.backend, BACKENDS),
+            ("TOOLKIT_CHAT_BACKEND", settings.backend, choices(Backend)),
         ):
             if value not in allowed:
                 raise ToolkitError(f"{name} is {value!r}, expected {' or '.join(filter(None, allowed))}")
@@ -92,15 +92,15 @@ class UserSettings:
         language: `zh` or `en`.
         backend: `onnx` or `torch`.
         max_length: tokens read of a review.
-        uncertain_below: see `AbstentionPolicy`; None for the model's own, as long as the user has not chosen.
+        uncertain_below: see `Abstention`; None for the model's own, as long as the user has not chosen.
     """
 
     language: str
-    backend: str
+    backend: Backend
     max_length: int
     uncertain_below: float | None
 
-    def changed_by(self, panel: Mapping[str, Any], backends: tuple[str, ...], positions: int) -> "UserSettings":
+    def changed_by(self, panel: Mapping[str, Any], backends: tuple[Backend, ...], positions: int) -> "UserSettings":
         """These settings with what the panel sent, which anybody can forge: what cannot be is left as it was.
 
         Args:

@@ -13,13 +13,13 @@ from toolkit.datasets.splits import TEXT_COLUMNS, read_rows
 from toolkit.errors import ToolkitError
 from toolkit.models.bundle import LABELS
 from toolkit.prediction import Prediction, Predictor
-from toolkit.prediction.abstention import VERDICTS
+from toolkit.prediction.abstention import UNCERTAIN
 from toolkit.text.normalisation import normalise
 
 MAX_ROWS = 50_000  # half an hour or more on two cores; anything larger belongs on the command line
 BATCH = 8  # reviews before somebody else's message gets its turn
 UNREADABLE = "unreadable"
-COUNTED = (*VERDICTS, UNREADABLE)
+COUNTED = (*LABELS, UNCERTAIN, UNREADABLE)
 _HEADER = ("row", "text", "verdict", "score", "positive_probability", "tokens", "tokens_read", "problem")
 
 

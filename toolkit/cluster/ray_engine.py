@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from toolkit.cluster.partitions import Partition, Storage, find_partitions
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.models.bundle import Kind, read_manifest
-from toolkit.prediction import load_predictor
+from toolkit.prediction import Abstention, InferenceOptions, load_predictor
 from toolkit.prediction.abstention import display
 from toolkit.streaming.files import FileJob, count_rows
 
@@ -38,7 +38,8 @@ class Job:
         column: of the text.
         prefix: of the names of the new columns.
         lang: of the verdicts.
-        model: further arguments of `load_predictor`.
+        options: How reviews are read.
+        abstention: Which verdicts are withheld.
         strict: end at the first row or file that cannot be classified.
     """
 
@@ -46,13 +47,16 @@ class Job:
     column: str = "text"
     prefix: str = ""
     lang: str = "en"
-    model: dict[str, Any] = field(default_factory=dict)
+    options: InferenceOptions = InferenceOptions()
+    abstention: Abstention = Abstention()
     strict: bool = False
 
     def fingerprint(self) -> str:
         """Of everything that decides an answer: model and options."""
         files = read_manifest(self.bundle, Kind.ONNX).files
-        parts = [files, self.column, self.prefix, self.lang, self.model]
+        given = {**asdict(self.options), **asdict(self.abstention), "workers": None}  # these decide no answer
+        model = {name: value for name, value in given.items() if value is not None}
+        parts = [files, self.column, self.prefix, self.lang, model]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -234,7 +238,9 @@ class _Worker:
             path = Path(self._folder.name) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        self._predictor = load_predictor("onnx", onnx_model=self._folder.name, workers=1, **job.model)
+        self._predictor = load_predictor(
+            "onnx", onnx_model=self._folder.name, options=replace(job.options, workers=1), abstention=job.abstention
+        )
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         """Outcomes of partitions, JSON both."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from toolkit.choices import Backend
 from toolkit.commands.options import PATH, prediction_options
 from toolkit.errors import ToolkitError
 
@@ -65,7 +66,7 @@ def chat(host: str, port: int, state: Path | None, **options: Any) -> None:  # n
     run_chainlit(str(Path(__file__).parent.parent / "app.py"))
 
 
-def _backend(backend: str, onnx_model: Path | None, adapter: Path | None, **_: object) -> str:
+def _backend(backend: Backend, onnx_model: Path | None, adapter: Path | None, **_: object) -> str:
     """The backend to serve: of the kind of model that is named, as everywhere, before names become variables."""
     from toolkit.prediction.selection import choose_backend
 

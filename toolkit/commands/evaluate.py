@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from toolkit.choices import Split, choices
 from toolkit.commands.options import (
     PATH,
     SectionCommand,
@@ -30,7 +31,7 @@ _CHANGED = 20  # reviews listed on the terminal; all are in the JSON and on the 
 @section_option(
     "Reviews",
     "--split",
-    type=click.Choice(["train", "validation", "test"]),
+    type=click.Choice(choices(Split)),
     default="test",
     show_default=True,
     help="Which of its splits.",
@@ -98,11 +99,11 @@ def evaluate(
     if output:
         from toolkit.evaluation.report import describe, write_report
 
-        content = describe(predictor, source, reviews, answers, predictor.policy, slices, with_texts=not no_texts)
+        content = describe(predictor, source, reviews, answers, predictor.threshold, slices, with_texts=not no_texts)
         write_report(output, content, reviews, answers)
         figures = content["figures"]
     else:
-        figures = measure(answers, predictor.policy)
+        figures = measure(answers, predictor.threshold)
     if as_json:
         click.echo(json.dumps(figures))
     else:

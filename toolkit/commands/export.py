@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
+from toolkit.choices import Quantization, Truncation, choices
 from toolkit.commands.options import PATH
-from toolkit.text.truncation import POLICIES
 
 
 @click.command()
@@ -14,11 +14,12 @@ from toolkit.text.truncation import POLICIES
 @click.option("--output", type=PATH, default="onnx_model", show_default=True, help="Folder for the ONNX bundle.")
 @click.option("--proof", type=PATH, default="dataset/validation.csv", show_default=True,
               help="Labelled reviews on which every step has to agree.")  # fmt: skip
-@click.option("--quantize", type=click.Choice(["none", "int8", "auto"]), default="none", show_default=True,
+@click.option("--quantize", type=click.Choice(choices(Quantization)), default="none", show_default=True,
               help="auto: int8 where it passes its gate, else float.")  # fmt: skip
 @click.option(
     "--reading",
-    type=click.Choice(POLICIES),
+    "truncation",
+    type=click.Choice(choices(Truncation)),
     help="What is read of a review with more tokens: its first, its first and its last, or all in overlapping windows.  [default: the adapter's way]",
 )
 @click.option(
@@ -40,8 +41,8 @@ def export(
     adapter: Path,
     output: Path,
     proof: Path,
-    quantize: str,
-    reading: str | None,
+    quantize: Quantization,
+    truncation: Truncation | None,
     uncertain_below: float | None,
     target_accuracy: float | None,
     small_proof: bool,
@@ -68,7 +69,7 @@ def export(
     from export.report import table
 
     result = export_model(
-        adapter, output, proof, quantize, base_model, small_proof, reading, uncertain_below, target_accuracy
+        adapter, output, proof, quantize, base_model, small_proof, truncation, uncertain_below, target_accuracy
     )
     if as_json:
         report = json.loads((result.bundle / "report.json").read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from toolkit.choices import OnError, OutputFormat, Verdict, choices
 from toolkit.commands.options import (
     INPUT_FILE,
     SectionCommand,
@@ -45,7 +46,7 @@ _logger = logging.getLogger(__name__)
     "Output",
     "--format",
     "output_format",
-    type=click.Choice(["tsv", "jsonl", "csv", "label"]),
+    type=click.Choice(choices(OutputFormat)),
     default="tsv",
     show_default=True,
     help="tsv: label, score, text. jsonl, csv: the input's fields and the answer's.",
@@ -59,7 +60,7 @@ _logger = logging.getLogger(__name__)
 @section_option(
     "Choice",
     "--keep",
-    type=click.Choice(["positive", "negative", "uncertain"]),
+    type=click.Choice(choices(Verdict)),
     multiple=True,
     help="Keep these only; may be given more than once.",
 )
@@ -76,7 +77,7 @@ _logger = logging.getLogger(__name__)
 @section_option(
     "Broken records",
     "--on-error",
-    type=click.Choice(["report", "skip", "stop"]),
+    type=click.Choice(choices(OnError)),
     default="report",
     show_default=True,
     help="report: an error record in jsonl and csv, else a line on stderr; exit 2 at the end. skip: say nothing. stop: exit 2 at the first.",
@@ -90,15 +91,15 @@ def filter_command(
     csv_input: bool,
     field: str | None,
     column: str | None,
-    output_format: str,
+    output_format: OutputFormat,
     prefix: str,
     lang: str,
     count: bool,
     summary: bool,
-    keep: tuple[str, ...],
+    keep: tuple[Verdict, ...],
     min_score: float,
     invert: bool,
-    on_error: str,
+    on_error: OnError,
     strict: bool,
     **model: Any,  # noqa: ANN401 - load's arguments
 ) -> None:
@@ -149,7 +150,7 @@ def filter_command(
 
 def _load(keep: tuple[str, ...], **model: Any) -> "Predictor":  # noqa: ANN401 - load's arguments
     predictor = load(**model)
-    if "uncertain" in keep and predictor.policy.uncertain_below <= 0.5:
+    if "uncertain" in keep and predictor.threshold.uncertain_below <= 0.5:
         raise click.UsageError(
             "--keep uncertain needs --uncertain-below P or --target-accuracy A, which say what is uncertain"
         )

@@ -18,6 +18,7 @@ from toolkit.commands.options import (
     load,
     open_stdin,
     prediction_options,
+    predictor_arguments,
     progress_bar,
     read_all,
     section_option,
@@ -176,10 +177,8 @@ def _classify_files(
         raise click.UsageError(
             f"the engine ray runs the ONNX backend, found torch ({choice.reason}); give --backend onnx"
         )
-    model.pop("base_model")
-    job = Job(
-        choice.folder, column, prefix, lang, {name: value for name, value in model.items() if value is not None}, strict
-    )
+    arguments = predictor_arguments(**model)
+    job = Job(choice.folder, column, prefix, lang, arguments["options"], arguments["abstention"], strict)
     with progress_bar(1000, "classifying") as bar:
         try:
             totals = classify_files(

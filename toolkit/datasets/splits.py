@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.choices import Split, choices
 from toolkit.errors import DataError, ToolkitError, needs_extra
 from toolkit.text.labels import Label, parse_label
 from toolkit.text.normalisation import normalise
 from toolkit.text.tokenisation import ReviewTokenizer
 
-SPLITS = ("train", "validation", "test")
+SPLITS = choices(Split)
 FORMATS = (".csv", ".jsonl", ".parquet")
 TEXT_COLUMNS = ("text", "review", "content", "sentence")
 LABEL_COLUMNS = ("label", "sentiment", "labels", "polarity", "corrected")  # the last is the chat app's

@@ -75,7 +75,7 @@ def risk_coverage(labels: np.ndarray, positive_probabilities: np.ndarray) -> tup
     Returns:
         Three arrays of length K, the number of distinct scores, from the surest review to all of them: `coverage`, the
         share of reviews with a score of at least `thresholds[k]`; `accuracy` among these, one less the selective risk;
-        and `thresholds`, falling, which `AbstentionPolicy` takes as `uncertain_below`. Reviews of one score are decided
+        and `thresholds`, falling, which `Threshold` takes as `uncertain_below`. Reviews of one score are decided
         together, since no threshold parts them.
     """
     scores = np.maximum(positive_probabilities, 1 - positive_probabilities)

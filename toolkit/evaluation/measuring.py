@@ -11,7 +11,8 @@ from toolkit.datasets.splits import Review
 from toolkit.errors import needs_extra
 from toolkit.evaluation.calibration import calibration_metrics, chance_calibration_error
 from toolkit.evaluation.metrics import RESAMPLES, SEED, accuracy_interval, bootstrap_intervals, classification_metrics
-from toolkit.prediction import AbstentionPolicy, Predictor
+from toolkit.prediction import Predictor
+from toolkit.prediction.abstention import Threshold
 from toolkit.text.labels import Label
 
 
@@ -81,19 +82,19 @@ def ask(
     )
 
 
-def measure(answers: Answers, policy: AbstentionPolicy | None = None) -> dict[str, Any]:
+def measure(answers: Answers, threshold: Threshold | None = None) -> dict[str, Any]:
     """The headline figures.
 
     Args:
         answers: of the model.
-        policy: which verdicts it withholds; none by default.
+        threshold: The score below which a review counts as undecided; none by default.
 
     Returns:
         What `classification_metrics` returns; `accuracy_interval` (Wilson's, 95%) and `intervals` of the others (see
         `bootstrap_intervals`; `resamples` and `seed` beside them); `ece` and `brier` of the scores, and `calibration`:
         the `temperature`, both figures without it (`before`), and `ece_by_chance` (see `chance_calibration_error`);
         `reviews`, `reviews_per_second`, `truncated` (reviews longer than the model read), `backend` and `device`.
-        `abstention`, None where the policy withholds none: `uncertain_below`, `coverage` (the share decided),
+        `abstention`, None where the threshold withholds none: `uncertain_below`, `coverage` (the share decided),
         and `accuracy` of those, with its `interval`; both None where none was decided.
     """
     labels, reviews = answers.labels, len(answers.labels)
@@ -112,7 +113,9 @@ def measure(answers: Answers, policy: AbstentionPolicy | None = None) -> dict[st
             "before": calibration_metrics(logits * answers.temperature, labels, temperature=1.0),
             "ece_by_chance": chance_calibration_error(answers.scores),
         },
-        "abstention": _abstain(answers, policy.uncertain_below) if policy and policy.uncertain_below > 0.5 else None,
+        "abstention": _abstain(answers, threshold.uncertain_below)
+        if threshold and threshold.uncertain_below > 0.5
+        else None,
         "reviews": reviews,
         "reviews_per_second": reviews / answers.seconds,
         "truncated": int((answers.tokens_read < answers.tokens).sum()),

@@ -24,7 +24,8 @@ from toolkit.machine import package_versions
 from toolkit.models.bundle import Manifest
 from toolkit.models.files import sha256, write_json
 from toolkit.models.publishing import replacing
-from toolkit.prediction import AbstentionPolicy, Predictor
+from toolkit.prediction import Predictor
+from toolkit.prediction.abstention import Threshold
 from toolkit.text.labels import Label
 
 MISTAKES = 20
@@ -35,7 +36,7 @@ def describe(
     source: Path,
     reviews: Sequence[Review],
     answers: Answers,
-    policy: AbstentionPolicy,
+    threshold: Threshold,
     columns: Sequence[str] = (),
     with_texts: bool = True,
 ) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def describe(
         source: the file of the reviews.
         reviews: as they were asked.
         answers: to them.
-        policy: which verdicts are withheld.
+        threshold: The score below which a review counts as undecided.
         columns: of the reviews, to slice by.
         with_texts: give the mistakes' texts.
 
@@ -68,7 +69,7 @@ def describe(
             "weights_sha256": _weights(predictor.manifest),
         },
         "toolkit": package_versions("distilbert-review-toolkit").get("distilbert-review-toolkit"),
-        "figures": measure(answers, policy),
+        "figures": measure(answers, threshold),
         "mean_score": float(scores.mean()),
         "by_length": rates(by_length(answers.tokens, max_length), right, scores),
         "by_score": rates(by_score(scores), right, scores),

@@ -11,10 +11,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from toolkit.choices import Truncation, choices
 from toolkit.errors import BundleError
 from toolkit.models.files import read_json, read_json_object, sha256, write_json
 from toolkit.text.labels import ID2LABEL
-from toolkit.text.truncation import DEFAULT_READING, POLICIES
+from toolkit.text.truncation import DEFAULT_TRUNCATION
 
 MANIFEST = "manifest.json"
 FORMAT = 3  # 2 added `reading` and what follows from it, 3 the manifest's own SHA-256
@@ -51,7 +52,7 @@ class Manifest:
         max_length: tokens read of a review, [CLS] and [SEP] included.
         labels: class names in the order of the logits' columns.
         temperature: the logits are divided by it before the softmax (Guo et al. 2017, arXiv:1706.04599).
-        reading: what is read of a longer review, one of `toolkit.text.truncation.POLICIES`.
+        reading: what is read of a longer review, see `toolkit.prediction.InferenceOptions`.
         uncertain_below: score under which a review is left undecided unless the user says otherwise; 0.5 decides all.
         risk_coverage: `accuracy` of the reviews with a score of at least `uncertain_below`, and the share they are,
             `coverage`, on the reviews that proved the export, from all to the surest; empty where there were too few.
@@ -68,7 +69,7 @@ class Manifest:
     max_length: int
     labels: tuple[str, ...] = LABELS
     temperature: float = 1.0
-    reading: str = DEFAULT_READING
+    reading: Truncation = DEFAULT_TRUNCATION
     uncertain_below: float = 0.5
     risk_coverage: tuple[dict[str, float], ...] = ()
     base_model_sha256: str | None = None
@@ -112,17 +113,15 @@ def read_manifest(folder: Path, kind: Kind) -> Manifest:
     return manifest
 
 
-def reading_length(folder: Path, manifest: Manifest, asked: int | None) -> int:
-    """The tokens to read of a review: what was asked for, or the manifest's number.
+def check_max_length(max_length: int, positions: int) -> int:
+    """The number of tokens to read of a review, if the model can.
 
     Raises:
-        BundleError: the model has no positions for so many tokens, or the number leaves no room for a review.
+        BundleError: The model has no positions for so many tokens, or the number leaves no room for a review.
     """
-    length = manifest.max_length if asked is None else asked
-    positions = max_positions(folder)
-    if not 3 <= length <= positions:
-        raise BundleError(f"{folder} reads 3 to {positions} tokens, but --max-length is {length}; choose one within")
-    return length
+    if not 3 <= max_length <= positions:
+        raise BundleError(f"the model reads 3 to {positions} tokens, but max_length is {max_length}; choose one within")
+    return max_length
 
 
 def max_positions(folder: Path) -> int:
@@ -245,7 +244,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "max_length": lambda value: type(value) is int and value >= 3,
     "labels": lambda value: isinstance(value, list),
     "temperature": lambda value: type(value) in (int, float) and 0 < value < math.inf,
-    "reading": lambda value: value in POLICIES,
+    "reading": lambda value: value in choices(Truncation),
     "uncertain_below": lambda value: type(value) in (int, float) and 0.5 <= value <= 1,
     "risk_coverage": lambda value: isinstance(value, list | tuple) and all(map(_is_risk_coverage, value)),
     "base_model_sha256": lambda value: value is None or isinstance(value, str),

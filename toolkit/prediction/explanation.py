@@ -74,7 +74,7 @@ def _words_read(predictor: Predictor, words: list[str]) -> tuple[int, int]:
     room = predictor.tokenizer.max_length - 2  # [CLS] and [SEP]
     if sum(_lengths(predictor, words[: room + 1])) <= room:
         return len(words), 0
-    tail = 0 if predictor.tokenizer.policy == "head" else room // 2
+    tail = 0 if predictor.tokenizer.truncation == "head" else room // 2
     first = sum(end <= room - tail for end in accumulate(_lengths(predictor, words[: room + 1])))
     last = sum(end <= tail for end in accumulate(_lengths(predictor, words[: -room - 2 : -1])))
     return max(first, 1), min(last, len(words) - max(first, 1))

@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from toolkit.choices import OnError, Verdict
 from toolkit.errors import ToolkitError
 from toolkit.formats.records import Record, RecordError
 from toolkit.prediction import Prediction, Predictor
 from toolkit.streaming.writers import Writer
 
-ON_ERROR = ("report", "skip", "stop")
 # Records; doubled up to the chunk of a predictor, so that the first answers do not wait for a whole one.
 _FIRST_BATCH = 16
 _AHEAD_SIZE = 1 << 22  # some 3,000 reviews; a bound for inputs of a few huge records
@@ -113,7 +113,7 @@ class Selection:
         invert: keep the others instead.
     """
 
-    verdicts: Collection[str] = ()
+    verdicts: Collection[Verdict] = ()
     min_score: float = 0.0
     invert: bool = False
 
@@ -166,7 +166,7 @@ class Answers:
     Attributes:
         writer: of the output format.
         selection: says which are written.
-        on_error: one of `ON_ERROR`: put a bad record into the output, or tell it where the format has no place for it;
+        on_error: `report`, `skip` or `stop`: put a bad record into the output, or tell it where the format has no place for it;
             leave it out and do not count it; end with it.
         report: takes the place and the problem of a record that the output has no place for.
         tally: counts along.
@@ -174,7 +174,7 @@ class Answers:
 
     writer: Writer
     selection: Selection
-    on_error: str
+    on_error: OnError
     report: Callable[[str], None]
     tally: Tally = field(default_factory=Tally)
 

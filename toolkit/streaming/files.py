@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
+from toolkit.choices import OutputFormat
 from toolkit.datasets.splits import parquet_errors
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.formats.records import EMPTY, Record, read_records
@@ -80,7 +81,7 @@ class FileJob:
     ) -> Tally:
         source = Source.open(self.source)
         records = read_records(source, source_format, self.column)
-        writer = _Noting(make_writer(target_format, self.label, self.prefix), self.note)
+        writer = _Noting(make_writer(cast("OutputFormat", target_format), self.label, self.prefix), self.note)
         answers = Answers(writer, Selection(), "report", _refuse)
         done = 0
         for block in answers.write(classify(records, load)):

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from toolkit.choices import OutputFormat
 from toolkit.errors import ToolkitError
 from toolkit.formats.records import Record, RecordError
 from toolkit.prediction import Prediction
@@ -149,7 +150,9 @@ class CsvWriter(_FieldWriter):
         return header + _csv_line([*(cells.get(name, "") for name in self._columns), *answer, message])
 
 
-def make_writer(output_format: str, label: Callable[[str], str], prefix: str = "", end: bytes = b"\n") -> Writer:
+def make_writer(
+    output_format: OutputFormat, label: Callable[[str], str], prefix: str = "", end: bytes = b"\n"
+) -> Writer:
     """A writer of one of `OUTPUTS`.
 
     Args:
@@ -161,7 +164,7 @@ def make_writer(output_format: str, label: Callable[[str], str], prefix: str = "
     return OUTPUTS[output_format](label, prefix, end)
 
 
-OUTPUTS: dict[str, Callable[[Callable[[str], str], str, bytes], Writer]] = {
+OUTPUTS: dict[OutputFormat, Callable[[Callable[[str], str], str, bytes], Writer]] = {
     "tsv": lambda label, _prefix, end: TabWriter(label, end),
     "jsonl": lambda label, prefix, _end: JsonWriter(label, prefix),
     "csv": lambda label, prefix, _end: CsvWriter(label, prefix),

@@ -43,7 +43,7 @@ from toolkit.models.bundle import Kind, Manifest
 from toolkit.models.publishing import publish
 from toolkit.prediction.torch_backend import TorchPredictor
 from toolkit.text.tokenisation import ReviewTokenizer
-from toolkit.text.truncation import DEFAULT_READING
+from toolkit.text.truncation import DEFAULT_TRUNCATION
 from toolkit.training.config import ADVICE, TrainingConfig
 from toolkit.training.model_card import write_model_card
 from toolkit.training.run import TrainingResult
@@ -233,8 +233,8 @@ def build_trainer(
     _require_modules(classifier, config)
     model = attach_adapter(classifier, lora_config(config))
     model.config.pad_token_id = tokenizer.pad_token_id
-    reader = ReviewTokenizer.wrap(tokenizer, config.reading_length)
-    reader.policy = DEFAULT_READING  # it learns from what it will be shown
+    # It learns from what it will be shown.
+    reader = ReviewTokenizer.wrap(tokenizer, config.reading_length, DEFAULT_TRUNCATION)
     train_split = IMDBDataset.from_reviews(splits["train"], reader, config.reading_length)
     validation = _sample(splits["validation"], config.eval_limit, config.seed)
     arguments = _training_arguments(config)
@@ -368,8 +368,7 @@ def _logits(
     model: PeftModel, tokenizer: PreTrainedTokenizerFast, config: TrainingConfig, reviews: Sequence[Review]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits (N, 2) and labels (N,), as the torch backend will serve them: in float32, however it was trained."""
-    reader = ReviewTokenizer.wrap(tokenizer, config.max_length)
-    reader.policy = DEFAULT_READING
+    reader = ReviewTokenizer.wrap(tokenizer, config.max_length, DEFAULT_TRUNCATION)
     manifest = Manifest(kind=Kind.ADAPTER, base_model=config.base_model, max_length=config.max_length)
     logits = TorchPredictor(model, reader, manifest).logits(reader.encode([review.text for review in reviews]))
     return logits, np.array([int(review.label) for review in reviews])
