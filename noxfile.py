@@ -50,7 +50,7 @@ def demo(session: nox.Session) -> None:
     install(session, "train,offline")
     adapter, onnx_model = str(DEMO / "lora_model"), str(DEMO / "onnx_model")
     session.run("toolkit", "train", "--preset", "demo", "--output", adapter)
-    session.run("toolkit", "export", "--adapter", adapter, "--output", onnx_model, "--small-proof")
+    session.run("toolkit", "export", "--adapter", adapter, "--output", onnx_model, "--small-parity-set")
     session.run("toolkit", "evaluate", "--split", "test", "--onnx-model", onnx_model)
     session.run("toolkit", "predict", "--onnx-model", onnx_model, *REVIEWS)
 

@@ -1,6 +1,6 @@
 """What reading less or otherwise costs: prints the table of docs/model.md.
 
-    python benchmarks/reading.py --onnx-model onnx_model --proof build/imdb/validation.csv
+    python benchmarks/reading.py --onnx-model onnx_model --parity-set build/imdb/validation.csv
 
 Every way of reading answers the same reviews with the same graph; scores are not compared, labels are.
 """
@@ -21,11 +21,11 @@ LENGTHS = (120, 256, 512)
 
 @click.command()
 @click.option("--onnx-model", type=click.Path(path_type=Path), default="onnx_model", show_default=True)
-@click.option("--proof", type=click.Path(path_type=Path), default="build/imdb/validation.csv", show_default=True)
+@click.option("--parity-set", type=click.Path(path_type=Path), default="build/imdb/validation.csv", show_default=True)
 @click.option("--reviews", default=0, help="How many of them, from the first; 0 for all.")
-def main(onnx_model: Path, proof: Path, reviews: int) -> None:
+def main(onnx_model: Path, parity_set: Path, reviews: int) -> None:
     """Print the table as Markdown."""
-    chosen = read_reviews(proof)
+    chosen = read_reviews(parity_set)
     chosen = chosen[:reviews] if reviews else chosen
     tokens = [
         each.tokens for each in load_predictor("onnx", onnx_model=onnx_model).tokenizer.encode([r.text for r in chosen])

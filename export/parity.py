@@ -1,4 +1,4 @@
-"""The proof that two models are one: the same reviews, logit by logit, and the gates that a stage has to pass."""
+"""How alike two models are: the same reviews, logit by logit, and the gates that a stage has to pass."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ _CHUNK = 64  # reviews a model gets at a time; small enough that a busy moment o
 
 @dataclass(frozen=True)
 class Gate:
-    """How far a stage may stray from the adapter.
+    """How far a stage may differ from the adapter.
 
     Attributes:
         reviews: the fewest on which the gate can be judged.
@@ -52,7 +52,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Parity:
-    """How one stage compares with the adapter on the proof's reviews.
+    """How one stage compares with the adapter on the parity set.
 
     Attributes:
         stage: `adapter`, `merged`, `onnx` or `int8`.
@@ -88,7 +88,7 @@ class Parity:
         """What the gate refuses, in words; empty when the stage passes."""
         problems = []
         if self.reviews < gate.reviews:
-            problems.append(f"proven on {self.reviews} reviews, expected at least {gate.reviews:,}")
+            problems.append(f"compared on {self.reviews} reviews, expected at least {gate.reviews:,}")
         if gate.relative_difference is not None and not self.relative_difference <= gate.relative_difference:  # NaN too
             problems.append(
                 f"max |Δlogit| is {self.relative_difference:.1e} of the mean |logit|, "
@@ -115,7 +115,7 @@ def measure(
     Args:
         models: by name.
         reviews: n, as `ReviewTokenizer.encode_windows` cut them.
-        advance: told the number of answers as they come, for a progress bar.
+        advance: Takes the number of outputs as they come, for a progress bar.
     """
     logits: dict[str, list[np.ndarray]] = {name: [] for name in models}
     seconds = dict.fromkeys(models, 0.0)

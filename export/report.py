@@ -46,7 +46,7 @@ def write_report(
     stages: Sequence[Parity],
     measured: Mapping[str, Measurement],
     tokens_read: Sequence[int],
-    proof: Path,
+    parity_set: Path,
     manifest: Manifest,
     quantized: bool,
 ) -> None:
@@ -55,16 +55,16 @@ def write_report(
     Args:
         folder: of the bundle.
         stages: the scorecard, the adapter first.
-        measured: each stage's logits on the proof, by stage.
-        tokens_read: of each review of the proof.
-        proof: the file of reviews.
+        measured: each stage's logits on the parity set, by stage.
+        tokens_read: of each review of the parity set.
+        parity_set: the file of reviews.
         manifest: of the bundle.
         quantized: whether the int8 graph is the one that is published.
     """
     content: dict[str, Any] = {
-        "proof": {
-            "file": proof.name,  # not its path, which is the machine's
-            "sha256": sha256(proof),
+        "proof": {  # the parity set, by the name it has had since the first report
+            "file": parity_set.name,  # not its path, which is the machine's
+            "sha256": sha256(parity_set),
             "reviews": len(tokens_read),
             "max_length": manifest.max_length,
             "tokens_read_quartiles": np.percentile(tokens_read, [0, 25, 50, 75, 100]).tolist(),

@@ -137,10 +137,12 @@ def tiny_adapter(tiny_run) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory, tiny_adapter, tiny_dataset) -> Path:
-    from export import export_model
+    from export import ExportOptions, export_model
 
     output = tmp_path_factory.mktemp("export") / "onnx_model"
-    return export_model(tiny_adapter, output, tiny_dataset / "validation.csv", small_proof=True).bundle
+    return export_model(
+        tiny_adapter, output, tiny_dataset / "validation.csv", options=ExportOptions(small_parity_set=True)
+    ).bundle
 
 
 class FakePredictor(Predictor):

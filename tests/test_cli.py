@@ -57,7 +57,7 @@ def test_the_fixed_option_names_are_there():
     options = {
         "train": "--preset --config --dataset --output --base-model --epochs --max-steps --batch-size --learning-rate "
         "--max-length --seed --early-stopping --resume",
-        "export": "--adapter --output --proof --quantize",
+        "export": "--adapter --output --parity-set --quantize",
         "predict": "--backend --onnx-model --adapter --max-length --json --lang --uncertain-below --file --output --column --prefix",
         "filter": "--backend --onnx-model --adapter --max-length -0 --jsonl --field --csv --column --format --prefix --keep "
         "--invert --count --min-score --uncertain-below --summary --strict --on-error --lang",
@@ -222,7 +222,7 @@ def test_help_has_headings(with_fake):
         "Choice:",
         "Broken records:",
         "Model:",
-        "Reading:",
+        "Truncation:",
         "Options:",
     ]
 
@@ -252,11 +252,39 @@ def test_completion_is_there(shell):
     assert words == "plain,--keep\n"
 
 
+@pytest.mark.parametrize("command", ["predict", "filter", "evaluate"])
+def test_a_missing_model_is_told_in_the_reader_s_language(tmp_path, command):
+    labelled = tmp_path / "labelled.csv"
+    labelled.write_text("text,label\nfine,1\n")
+    review = {"predict": ("a film",), "filter": (), "evaluate": ("--file", labelled)}[command]
+    result = run(command, *review, "--lang", "zh", "--onnx-model", tmp_path / "none", stdin=b"a film\n")
+    assert result.exit_code == (2 if command == "filter" else 1)
+    assert f"找不到 {tmp_path / 'none'} 目录, 请确认模型已正确保存" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("predict", "--reading", "head", "x"), "--reading is now --truncation"),
+        (("predict", "--reading=head"), "--reading is now --truncation"),
+        (("filter", "--reading", "head"), "--reading is now --truncation"),
+        (("export", "--reading", "head"), "--reading is now --truncation"),
+        (("export", "--proof", "file.csv"), "--proof is now --parity-set"),
+        (("export", "--small-proof"), "--small-proof is now --small-parity-set"),
+        (("export", "--small-proof", "--output", "x"), "--small-proof is now --small-parity-set"),
+    ],
+)
+def test_an_option_s_earlier_name_says_what_it_is_called_now(arguments, message):
+    result = run(*arguments)
+    assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
+    assert arguments[1].partition("=")[0] not in re.findall(r"--[a-z-]+", run(arguments[0], "--help").output)
+
+
 def test_errors_are_one_message_and_debug_shows_the_rest(tmp_path):
     result = run("predict", "--onnx-model", tmp_path / "none", "x")
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
-    assert "找不到" in result.stderr
+    assert "none not found; make it with: toolkit export" in result.stderr
     assert "Traceback" not in result.stderr
     assert isinstance(run("--debug", "predict", "--onnx-model", tmp_path / "none", "x").exception, BundleError)
 
@@ -326,7 +354,9 @@ def test_the_whole_way_in_processes_of_their_own(toolkit_command, tiny_base, tin
     assert [line.partition(":")[0] for line in lines] == ["validation", "test"]
     assert {path.name for path in tmp_path.iterdir()} == {"lora_model", "lora_imdb", "logs"}
 
-    exported = toolkit_command("export", "--small-proof", "--proof", tiny_dataset / "validation.csv", cwd=tmp_path)
+    exported = toolkit_command(
+        "export", "--small-parity-set", "--parity-set", tiny_dataset / "validation.csv", cwd=tmp_path
+    )
     assert exported.returncode == 0, exported.stderr.decode()
     assert b"onnx_model: float" in exported.stdout
 

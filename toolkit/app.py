@@ -62,7 +62,7 @@ def classify_review(text: str) -> str:
         return texts.verdict.format(label=predictor.predict(text).label.display("zh"))
     except Exception as error:
         _logger.exception("a review could not be classified")
-        return texts.failure.format(error=error)
+        return texts.failed(error)
 
 
 # The conversation. Chainlit ships no types, hence the comments.
@@ -92,7 +92,7 @@ async def on_settings_update(panel: Mapping[str, Any]) -> None:
         settings = before.changed_by(panel, backends, model.predictor.positions)
     except Exception as error:
         _logger.exception("the settings could not be changed")
-        await chainlit.Message(content=TEXTS[before.language].failure.format(error=error)).send()
+        await chainlit.Message(content=TEXTS[before.language].failed(error)).send()
         await _send_panel(before)
         return
     chainlit.user_session.set("settings", settings)
@@ -121,7 +121,7 @@ async def on_message(message: Any) -> None:  # noqa: ANN401
             await chainlit.Message(content=texts.empty).send()
     except Exception as error:
         _logger.exception("a message could not be answered")
-        await chainlit.Message(content=texts.failure.format(error=error)).send()
+        await chainlit.Message(content=texts.failed(error)).send()
 
 
 @chainlit.action_callback("correct")  # type: ignore[untyped-decorator]
@@ -170,14 +170,14 @@ async def _answer_file(path: Path, name: str, model: Model, settings: UserSettin
     batches = classify_rows(rows, model.view(settings.max_length, settings.uncertain_below))
     clock = asyncio.get_running_loop().time
     classified: list[ClassifiedRow] = []
-    told = seen = clock()
+    shown = seen = clock()
     while batch := await asyncio.to_thread(next, batches, None):
         classified += batch
         seen = clock() if is_connected(chainlit.context.session) else seen
         if clock() - seen > ABSENCE_SECONDS:
             return
-        if clock() - told >= PROGRESS_SECONDS:
-            told = clock()
+        if clock() - shown >= PROGRESS_SECONDS:
+            shown = clock()
             message.content = texts.progress.format(name=name, done=len(classified), total=len(rows))
             await message.update()
     content = await asyncio.to_thread(to_csv, classified)

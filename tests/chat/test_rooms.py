@@ -181,7 +181,7 @@ def test_backends_that_exist_are_offered(tiny_bundle, tiny_adapter, tmp_path):
 
 def test_a_missing_model_is_asked_for_again(tmp_path, tiny_bundle):
     models = Models(ServerSettings(tmp_path, onnx_model=str(tmp_path / "onnx_model")))
-    with pytest.raises(ToolkitError, match="找不到"):
+    with pytest.raises(ToolkitError, match="onnx_model not found"):
         models.load()
     (tmp_path / "onnx_model").symlink_to(tiny_bundle)
     assert models.load().predictor.backend == "onnx"

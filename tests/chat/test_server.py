@@ -358,7 +358,7 @@ def test_a_missing_model_ends_the_command_and_is_told_by_the_server(start_server
     variables = {"TOOLKIT_STATE": str(tmp_path / "state"), "TOOLKIT_ONNX_MODEL": str(tmp_path / "onnx_model")}
     process = toolkit_command("chat", cwd=tmp_path, **variables)
     assert process.returncode == 1
-    assert "找不到" in process.stderr.decode()
+    assert "onnx_model not found; make it with: toolkit export" in process.stderr.decode()
     assert b"Traceback" not in process.stderr
     served = start_server(("-m", "chainlit", "run", str(ROOT / "toolkit" / "app.py")), wait=False, **variables)
     wait_for_answer(served)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from toolkit.datasets.splits import Review
-from toolkit.evaluation.measuring import Answers, ask, evaluate, measure
+from toolkit.evaluation.measuring import EvaluationResult, evaluate, measure, run_evaluation
 from toolkit.evaluation.metrics import classification_metrics
 from toolkit.prediction.abstention import Threshold
 from toolkit.text.labels import Label
@@ -61,19 +61,19 @@ def test_the_temperature_is_taken_out_for_the_figures_before_it(fake_predictor):
 
 
 def test_a_threshold_gives_coverage_and_the_accuracy_of_what_it_decides():
-    answers = Answers(
+    result = EvaluationResult(
         labels=np.array([1, 1, 0, 0]), positive=np.array([0.95, 0.7, 0.9, 0.05]), tokens=np.full(4, 9),
         tokens_read=np.full(4, 9), temperature=1.0, seconds=1.0, backend="fake", device="nowhere",
     )  # fmt: skip
-    abstention = measure(answers, Threshold(0.9))["abstention"]
+    abstention = measure(result, Threshold(0.9))["abstention"]
     assert abstention["coverage"] == 3 / 4
     assert abstention["accuracy"] == pytest.approx(2 / 3)
     assert abstention["interval"][0] < 2 / 3 < abstention["interval"][1]
-    assert measure(answers, Threshold(0.99))["abstention"]["accuracy"] is None
-    assert measure(answers, Threshold(0.5))["abstention"] is None
+    assert measure(result, Threshold(0.99))["abstention"]["accuracy"] is None
+    assert measure(result, Threshold(0.5))["abstention"] is None
 
 
 def test_progress_counts_every_review(fake_predictor):
     done = []
-    ask(fake_predictor, [Review("a film", Label.POSITIVE)] * 9, done.append)
+    run_evaluation(fake_predictor, [Review("a film", Label.POSITIVE)] * 9, done.append)
     assert sum(done) == 9

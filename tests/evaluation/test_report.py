@@ -9,7 +9,7 @@ from toolkit.datasets.splits import read_reviews
 from toolkit.errors import ToolkitError
 from toolkit.evaluation.comparison import compare, write_comparison
 from toolkit.evaluation.folder import COMPARISON, EVALUATION, refuse_foreign_folder
-from toolkit.evaluation.measuring import ask
+from toolkit.evaluation.measuring import run_evaluation
 from toolkit.evaluation.report import describe, write_report
 from toolkit.prediction.abstention import Threshold
 from toolkit.text.labels import Label
@@ -36,10 +36,8 @@ def source(tmp_path, fake_predictor):
 
 def make(predictor, source, folder, columns=("rating",), with_texts=True, threshold=Threshold()):  # noqa: B008
     reviews = read_reviews(source)
-    answers = ask(predictor, reviews)
-    write_report(
-        folder, describe(predictor, source, reviews, answers, threshold, columns, with_texts), reviews, answers
-    )
+    result = run_evaluation(predictor, reviews)
+    write_report(folder, describe(predictor, source, reviews, result, threshold, columns, with_texts), reviews, result)
     return json.loads((folder / "report.json").read_text())
 
 

@@ -8,7 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 import export.pipeline as pipeline
-from export import export_model
+from export import ExportOptions, export_model
 from export.parity import EXACT, QUANTIZED, Measurement, compare, measure
 from export.report import table
 from toolkit.datasets.splits import Review, read_reviews, write_reviews
@@ -19,12 +19,13 @@ from toolkit.prediction import InferenceOptions
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.text.labels import Label
 
+SMALL = ExportOptions(small_parity_set=True)
 REVIEWS = [Review(f"review {index}", Label(index % 2)) for index in range(4)]
 LOGITS = np.array([[1, -1], [-1, 1], [2, -2], [-0.1, 0.1]], np.float32)
 
 
 @pytest.fixture
-def proof(tiny_dataset):
+def parity_set(tiny_dataset):
     return tiny_dataset / "validation.csv"
 
 
@@ -42,7 +43,7 @@ def test_the_bundle_holds_what_a_cpu_needs_and_nothing_else(tiny_bundle, tiny_ad
     assert [output.name for output in graph.output] == ["logits"]
 
 
-def test_the_report_proves_every_step(tiny_bundle, proof):
+def test_the_report_compares_every_step(tiny_bundle, parity_set):
     report = json.loads((tiny_bundle / "report.json").read_text())
     assert [stage["stage"] for stage in report["stages"]] == ["adapter", "merged", "onnx", "fused"]
     for stage in report["stages"]:
@@ -53,12 +54,12 @@ def test_the_report_proves_every_step(tiny_bundle, proof):
         assert stage["bytes"] > 0
         assert stage["reviews_per_second"] > 0
     assert report["proof"]["file"] == "validation.csv"
-    assert report["proof"]["sha256"] == sha256(proof)
+    assert report["proof"]["sha256"] == sha256(parity_set)
     assert report["proof"]["reviews"] == 24
     assert report["quantized"] is False
 
 
-def test_a_wrong_graph_is_not_published(monkeypatch, tiny_adapter, tiny_bundle, proof, tmp_path):
+def test_a_wrong_graph_is_not_published(monkeypatch, tiny_adapter, tiny_bundle, parity_set, tmp_path):
     """One weight changed on the way must be caught, and what stood there must stay."""
     convert = pipeline.convert_to_onnx
 
@@ -71,11 +72,11 @@ def test_a_wrong_graph_is_not_published(monkeypatch, tiny_adapter, tiny_bundle, 
         return path
 
     output = tmp_path / "onnx_model"
-    export_model(tiny_adapter, output, proof, small_proof=True)
+    export_model(tiny_adapter, output, parity_set, options=SMALL)
     before = (output / "manifest.json").read_bytes()
     monkeypatch.setattr(pipeline, "convert_to_onnx", bend)
     with pytest.raises(ExportError) as error:
-        export_model(tiny_adapter, output, proof, small_proof=True)
+        export_model(tiny_adapter, output, parity_set, options=SMALL)
     message = str(error.value)
     assert "the onnx model is not the adapter: max |Δlogit| is " in message
     assert "of the mean |logit|, expected at most 1e-04" in message
@@ -85,7 +86,7 @@ def test_a_wrong_graph_is_not_published(monkeypatch, tiny_adapter, tiny_bundle, 
     read_manifest(output, Kind.ONNX)
 
 
-def test_int8_is_smaller_and_nearly_the_same(minilm, tiny_dataset, proof, tmp_path, demo_reviews):
+def test_int8_is_smaller_and_nearly_the_same(minilm, tiny_dataset, parity_set, tmp_path, demo_reviews):
     """On the offline base, whose layers are large enough for int8 to matter."""
     from toolkit.training.config import TrainingConfig
     from toolkit.training.run import train
@@ -98,7 +99,7 @@ def test_int8_is_smaller_and_nearly_the_same(minilm, tiny_dataset, proof, tmp_pa
         "train_probe": 8,
     }
     adapter = train(TrainingConfig(**settings, output=str(tmp_path / "lora_model"))).adapter
-    result = export_model(adapter, tmp_path / "onnx_model", proof, quantize="auto", small_proof=True)
+    result = export_model(adapter, tmp_path / "onnx_model", parity_set, options=replace(SMALL, quantize="auto"))
     int8 = result.stages[-1]
     assert [stage.stage for stage in result.stages] == ["adapter", "merged", "onnx", "fused", "int8"]
     assert 0 < int8.max_difference < 0.5
@@ -109,7 +110,7 @@ def test_int8_is_smaller_and_nearly_the_same(minilm, tiny_dataset, proof, tmp_pa
     assert list(predictor.predict_many(texts)) == [predictor.predict(text) for text in texts]  # one thread, or two
 
 
-def test_auto_falls_back_to_float_and_int8_does_not(monkeypatch, tiny_adapter, proof, tmp_path):
+def test_auto_falls_back_to_float_and_int8_does_not(monkeypatch, tiny_adapter, parity_set, tmp_path):
     def spoil(source, target):
         graph = onnx.load(source)
         for weight in graph.graph.initializer:
@@ -119,40 +120,42 @@ def test_auto_falls_back_to_float_and_int8_does_not(monkeypatch, tiny_adapter, p
         return target
 
     monkeypatch.setattr(pipeline, "quantize_to_int8", spoil)
-    result = export_model(tiny_adapter, tmp_path / "onnx_model", proof, quantize="auto", small_proof=True)
+    result = export_model(tiny_adapter, tmp_path / "onnx_model", parity_set, options=replace(SMALL, quantize="auto"))
     assert not result.quantized
     assert result.stages[-1].flips > 0
     with pytest.raises(
         ExportError, match=r"the int8 model is not the adapter: .* labels flip \(\d+\.\d+%\), expected at most 1\.0%"
     ):
-        export_model(tiny_adapter, tmp_path / "other", proof, quantize="int8", small_proof=True)
+        export_model(tiny_adapter, tmp_path / "other", parity_set, options=replace(SMALL, quantize="int8"))
     assert not (tmp_path / "other").exists()
 
 
-def test_a_proof_too_small_is_refused_before_any_work(tiny_adapter, proof, tmp_path, monkeypatch):
+def test_a_parity_set_too_small_is_refused_before_any_work(tiny_adapter, parity_set, tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "load_adapter", None)
     for quantize, needed in (("none", "500"), ("auto", "500"), ("int8", "2,000")):
-        with pytest.raises(ExportError, match=rf"24 reviews, expected at least {needed} .*--small-proof"):
-            export_model(tiny_adapter, tmp_path / "onnx_model", proof, quantize)
+        with pytest.raises(ExportError, match=rf"24 reviews, expected at least {needed} .*--small-parity-set"):
+            export_model(tiny_adapter, tmp_path / "onnx_model", parity_set, options=ExportOptions(quantize))
 
 
-def test_auto_takes_no_int8_that_was_proven_on_too_few(tiny_adapter, tiny_dataset, tmp_path, caplog):
+def test_auto_takes_no_int8_that_was_compared_on_too_few(tiny_adapter, tiny_dataset, tmp_path, caplog):
     reviews = read_reviews(tiny_dataset / "train.csv") * 8
-    write_reviews(tmp_path / "proof.csv", reviews)
+    write_reviews(tmp_path / "few.csv", reviews)
     with caplog.at_level("WARNING"):
-        result = export_model(tiny_adapter, tmp_path / "onnx_model", tmp_path / "proof.csv", "auto")
+        result = export_model(
+            tiny_adapter, tmp_path / "onnx_model", tmp_path / "few.csv", options=ExportOptions("auto")
+        )
     assert not result.quantized
-    assert "int8 fails its gate (proven on 512 reviews, expected at least 2,000" in caplog.text
+    assert "int8 fails its gate (compared on 512 reviews, expected at least 2,000" in caplog.text
 
 
-def test_inputs_that_cannot_be_used(tiny_adapter, proof, tmp_path):
+def test_inputs_that_cannot_be_used(tiny_adapter, parity_set, tmp_path):
     with pytest.raises(DataError, match="no such file"):
         export_model(tiny_adapter, tmp_path / "a", tmp_path / "nothing.csv")
-    with pytest.raises(BundleError, match="找不到"):
-        export_model(tmp_path / "nowhere", tmp_path / "a", proof, small_proof=True)
+    with pytest.raises(BundleError, match="nowhere not found"):
+        export_model(tmp_path / "nowhere", tmp_path / "a", parity_set, options=SMALL)
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(BundleError, match="holds other files"):
-        export_model(tiny_adapter, tmp_path, proof)
+        export_model(tiny_adapter, tmp_path, parity_set)
 
 
 def test_compare_measures_differences_and_flips():
@@ -183,7 +186,7 @@ def test_the_gates_hold_at_their_bounds():
     assert failures(LOGITS + 0.9e-4 * scale) == []
     assert "expected at most 1e-04" in failures(LOGITS + 1.1e-4 * scale)[0]
     assert failures(np.full_like(LOGITS, np.nan)) != []
-    assert failures(LOGITS, EXACT) == ["proven on 4 reviews, expected at least 500"]
+    assert failures(LOGITS, EXACT) == ["compared on 4 reviews, expected at least 500"]
 
 
 @pytest.mark.parametrize(("flips", "wrong", "problems"), [(25, 0, 0), (26, 0, 1), (7, 7, 0), (8, 8, 1), (26, 26, 2)])

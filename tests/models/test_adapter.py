@@ -87,7 +87,7 @@ def test_another_base_is_refused(tiny_adapter, minilm):
 
 @pytest.fixture(scope="module")
 def random_distilbert(tmp_path_factory, shared):
-    """A DistilBERT of the documents' size with random weights, and the real tokenizer."""
+    """A DistilBERT of the original's size with random weights, and the real tokenizer."""
     import torch
     from transformers import AutoTokenizer, DistilBertConfig, DistilBertModel
 
@@ -99,7 +99,7 @@ def random_distilbert(tmp_path_factory, shared):
 
 
 def test_the_documents_own_adapter_loads_merges_and_exports(shared, random_distilbert, tmp_path, tiny_dataset):
-    from export import export_model
+    from export import ExportOptions, export_model
 
     seed = shared / "seed_adapter"
     model, manifest = load_adapter(seed, base_model=str(random_distilbert))  # raises on any missing or unexpected key
@@ -113,8 +113,7 @@ def test_the_documents_own_adapter_loads_merges_and_exports(shared, random_disti
         seed,
         tmp_path / "onnx_model",
         tiny_dataset / "validation.csv",
-        base_model=str(random_distilbert),
-        small_proof=True,
+        options=ExportOptions(small_parity_set=True, base_model=str(random_distilbert)),
     )
     assert [stage.stage for stage in result.stages] == ["adapter", "merged", "onnx", "fused"]
     assert all(stage.flips == 0 and stage.max_difference <= 1e-3 for stage in result.stages)

@@ -51,7 +51,7 @@ def test_a_target_accuracy_decides_as_many_reviews_as_it_may():
 
 
 def test_a_target_needs_a_model_that_was_measured_and_no_second_threshold():
-    with pytest.raises(ToolkitError, match="never measured for a target accuracy; export it with --proof"):
+    with pytest.raises(ToolkitError, match="never measured for a target accuracy; export it with --parity-set"):
         Abstention(target_accuracy=0.9).threshold(manifest())
     with pytest.raises(ValueError, match="give one"):
         Abstention(0.6, 0.9)

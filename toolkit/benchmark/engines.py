@@ -80,7 +80,7 @@ class OwnEngine(Engine):
     def _predict(cls, backend: str, option: str, folder: Path, max_length: int, text: str) -> list[str]:
         return [
             sys.executable, "-m", "toolkit", "-q", "predict", "--backend", backend, option, str(folder),
-            "--max-length", str(max_length), "--reading", "head", text,
+            "--max-length", str(max_length), "--truncation", "head", text,
         ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from toolkit.chat.texts import LANGUAGES
 from toolkit.choices import Backend, choices
 from toolkit.errors import ToolkitError
 
-DOCUMENTED_MAX_LENGTH = 120  # tokens, as in the documents; the panel goes up to what the model has positions for
+ORIGINAL_MAX_LENGTH = 120  # tokens, the original's setting; the panel goes up to what the model has positions for
 LONGEST_TEXT = 200_000  # characters of one message: some 35,000 words
 LARGEST_UPLOAD = 20  # MB of one file
 UPLOAD_SUFFIXES = (".txt", ".csv", ".jsonl")
@@ -45,7 +45,7 @@ class ServerSettings:
     onnx_model: str | None = None
     adapter: str | None = None
     base_model: str | None = None
-    max_length: int = DOCUMENTED_MAX_LENGTH
+    max_length: int = ORIGINAL_MAX_LENGTH
     uncertain_below: float | None = None
 
     @classmethod

@@ -1,7 +1,9 @@
-"""Every sentence the app says, in Chinese, as documented, and in English."""
+"""Every sentence the app says, in Chinese, as the original says it, and in English."""
 
 from dataclasses import dataclass
 from typing import Any
+
+from toolkit.errors import MissingModelError
 
 LANGUAGES = ("zh", "en")
 LANGUAGE_COOKIE = "toolkit-language"
@@ -16,6 +18,7 @@ class Texts:
     empty: str
     verdict: str
     failure: str
+    missing_model: str
     too_long: str
     class_names: tuple[str, str]
     tokens: str
@@ -53,6 +56,16 @@ class Texts:
     setting_threshold_help: str
     settings_saved: str
 
+    def describe(self, error: Exception) -> str:
+        """What went wrong in this language, where there is a sentence for it; else in the error's own words."""
+        if isinstance(error, MissingModelError):
+            return self.missing_model.format(folder=error.folder, error=error)
+        return str(error)
+
+    def failed(self, error: Exception) -> str:
+        """The whole sentence that answers in the place of a verdict."""
+        return self.failure.format(error=self.describe(error))
+
 
 TEXTS = {
     "zh": Texts(
@@ -60,6 +73,7 @@ TEXTS = {
         empty="请输入一段影评以进行分类",
         verdict="该文本被分类为: {label}",
         failure="错误信息: {error}",
+        missing_model="找不到 {folder} 目录, 请确认模型已正确保存 ({error})",
         too_long="这段文字有 {found:,} 个字符，最多 {limit:,} 个；请缩短后再发，或作为文件上传。",
         class_names=("负面", "正面"),
         tokens="读取 {read} / {total} 个词元 · {backend} · {device}",
@@ -102,6 +116,7 @@ TEXTS = {
         empty="Enter a film review to classify",
         verdict="This text is classified as: {label}",
         failure="Error: {error}",
+        missing_model="{error}",
         too_long="This text has {found:,} characters, at most {limit:,} are read; shorten it, or upload it as a file.",
         class_names=("negative", "positive"),
         tokens="read {read} of {total} tokens · {backend} · {device}",
@@ -134,7 +149,7 @@ TEXTS = {
         setting_language="Language / 语言",
         setting_backend="Backend",
         setting_max_length="Tokens read of a review, at most",
-        setting_max_length_help="120 in the documents; more is more accurate, and slower.",
+        setting_max_length_help="120 in the original; more is more accurate, and slower.",
         setting_threshold='Answer "uncertain" below this probability',
         setting_threshold_help="0.5 always gives a verdict.",
         settings_saved="Settings saved.",

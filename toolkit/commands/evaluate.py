@@ -83,7 +83,7 @@ def evaluate(
         raise click.UsageError("--slice and --no-texts are about a report; name its folder with --output")
 
     from toolkit.datasets.splits import read_reviews
-    from toolkit.evaluation.measuring import ask, measure
+    from toolkit.evaluation.measuring import measure, run_evaluation
 
     source = file or folder / f"{split}.csv"
     reviews = read_reviews(source)
@@ -95,15 +95,15 @@ def evaluate(
         find_columns(reviews, slices, str(source))  # what is missing is said before the work
     predictor = load(**model)
     with progress_bar(len(reviews), "evaluating") as bar:
-        answers = ask(predictor, reviews, bar.update)
+        result = run_evaluation(predictor, reviews, bar.update)
     if output:
         from toolkit.evaluation.report import describe, write_report
 
-        content = describe(predictor, source, reviews, answers, predictor.threshold, slices, with_texts=not no_texts)
-        write_report(output, content, reviews, answers)
+        content = describe(predictor, source, reviews, result, predictor.threshold, slices, with_texts=not no_texts)
+        write_report(output, content, reviews, result)
         figures = content["figures"]
     else:
-        figures = measure(answers, predictor.threshold)
+        figures = measure(result, predictor.threshold)
     if as_json:
         click.echo(json.dumps(figures))
     else:

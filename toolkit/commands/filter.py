@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
     from toolkit.prediction import Predictor
-    from toolkit.streaming import Answers, Source
+    from toolkit.streaming import ResultWriter, Source
 
 _logger = logging.getLogger(__name__)
 
@@ -127,10 +127,10 @@ def filter_command(
         raise click.UsageError("--invert needs something to turn round: --keep or --min-score")
     sources = _open(files)
 
-    from toolkit.streaming import Answers, NoWriter, Selection, classify, make_writer, read_records
+    from toolkit.streaming import NoWriter, ResultWriter, Selection, classify, make_writer, read_records
 
     label = label_writer(lang, sys.stdout.isatty() and output_format in ("tsv", "label"))
-    answers = Answers(
+    results = ResultWriter(
         NoWriter(label) if count else make_writer(output_format, label, prefix, b"\0" if null else b"\n"),
         Selection(keep, min_score, invert),
         "stop" if strict else on_error,
@@ -139,13 +139,13 @@ def filter_command(
     input_format = "nul" if null else "jsonl" if jsonl else "csv" if csv_input else "lines"
     records = chain.from_iterable(read_records(source, input_format, field or column or "text") for source in sources)
     try:
-        _copy(answers.write(classify(records, partial(_load, keep, **model))), sources)
+        _copy(results.write(classify(records, partial(_load, keep, **model))), sources)
     finally:
         if summary:
-            click.echo(answers.tally.summary(), err=True)
+            click.echo(results.tally.summary(), err=True)
     if count:
-        click.echo(answers.tally.kept)
-    _finish(answers)
+        click.echo(results.tally.kept)
+    _finish(results)
 
 
 def _load(keep: tuple[str, ...], **model: Any) -> "Predictor":  # noqa: ANN401 - load's arguments
@@ -180,8 +180,8 @@ def _copy(output: Iterator[bytes], sources: "list[Source]") -> None:
             bar.update(sum(source.position for source in sources) - bar.pos)
 
 
-def _finish(answers: "Answers") -> None:
-    if answers.tally.problems and answers.on_error != "skip":
-        click.echo(f"records that could not be classified: {answers.tally.problems}", err=True)
+def _finish(results: "ResultWriter") -> None:
+    if results.tally.problems and results.on_error != "skip":
+        click.echo(f"records that could not be classified: {results.tally.problems}", err=True)
         sys.exit(2)
-    sys.exit(0 if answers.tally.kept else 1)
+    sys.exit(0 if results.tally.kept else 1)

@@ -55,11 +55,24 @@ def section_option(section: str, *names: str, **attributes: Any) -> Callable[[Co
     return click.option(*names, cls=SectionOption, section=section, **attributes)
 
 
+def renamed_option(old: str, new: str) -> Callable[[Command], Command]:
+    """A hidden option of an earlier name, with or without a value, that says what it is called now."""
+
+    def refuse(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            raise click.UsageError(f"{old} is now {new}", context)
+
+    return click.option(
+        old, is_flag=False, flag_value="", hidden=True, expose_value=False, is_eager=True, callback=refuse
+    )
+
+
 def prediction_options(command: Command) -> Command:
     """The options of every command that asks a model."""
     for option in (
-        section_option("Reading", "--reading", "truncation", type=click.Choice(choices(Truncation)), help="Of a review with more tokens: its first, its first and its last, or all in overlapping windows.  [default: the model's own]"),
-        section_option("Reading", "--max-length", type=click.IntRange(min=3), help="Tokens to read at a time; the model's own number by default."),
+        section_option("Truncation", "--truncation", type=click.Choice(choices(Truncation)), help="What is read of a review with more tokens: its first, its first and its last, or all in overlapping windows.  [default: the model's own]"),
+        section_option("Truncation", "--max-length", type=click.IntRange(min=3), help="Tokens to read at a time; the model's own number by default."),
+        renamed_option("--reading", "--truncation"),
         section_option("Model", "--base-model", help="For torch, the base to use instead of the one the adapter names."),
         section_option("Model", "--adapter", type=PATH, help="Adapter folder for torch.  [default: $TOOLKIT_ADAPTER or ./lora_model]"),
         section_option("Model", "--onnx-model", type=PATH, help="ONNX bundle.  [default: $TOOLKIT_ONNX_MODEL, ./onnx_model or the installed one]"),
@@ -119,11 +132,18 @@ def load(**model: Any) -> "Predictor":  # noqa: ANN401 - a command's options
     Raises:
         UsageError: The threshold is chosen in two ways.
     """
+    from toolkit.chat.texts import TEXTS
+    from toolkit.errors import MissingModelError, ToolkitError
     from toolkit.prediction import load_predictor
 
     context = click.get_current_context()
     load_model = context.obj or load_predictor
-    predictor: Predictor = context.with_resource(load_model(**predictor_arguments(**model)))
+    try:
+        predictor: Predictor = context.with_resource(load_model(**predictor_arguments(**model)))
+    except MissingModelError as error:
+        if context.params.get("lang") != "zh":
+            raise
+        raise ToolkitError(TEXTS["zh"].describe(error)) from error
     if (threshold := predictor.threshold).accuracy is not None and threshold.coverage is not None:
         _logger.info(
             "uncertain below %.4f: when the model was exported, %.4f of the decided reviews were right and %.1f%% undecided",

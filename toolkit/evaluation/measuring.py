@@ -17,7 +17,7 @@ from toolkit.text.labels import Label
 
 
 @dataclass(frozen=True)
-class Answers:
+class EvaluationResult:
     """What a model said of N labelled reviews.
 
     Attributes:
@@ -53,9 +53,9 @@ class Answers:
         return scores
 
 
-def ask(
+def run_evaluation(
     predictor: Predictor, reviews: Sequence[Review], advance: Callable[[int], object] = lambda count: None
-) -> Answers:
+) -> EvaluationResult:
     """Predict every review.
 
     Args:
@@ -70,7 +70,7 @@ def ask(
     for prediction in predictor.predict_many(review.text for review in reviews):
         predictions.append(prediction)
         advance(1)
-    return Answers(
+    return EvaluationResult(
         labels=np.array([int(review.label) for review in reviews]),
         positive=np.array([prediction.probabilities[Label.POSITIVE] for prediction in predictions]),
         tokens=np.array([prediction.tokens for prediction in predictions]),
@@ -82,11 +82,11 @@ def ask(
     )
 
 
-def measure(answers: Answers, threshold: Threshold | None = None) -> dict[str, Any]:
+def measure(result: EvaluationResult, threshold: Threshold | None = None) -> dict[str, Any]:
     """The headline figures.
 
     Args:
-        answers: of the model.
+        result: of the model.
         threshold: The score below which a review counts as undecided; none by default.
 
     Returns:
@@ -97,41 +97,41 @@ def measure(answers: Answers, threshold: Threshold | None = None) -> dict[str, A
         `abstention`, None where the threshold withholds none: `uncertain_below`, `coverage` (the share decided),
         and `accuracy` of those, with its `interval`; both None where none was decided.
     """
-    labels, reviews = answers.labels, len(answers.labels)
-    positive = np.clip(answers.positive, 1e-12, 1 - 1e-12)
+    labels, reviews = result.labels, len(result.labels)
+    positive = np.clip(result.positive, 1e-12, 1 - 1e-12)
     margins = np.log(positive) - np.log1p(-positive)  # (N,) the scaled logits' difference
     logits = np.stack([np.zeros(reviews), margins], axis=1)
     return {
-        **classification_metrics(labels, answers.positive),
-        "accuracy_interval": accuracy_interval(int(answers.right.sum()), reviews),
-        "intervals": bootstrap_intervals(labels, answers.positive),
+        **classification_metrics(labels, result.positive),
+        "accuracy_interval": accuracy_interval(int(result.right.sum()), reviews),
+        "intervals": bootstrap_intervals(labels, result.positive),
         "resamples": RESAMPLES,
         "seed": SEED,
         **calibration_metrics(logits, labels, temperature=1.0),  # these are scaled already
         "calibration": {
-            "temperature": answers.temperature,
-            "before": calibration_metrics(logits * answers.temperature, labels, temperature=1.0),
-            "ece_by_chance": chance_calibration_error(answers.scores),
+            "temperature": result.temperature,
+            "before": calibration_metrics(logits * result.temperature, labels, temperature=1.0),
+            "ece_by_chance": chance_calibration_error(result.scores),
         },
-        "abstention": _abstain(answers, threshold.uncertain_below)
+        "abstention": _abstain(result, threshold.uncertain_below)
         if threshold and threshold.uncertain_below > 0.5
         else None,
         "reviews": reviews,
-        "reviews_per_second": reviews / answers.seconds,
-        "truncated": int((answers.tokens_read < answers.tokens).sum()),
-        "backend": answers.backend,
-        "device": answers.device,
+        "reviews_per_second": reviews / result.seconds,
+        "truncated": int((result.tokens_read < result.tokens).sum()),
+        "backend": result.backend,
+        "device": result.device,
     }
 
 
 def evaluate(predictor: Predictor, reviews: Sequence[Review]) -> dict[str, Any]:
     """Predict every review and compare; returns what `measure` does."""
-    return measure(ask(predictor, reviews))
+    return measure(run_evaluation(predictor, reviews))
 
 
-def _abstain(answers: Answers, uncertain_below: float) -> dict[str, Any]:
-    decided = answers.scores >= uncertain_below
-    count, right = int(decided.sum()), int((answers.right & decided).sum())
+def _abstain(result: EvaluationResult, uncertain_below: float) -> dict[str, Any]:
+    decided = result.scores >= uncertain_below
+    count, right = int(decided.sum()), int((result.right & decided).sum())
     return {
         "uncertain_below": uncertain_below,
         "coverage": count / len(decided),

@@ -17,7 +17,7 @@ from toolkit.evaluation.folder import (
     refuse_foreign_folder,
     write_predictions,
 )
-from toolkit.evaluation.measuring import Answers, measure
+from toolkit.evaluation.measuring import EvaluationResult, measure
 from toolkit.evaluation.page import render
 from toolkit.evaluation.slices import by_column, by_length, by_score, find_columns, rates
 from toolkit.machine import package_versions
@@ -35,7 +35,7 @@ def describe(
     predictor: Predictor,
     source: Path,
     reviews: Sequence[Review],
-    answers: Answers,
+    result: EvaluationResult,
     threshold: Threshold,
     columns: Sequence[str] = (),
     with_texts: bool = True,
@@ -46,7 +46,7 @@ def describe(
         predictor: that answered.
         source: the file of the reviews.
         reviews: as they were asked.
-        answers: to them.
+        result: to them.
         threshold: The score below which a review counts as undecided.
         columns: of the reviews, to slice by.
         with_texts: give the mistakes' texts.
@@ -55,7 +55,7 @@ def describe(
         ToolkitError: no review has such a column.
     """
     values = find_columns(reviews, columns, str(source))
-    right, scores = answers.right, answers.scores
+    right, scores = result.right, result.scores
     max_length = predictor.tokenizer.max_length
     return {
         "kind": EVALUATION,
@@ -69,24 +69,24 @@ def describe(
             "weights_sha256": _weights(predictor.manifest),
         },
         "toolkit": package_versions("distilbert-review-toolkit").get("distilbert-review-toolkit"),
-        "figures": measure(answers, threshold),
+        "figures": measure(result, threshold),
         "mean_score": float(scores.mean()),
-        "by_length": rates(by_length(answers.tokens, max_length), right, scores),
+        "by_length": rates(by_length(result.tokens, max_length), right, scores),
         "by_score": rates(by_score(scores), right, scores),
         "slices": {name: rates(by_column(values[name]), right, scores) for name in columns},
         "texts": with_texts,
-        "mistakes": _mistakes(reviews, answers, values, with_texts),
+        "mistakes": _mistakes(reviews, result, values, with_texts),
     }
 
 
-def write_report(folder: Path, content: dict[str, Any], reviews: Sequence[Review], answers: Answers) -> None:
+def write_report(folder: Path, content: dict[str, Any], reviews: Sequence[Review], result: EvaluationResult) -> None:
     """Write a report in the place of an earlier one, whole or not at all.
 
     Args:
         folder: a new one, or an earlier report's.
         content: what `describe` returns.
         reviews: as they were asked.
-        answers: to them.
+        result: to them.
 
     Raises:
         ToolkitError: the folder holds something else.
@@ -96,12 +96,12 @@ def write_report(folder: Path, content: dict[str, Any], reviews: Sequence[Review
     with replacing(folder) as staging:
         charts = draw_charts(
             staging,
-            answers,
+            result,
             content["by_length"],
             content["by_score"],
             abstention["uncertain_below"] if abstention else 0.5,
         )
-        write_predictions(staging / PREDICTIONS, [review.text for review in reviews], answers, content["texts"])
+        write_predictions(staging / PREDICTIONS, [review.text for review in reviews], result, content["texts"])
         write_json(staging / REPORT, content)
         page = render("report.html", staging, report=content, charts=charts)
         (staging / PAGE).write_text(page, encoding="utf-8")
@@ -114,19 +114,19 @@ def _weights(manifest: Manifest) -> str | None:
 
 
 def _mistakes(
-    reviews: Sequence[Review], answers: Answers, columns: dict[str, list[Any]], with_texts: bool
+    reviews: Sequence[Review], result: EvaluationResult, columns: dict[str, list[Any]], with_texts: bool
 ) -> list[dict[str, Any]]:
     """The wrong verdicts with the highest scores."""
-    wrong = np.flatnonzero(~answers.right)
-    surest = wrong[np.argsort(-answers.scores[wrong], kind="stable")][:MISTAKES].tolist()
+    wrong = np.flatnonzero(~result.right)
+    surest = wrong[np.argsort(-result.scores[wrong], kind="stable")][:MISTAKES].tolist()
     return [
         {
             "row": index + 1,
             "label": reviews[index].label.text,
             "verdict": Label(1 - reviews[index].label).text,
-            "score": float(answers.scores[index]),
-            "tokens": int(answers.tokens[index]),
-            "tokens_read": int(answers.tokens_read[index]),
+            "score": float(result.scores[index]),
+            "tokens": int(result.tokens[index]),
+            "tokens_read": int(result.tokens_read[index]),
             "columns": {name: str(values[index]) for name, values in columns.items()},
             "text": reviews[index].text if with_texts else None,
         }

@@ -23,7 +23,7 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the Rust side raises bare Exception, transformers whatever it stumbles over
         raise BundleError(f"the tokenizer in {folder} cannot be loaded ({error}); download or save it again") from error
-    if tokenizer.pad_token is None:  # the documents' guard; DistilBERT's own tokenizer has [PAD] and no end-of-text
+    if tokenizer.pad_token is None:  # the original's guard; DistilBERT's own tokenizer has [PAD] and no end-of-text
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
@@ -134,5 +134,5 @@ def load_adapter(folder: Path, base_model: str | None = None) -> tuple["PeftMode
 def merge_adapter(model: "PeftModel") -> "PreTrainedModel":
     """Fold the LoRA products into the base's weights; W + (alpha / r) B A, as in Hu et al. 2021 (arXiv:2106.09685)."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # PEFT's note that merging rounds; the parity proof measures it
+        warnings.simplefilter("ignore", UserWarning)  # PEFT's note that merging rounds; the export measures it
         return model.merge_and_unload(safe_merge=True).eval()

@@ -69,7 +69,7 @@ class Abstention:
             return Threshold(manifest.uncertain_below if self.uncertain_below is None else self.uncertain_below)
         if not manifest.risk_coverage:
             raise ToolkitError(
-                "this model was never measured for a target accuracy; export it with --proof FILE of 2,000 reviews or "
+                "this model was never measured for a target accuracy; export it with --parity-set FILE of 2,000 reviews or "
                 "more, or give --uncertain-below"
             )
         reached = [step for step in manifest.risk_coverage if step["accuracy"] >= self.target_accuracy]

@@ -79,7 +79,7 @@ class OnnxPredictor(Predictor):
             manifest = read_manifest(folder, Kind.ONNX)
             positions = max_positions(folder)
             length = check_max_length(options.max_length or manifest.max_length, positions)
-            truncation = options.truncation or manifest.reading
+            truncation = options.truncation or manifest.truncation
             tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", length, truncation)
             graph = folder / "model.onnx"
             return cls(graph, tokenizer, manifest, options.workers, abstention=abstention, positions=positions)

@@ -73,7 +73,7 @@ class TorchPredictor(Predictor):
         adapter, manifest = load_adapter(folder, base_model)
         positions = max_positions(folder)
         length = check_max_length(options.max_length or manifest.max_length, positions)
-        truncation = options.truncation or manifest.reading
+        truncation = options.truncation or manifest.truncation
         tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", length, truncation)
         return cls(merge_adapter(adapter), tokenizer, manifest, abstention=abstention, positions=positions)
 

@@ -160,7 +160,7 @@ class Tally:
 
 
 @dataclass
-class Answers:
+class ResultWriter:
     """Turns results into output.
 
     Attributes:

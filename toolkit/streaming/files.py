@@ -14,7 +14,7 @@ from toolkit.formats.records import EMPTY, Record, read_records
 from toolkit.formats.sources import Source
 from toolkit.models.publishing import replacing_file
 from toolkit.prediction import Prediction, Predictor
-from toolkit.streaming.engine import Answers, Selection, Tally, classify
+from toolkit.streaming.engine import ResultWriter, Selection, Tally, classify
 from toolkit.streaming.writers import ERROR_FIELD, NEW_FIELDS, Writer, make_writer
 from toolkit.text.labels import Label
 from toolkit.text.normalisation import TEXT_LIMIT, normalise
@@ -82,13 +82,13 @@ class FileJob:
         source = Source.open(self.source)
         records = read_records(source, source_format, self.column)
         writer = _Noting(make_writer(cast("OutputFormat", target_format), self.label, self.prefix), self.note)
-        answers = Answers(writer, Selection(), "report", _refuse)
+        results = ResultWriter(writer, Selection(), "report", _refuse)
         done = 0
-        for block in answers.write(classify(records, load)):
+        for block in results.write(classify(records, load)):
             stream.write(block)
             self.advance(source.position - done)
             done = source.position
-        return answers.tally
+        return results.tally
 
     def _run_parquet(self, load: Callable[[], Predictor], stream: IO[bytes]) -> Tally:
         with needs_extra("train", "reading Parquet"):

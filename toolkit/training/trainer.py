@@ -128,7 +128,7 @@ def _take_finished(trainer: "ProbeTrainer", checkpoint: Path | None) -> bool:
 class ProbeTrainer(Trainer):
     """A Trainer that also measures accuracy on a fixed probe of the train set at every evaluation.
 
-    Evaluating the whole train set each time, as the documents' code did, costs more than the training.
+    Evaluating the whole train set each time, as the original's code did, costs more than the training.
     """
 
     probe: IMDBDataset
@@ -234,8 +234,8 @@ def build_trainer(
     model = attach_adapter(classifier, lora_config(config))
     model.config.pad_token_id = tokenizer.pad_token_id
     # It learns from what it will be shown.
-    reader = ReviewTokenizer.wrap(tokenizer, config.reading_length, DEFAULT_TRUNCATION)
-    train_split = IMDBDataset.from_reviews(splits["train"], reader, config.reading_length)
+    reader = ReviewTokenizer.wrap(tokenizer, config.training_length, DEFAULT_TRUNCATION)
+    train_split = IMDBDataset.from_reviews(splits["train"], reader, config.training_length)
     validation = _sample(splits["validation"], config.eval_limit, config.seed)
     arguments = _training_arguments(config)
     steps = _scale_steps(config, arguments, len(train_split))
@@ -243,7 +243,7 @@ def build_trainer(
         model=model,
         args=arguments,
         train_dataset=train_split,
-        eval_dataset=IMDBDataset.from_reviews(validation, reader, config.reading_length),
+        eval_dataset=IMDBDataset.from_reviews(validation, reader, config.training_length),
         data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if torch.cuda.is_available() else None),
         processing_class=tokenizer,
         compute_metrics=_compute_metrics,
@@ -251,7 +251,7 @@ def build_trainer(
     )
     trainer.planned_steps = steps
     trainer.probe = IMDBDataset.from_reviews(
-        _sample(splits["train"], config.train_probe, config.seed), reader, config.reading_length
+        _sample(splits["train"], config.train_probe, config.seed), reader, config.training_length
     )
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
