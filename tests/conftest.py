@@ -163,14 +163,13 @@ def fake_predictor(tiny_tokenizer) -> FakePredictor:
 
 
 @pytest.fixture
-def with_fake(monkeypatch, fake_predictor) -> FakePredictor:
-    """The fake predictor behind every command, whatever model it names."""
+def load_fake(fake_predictor):
+    """Loads the fake predictor, whatever model is named: `CliRunner().invoke(cli, arguments, obj=load_fake)`."""
 
-    def load(abstention=None, **options):
+    def load(backend="auto", *, onnx_model=None, adapter=None, base_model=None, options=None, abstention=None):
         return FakePredictor(fake_predictor.manifest, fake_predictor.tokenizer, abstention=abstention)
 
-    monkeypatch.setattr("toolkit.prediction.load_predictor", load)
-    return fake_predictor
+    return load
 
 
 @pytest.fixture
