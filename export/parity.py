@@ -24,7 +24,7 @@ class Gate:
         relative_difference: the largest |Δlogit| allowed on any review, in units of the adapter's mean |logit|; None
             for any.
         flips: the largest share of reviews whose label may change, 0 to 1.
-        accuracy_loss: how much accuracy may be lost, 0 to 1.
+        accuracy_loss: The accuracy that may be lost, 0 to 1.
     """
 
     reviews: int
@@ -43,7 +43,7 @@ class Measurement:
 
     Attributes:
         logits: (n, 2) float32, a row a review.
-        seconds: spent in the model.
+        seconds: The time spent in the model.
     """
 
     logits: np.ndarray
@@ -56,17 +56,17 @@ class Parity:
 
     Attributes:
         stage: `adapter`, `merged`, `onnx` or `int8`.
-        reviews: compared.
-        max_difference: of any logit, absolute.
-        mean_difference: over all logits, absolute.
+        reviews: The number of reviews compared.
+        max_difference: The largest absolute difference of any logit.
+        mean_difference: The mean absolute difference over all logits.
         relative_difference: `max_difference` over the adapter's mean |logit|.
-        flips: reviews whose label changed.
+        flips: The number of reviews whose label changed.
         flips_by_quartile: the same in each quarter of the reviews, by tokens read, shortest first.
-        accuracy: on the reviews' labels.
+        accuracy: The accuracy on the reviews' labels.
         accuracy_interval: Wilson's 95% interval of it.
         accuracy_loss: the adapter's accuracy less this one.
         reviews_per_second: tokenisation left out.
-        bytes: of the model's weights on disk.
+        bytes: The size of the model's weights on disk.
         worst: indices of the reviews that differ most, those that flipped first.
     """
 
@@ -113,8 +113,8 @@ def measure(
     """Ask every model every review, chunk by chunk in turn, so that their speeds compare.
 
     Args:
-        models: by name.
-        reviews: n, as `ReviewTokenizer.encode_windows` cut them.
+        models: The models, by name.
+        reviews: The n reviews, as `ReviewTokenizer.encode_windows` cut them.
         advance: Takes the number of outputs as they come, for a progress bar.
     """
     logits: dict[str, list[np.ndarray]] = {name: [] for name in models}
@@ -140,12 +140,12 @@ def compare(
     """Compare a stage's logits with the adapter's.
 
     Args:
-        stage: its name.
-        reference: (n, 2), the adapter's logits.
-        candidate: what the stage answered on the same reviews.
-        reviews: with their labels.
-        tokens_read: of each review.
-        size: bytes of the stage's weights on disk.
+        stage: The stage's name.
+        reference: The adapter's logits, (n, 2).
+        candidate: The outputs of the stage on the same reviews.
+        reviews: The reviews with their labels.
+        tokens_read: The number of tokens read of each review.
+        size: The size in bytes of the stage's weights on disk.
     """
     differences = np.abs(candidate.logits.astype(np.float64) - reference)  # (n, 2)
     per_review = np.nan_to_num(differences.max(axis=1), nan=np.inf)

@@ -53,12 +53,12 @@ def write_report(
     """Write `report.json` and `report.png` into `folder`.
 
     Args:
-        folder: of the bundle.
+        folder: The folder of the bundle.
         stages: the scorecard, the adapter first.
-        measured: each stage's logits on the parity set, by stage.
-        tokens_read: of each review of the parity set.
-        parity_set: the file of reviews.
-        manifest: of the bundle.
+        measured: Each stage's logits on the parity set, by stage.
+        tokens_read: The number of tokens read of each review of the parity set.
+        parity_set: The file of its reviews.
+        manifest: The manifest of the bundle.
         quantized: whether the int8 graph is the one that is published.
     """
     content: dict[str, Any] = {

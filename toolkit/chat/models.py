@@ -47,7 +47,7 @@ class Models:
     """Loads a backend when it is first asked for; many threads may ask.
 
     Args:
-        settings: say which models there are.
+        settings: The settings, which say which models there are.
     """
 
     def __init__(self, settings: ServerSettings) -> None:

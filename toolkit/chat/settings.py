@@ -26,13 +26,13 @@ class ServerSettings:
 
     Attributes:
         state: the only folder that is written to.
-        password: asked of everybody; None lets everybody in.
+        password: The password that everybody is asked for; None lets everybody in.
         origins: pages on other hosts that may talk to the server, as `https://host[:port]`.
-        language: of the answers, `zh` or `en`; None leaves it to the browser.
+        language: The language of the answers, `zh` or `en`; None leaves it to the browser.
         backend: `auto`, `onnx` or `torch`.
-        onnx_model: see `load_predictor`, like the next two.
-        adapter: see there.
-        base_model: see there.
+        onnx_model: See `load_predictor`.
+        adapter: See `load_predictor`.
+        base_model: See `load_predictor`.
         max_length: tokens read of a review until the user chooses.
         uncertain_below: see `Abstention`, until the user chooses; None for the model's own.
     """
@@ -105,7 +105,7 @@ class UserSettings:
 
         Args:
             panel: values by the attributes' names.
-            backends: those that can be chosen.
+            backends: The backends that can be chosen.
             positions: tokens the model can read at most.
         """
         language, backend = panel.get("language"), panel.get("backend")

@@ -215,7 +215,7 @@ def choose_language(tag: str | None, chosen: str | None = None, default: str | N
     """The language to speak: what the user chose, else what the server was told, else the browser's; Chinese if unsure.
 
     Args:
-        tag: what the browser prefers, as in `Accept-Language` (`en-GB,en;q=0.9`) or `navigator.language`.
+        tag: The languages the browser prefers, as in `Accept-Language` (`en-GB,en;q=0.9`) or `navigator.language`.
         chosen: a user's choice; anything but a language of ours is no choice.
         default: the server's setting.
     """

@@ -28,7 +28,7 @@ class Row:
     """One row of a file.
 
     Attributes:
-        place: what it is called in the file, as `row 3`.
+        place: The place in the file, as `row 3`.
         text: the review, empty where there is a problem.
         problem: why it cannot be classified; None where it can.
     """

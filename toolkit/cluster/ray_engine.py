@@ -35,12 +35,12 @@ class Job:
 
     Attributes:
         bundle: an ONNX bundle.
-        column: of the text.
-        prefix: of the names of the new columns.
-        lang: of the verdicts.
+        column: The column of the text.
+        prefix: Stands before the names of the new columns.
+        lang: The language of the verdicts.
         options: How reviews are read.
         abstention: Which verdicts are withheld.
-        strict: end at the first row or file that cannot be classified.
+        strict: Whether to end at the first row or file that cannot be classified.
     """
 
     bundle: Path
@@ -66,13 +66,13 @@ class Totals:
 
     Attributes:
         partitions: pieces of work.
-        skipped: those that an earlier run had finished.
+        skipped: The pieces that an earlier run had finished.
         rows_in: rows read.
         rows_out: rows counted in the outputs.
-        verdicts: answers.
+        verdicts: The number of answers by verdict.
         problems: rows without an answer.
         failed: files that could not be read.
-        seconds: of this run, workers' start included.
+        seconds: The time of this run, the workers' start included.
     """
 
     partitions: int = 0
@@ -125,10 +125,10 @@ def classify_files(
         pattern: see `find_partitions`.
         output: a folder, empty or new unless the run is resumed; a path or a URI that every machine reaches.
         job: model and options.
-        address: of a Ray cluster, or `auto` for the one of this machine; by default one is started for the job.
+        address: The address of a Ray cluster, or `auto` for the one of this machine; by default one is started for the job.
         concurrency: predictors at a time, one a core; every core of the cluster by default.
         resume: skip what an earlier run with the same model and options has finished.
-        advance: takes the bytes done and all bytes, after each partition.
+        advance: Takes the bytes done and all bytes, after each partition.
 
     Raises:
         ToolkitError: nothing to read, an output that is not ours, another model than the one resumed, or with

@@ -34,9 +34,9 @@ class Review:
     """One labelled review, its text normalised.
 
     Attributes:
-        text: what the model reads.
-        label: what it is measured by.
-        columns: what else its row holds, as it stands there, by column; no part of the review's identity.
+        text: The text that the model reads.
+        label: The true label.
+        columns: The other cells of its row, as they stand there, by column; no part of the review's identity.
     """
 
     text: str
@@ -127,8 +127,8 @@ def scan_reviews(
 
     Args:
         path: as `read_reviews` takes it, like the columns.
-        text_column: see there.
-        label_column: see there.
+        text_column: See `read_reviews`.
+        label_column: See `read_reviews`.
         track: passes the rows on, as a progress bar does.
     """
     if not path.is_file():

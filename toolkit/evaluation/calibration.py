@@ -57,8 +57,8 @@ def chance_calibration_error(scores: np.ndarray, resamples: int = 1000, seed: in
 
     Args:
         scores: (N,) of the labels that were given, 0.5 to 1.
-        resamples: how often.
-        seed: of the draw.
+        resamples: The number of samples drawn.
+        seed: The seed of the draw.
     """
     rng = np.random.default_rng(seed)
     errors = [_calibration_error(scores, rng.random(len(scores)) < scores) for _ in range(resamples)]

@@ -29,8 +29,8 @@ class Chart:
 
     Attributes:
         file: its name.
-        title: of its section.
-        reading: how to read it.
+        title: The title of its section.
+        reading: How to read it.
         rows: the figures behind it, as `rates` has them; none where they are no groups.
     """
 
@@ -51,7 +51,7 @@ def draw_charts(
 
     Args:
         folder: an existing one.
-        result: of the model.
+        result: What the model said of labelled reviews.
         lengths: `rates` by length.
         scores: `rates` by score.
         uncertain_below: a threshold to mark; 0.5 marks none.

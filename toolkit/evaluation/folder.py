@@ -29,10 +29,10 @@ class Predictions:
     """What a report says of its N reviews, in their order.
 
     Attributes:
-        hashes: of their texts.
+        hashes: The SHA-256 of their texts, shortened.
         labels: (N,) 0 or 1.
         positive: (N,) probabilities of positive.
-        excerpts: how each begins; empty where the report has no texts.
+        excerpts: The beginning of each text; empty where the report has no texts.
     """
 
     hashes: list[str]

@@ -21,14 +21,14 @@ class EvaluationResult:
     """What a model said of N labelled reviews.
 
     Attributes:
-        labels: (N,) 0 or 1, the truth.
-        positive: (N,) calibrated probabilities of positive.
-        tokens: (N,) of each whole review.
-        tokens_read: (N,) of those that the model saw.
-        temperature: that the logits were divided by.
-        seconds: it took, tokenisation included, loading not.
-        backend: of the predictor.
-        device: of the predictor.
+        labels: The true labels, (N,), 0 or 1.
+        positive: The calibrated probabilities of positive, (N,).
+        tokens: The number of tokens in each whole review, (N,).
+        tokens_read: The number of tokens that the model saw of each, (N,).
+        temperature: The number by which the logits were divided.
+        seconds: The time it took, tokenisation included, loading not.
+        backend: The predictor's backend.
+        device: The predictor's device.
     """
 
     labels: np.ndarray
@@ -59,9 +59,9 @@ def run_evaluation(
     """Predict every review.
 
     Args:
-        predictor: the model.
-        reviews: one at least.
-        advance: takes the number of reviews that were done since it was last called.
+        predictor: The model.
+        reviews: The labelled reviews, one at least.
+        advance: Takes the number of reviews that were done since it was last called.
     """
     with needs_extra("train", "computing metrics"):
         import sklearn  # noqa: F401 - better missed before the work than after it
@@ -86,7 +86,7 @@ def measure(result: EvaluationResult, threshold: Threshold | None = None) -> dic
     """The headline figures.
 
     Args:
-        result: of the model.
+        result: What the model said of labelled reviews.
         threshold: The score below which a review counts as undecided; none by default.
 
     Returns:

@@ -43,13 +43,13 @@ def describe(
     """The content of `report.json`.
 
     Args:
-        predictor: that answered.
-        source: the file of the reviews.
-        reviews: as they were asked.
-        result: to them.
+        predictor: The predictor that was evaluated.
+        source: The file of the reviews.
+        reviews: The reviews, in the order in which they were classified.
+        result: What the predictor said of them.
         threshold: The score below which a review counts as undecided.
-        columns: of the reviews, to slice by.
-        with_texts: give the mistakes' texts.
+        columns: The columns of the reviews to slice by.
+        with_texts: Whether the texts of the mistakes are in the report.
 
     Raises:
         ToolkitError: no review has such a column.
@@ -84,9 +84,9 @@ def write_report(folder: Path, content: dict[str, Any], reviews: Sequence[Review
 
     Args:
         folder: a new one, or an earlier report's.
-        content: what `describe` returns.
-        reviews: as they were asked.
-        result: to them.
+        content: What `describe` returns.
+        reviews: The reviews, in the order in which they were classified.
+        result: What the predictor said of them.
 
     Raises:
         ToolkitError: the folder holds something else.

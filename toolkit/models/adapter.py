@@ -34,7 +34,7 @@ def load_classifier(base: BaseModel, dropouts: dict[str, float] | None = None) -
     """The base with a fresh two-class head, on the CPU in float32.
 
     Args:
-        base: where it lies.
+        base: The base and where it lies.
         dropouts: `dropout`, `attention_dropout`, `seq_classif_dropout` to use instead of the base's own.
     """
     with needs_extra("train", "loading a base model"):

@@ -42,8 +42,8 @@ class BaseModel:
 
     Attributes:
         name: as the user says it: `minilm`, a hub id or a folder.
-        folder: with `config.json`, `model.safetensors` and the tokenizer's files.
-        sha256: of `model.safetensors` as its authors published it, for `minilm` before the folding.
+        folder: The folder with `config.json`, `model.safetensors` and the tokenizer's files.
+        sha256: The SHA-256 of `model.safetensors` as its authors published it, for `minilm` before the folding.
     """
 
     name: str
@@ -56,7 +56,7 @@ def resolve_base_model(name: str, instead: str = _INSTEAD) -> BaseModel:
 
     Args:
         name: see `BaseModel`.
-        instead: what to do where the hub cannot be reached, for the error's second line.
+        instead: The advice on what to do where the hub cannot be reached, for the error's second line.
 
     Raises:
         HubError: the hub cannot be reached or has no such model; names the ways on.

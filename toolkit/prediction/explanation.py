@@ -19,8 +19,8 @@ class Segment:
     """A stretch of the review.
 
     Attributes:
-        text: one or more whole sentences.
-        push: log-odds of positive with the segment minus without it: above 0 it speaks for positive. None where the
+        text: One or more whole sentences.
+        push: The log-odds of positive with the segment minus without it: above 0 it speaks for positive. None where the
             segment is all there is.
     """
 
@@ -33,9 +33,9 @@ class Explanation:
     """A review in segments.
 
     Attributes:
-        segments: of what the model read, in order, `MAX_SEGMENTS` at most.
-        unread_words: words after the first `unread_after` segments, which played no part.
-        unread_after: how many segments stand before them.
+        segments: The segments of what the model read, in order, `MAX_SEGMENTS` at most.
+        unread_words: The number of words after the first `unread_after` segments, which played no part.
+        unread_after: The number of segments that stand before them.
     """
 
     segments: tuple[Segment, ...]

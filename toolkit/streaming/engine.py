@@ -108,7 +108,7 @@ class Selection:
     """Which answers are kept, as grep would.
 
     Attributes:
-        verdicts: those to keep; none named means all.
+        verdicts: The verdicts to keep; none named means all.
         min_score: calibrated probability that the label needs, 0 to 1.
         invert: keep the others instead.
     """
@@ -131,8 +131,8 @@ class Tally:
         verdicts: answers by verdict, kept or not.
         kept: answers written.
         problems: records that could not be classified or written.
-        score_sum: of all answers.
-        started: when the first record was asked for, by `time.perf_counter`.
+        score_sum: The sum of all scores.
+        started: The time when the first record was asked for, by `time.perf_counter`.
     """
 
     verdicts: Counter[str] = field(default_factory=Counter)
@@ -164,12 +164,12 @@ class ResultWriter:
     """Turns results into output.
 
     Attributes:
-        writer: of the output format.
-        selection: says which are written.
+        writer: Writes a record in the output format.
+        selection: Says which results are written.
         on_error: `report`, `skip` or `stop`: put a bad record into the output, or tell it where the format has no place for it;
             leave it out and do not count it; end with it.
-        report: takes the place and the problem of a record that the output has no place for.
-        tally: counts along.
+        report: Takes the place and the problem of a record that the output has no place for.
+        tally: Counts what is written and what is not.
     """
 
     writer: Writer

@@ -31,12 +31,12 @@ class FileJob:
     Attributes:
         source: a CSV, JSONL or Parquet file; its ending says which, one for gzip or zstd apart.
         target: CSV or JSONL for either of these, Parquet for Parquet; takes its place when it is finished.
-        column: of the text.
-        prefix: of the names of the new columns.
-        label: a verdict as it is to be written.
-        advance: takes the bytes of the source that were done since it was last called.
-        note: takes the place and the reason of each row that cannot be classified.
-        row_groups: of a Parquet source, those to take; all by default.
+        column: The column of the text.
+        prefix: Stands before the names of the new columns.
+        label: Turns a verdict into the word that is written.
+        advance: Takes the bytes of the source that were done since it was last called.
+        note: Takes the place and the reason of each row that cannot be classified.
+        row_groups: The row groups of a Parquet source to take; all by default.
         first_row: the number that the first of their rows is noted with.
         empty: whether a source without a row is one to accept.
     """

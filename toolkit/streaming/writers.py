@@ -21,7 +21,7 @@ class Writer(ABC):
     """One output format.
 
     Args:
-        label: a verdict as it is to be written.
+        label: Turns a verdict into the word that is written.
     """
 
     def __init__(self, label: Callable[[str], str]) -> None:
@@ -54,7 +54,7 @@ class LabelWriter(Writer):
 
     Args:
         label: see `Writer`.
-        end: of a line.
+        end: The bytes that end a line.
     """
 
     def __init__(self, label: Callable[[str], str], end: bytes) -> None:
@@ -156,10 +156,10 @@ def make_writer(
     """A writer of one of `OUTPUTS`.
 
     Args:
-        output_format: see there.
-        label: a verdict as it is to be written.
-        prefix: of the names of new fields, for `jsonl` and `csv`.
-        end: of a record, for `tsv` and `label`.
+        output_format: One of `OUTPUTS`.
+        label: Turns a verdict into the word that is written.
+        prefix: Stands before the names of new fields, for `jsonl` and `csv`.
+        end: The bytes that end a record, for `tsv` and `label`.
     """
     return OUTPUTS[output_format](label, prefix, end)
 
