@@ -80,7 +80,7 @@ def conversation(monkeypatch, fake_predictor):
         return logits(encodings)
 
     fake_predictor.logits = slow
-    model = Model(fake_predictor, 64, "hash")
+    model = Model(fake_predictor, "hash")
     monkeypatch.setattr(app, "models", lambda: SimpleNamespace(load=lambda backend: model))
     monkeypatch.setattr(app, "_user_settings", lambda: UserSettings("zh", "onnx", 64, 0.5))
     monkeypatch.setattr(app, "_remember", lambda identifier, answer: None)
