@@ -15,6 +15,7 @@ from toolkit.cli import COMMANDS as COMMAND_NAMES
 from toolkit.cli import cli
 from toolkit.datasets.splits import read_splits
 from toolkit.errors import BundleError
+from toolkit.prediction import Abstention, InferenceOptions
 
 HEAVY = (
     "torch",
@@ -258,6 +259,23 @@ def test_completion_is_there(shell):
     assert "_TOOLKIT_COMPLETE" in complete(_TOOLKIT_COMPLETE=f"{shell}_source")
     words = complete(_TOOLKIT_COMPLETE="bash_complete", COMP_WORDS="toolkit filter --ke", COMP_CWORD="2")
     assert words == "plain,--keep\n"
+
+
+def test_a_command_loads_what_its_options_say_and_closes_it(load_fake):
+    loaded, given = [], {}
+
+    def load(**arguments):
+        given.update(arguments)
+        loaded.append(load_fake(**arguments))
+        return loaded[-1]
+
+    options = ("--truncation", "window", "--max-length", "32", "--uncertain-below", "0.9", "--onnx-model", "bundle")
+    assert run("predict", *options, "a film", obj=load).exit_code == 0
+    assert given["options"] == InferenceOptions(32, "window")
+    assert given["abstention"] == Abstention(0.9)
+    assert (str(given["onnx_model"]), given["backend"], given["adapter"]) == ("bundle", "auto", None)
+    with pytest.raises(RuntimeError, match="this predictor is closed"):
+        loaded[0].predict("a film")
 
 
 @pytest.mark.parametrize("command", ["predict", "filter", "evaluate"])

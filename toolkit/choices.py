@@ -5,10 +5,10 @@ from typing import Any, Literal, get_args
 Backend = Literal["auto", "onnx", "torch"]
 Truncation = Literal["head", "head-tail", "window"]
 Quantization = Literal["none", "int8", "auto"]
+Engine = Literal["local", "ray"]
 Language = Literal["en", "zh"]
 Verdict = Literal["positive", "negative", "uncertain"]
 Split = Literal["train", "validation", "test"]
-InputFormat = Literal["lines", "nul", "jsonl", "csv"]
 OutputFormat = Literal["tsv", "jsonl", "csv", "label"]
 OnError = Literal["report", "skip", "stop"]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from toolkit.choices import Engine, choices
 from toolkit.commands.options import (
     SectionCommand,
     label_writer,
@@ -50,7 +51,7 @@ _BAR_WIDTH = 10  # character cells
 @section_option(
     "Many files",
     "--engine",
-    type=click.Choice(["local", "ray"]),
+    type=click.Choice(choices(Engine)),
     default="local",
     show_default=True,
     help="ray: every core of this machine, or of a cluster, a predictor a core.",
