@@ -27,7 +27,7 @@ from uuid import uuid4
 import click
 
 from toolkit.datasets.splits import read_reviews
-from toolkit.prediction import load_predictor
+from toolkit.prediction import InferenceOptions, load_predictor
 
 PATIENCE = 600.0  # seconds for an answer, after which it is missing
 EVERY = 5.0  # seconds between looks at the memory
@@ -62,7 +62,7 @@ class Load:
 def main(sessions: int, reviews: int, minutes: float, file: Path, onnx_model: Path) -> None:
     """Print what was seen; the exit code is 1 where an answer was wrong or missing."""
     texts = [review.text for review in read_reviews(file)]
-    predictor = load_predictor("onnx", onnx_model=onnx_model, max_length=120)  # the app's default
+    predictor = load_predictor("onnx", onnx_model=onnx_model, options=InferenceOptions(120))  # the app's default
     expected = {
         text: f"This text is classified as: {prediction.label.text}"
         for text, prediction in zip(texts, predictor.predict_many(texts), strict=True)

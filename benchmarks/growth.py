@@ -22,6 +22,7 @@ from toolkit.benchmark.report import as_markdown
 from toolkit.datasets.splits import read_reviews
 from toolkit.evaluation.plots import blank_figure
 from toolkit.machine import available_cores
+from toolkit.prediction import InferenceOptions
 from toolkit.prediction.onnx_backend import OnnxPredictor
 
 TOKENS = (16, 32, 64, 128, 256, 512)
@@ -64,7 +65,7 @@ def _against_tokens(texts: Sequence[str], model: Path, rounds: int, folder: Path
     source = _write_csv(folder / "long.csv", texts)
     seconds: dict[int, list[float]] = {length: [] for length in TOKENS}
     peaks: dict[int, list[float]] = {length: [] for length in TOKENS}
-    predictors = {length: OnnxPredictor.load(model, max_length=length, workers=1) for length in TOKENS}
+    predictors = {length: OnnxPredictor.load(model, InferenceOptions(length, workers=1)) for length in TOKENS}
     for _ in range(rounds):
         for length, predictor in predictors.items():
             encodings = [each for each in predictor.tokenizer.encode(texts) if len(each.input_ids) == length]
@@ -98,7 +99,10 @@ def _against_reviews(texts: Sequence[str], model: Path, rounds: int, most: int, 
 
 def _against_workers(texts: Sequence[str], model: Path, rounds: int) -> dict[int, float]:
     """Reviews/s by the number of workers, from one to the cores."""
-    predictors = {number: OnnxPredictor.load(model, workers=number) for number in range(1, available_cores() + 1)}
+    predictors = {
+        number: OnnxPredictor.load(model, InferenceOptions(workers=number))
+        for number in range(1, available_cores() + 1)
+    }
     speeds: dict[int, list[float]] = {number: [] for number in predictors}
     for number_of_round in range(rounds + 1):  # the first opens the sessions
         for number, predictor in predictors.items():

@@ -32,18 +32,18 @@ KINDS = {"embeddings": "word_embeddings", "q, k, v": "^Attention", "attention ou
 
 @click.command()
 @click.option("--adapter", type=click.Path(path_type=Path), default="lora_model", show_default=True)
-@click.option("--proof", type=click.Path(path_type=Path), default="build/imdb/validation.csv", show_default=True)
+@click.option("--parity-set", type=click.Path(path_type=Path), default="build/imdb/validation.csv", show_default=True)
 @click.option("--kind-reviews", default=600, show_default=True, help="Reviews for the table by kind of layer.")
 @click.option("--recipe-reviews", default=2483, show_default=True, help="Reviews for the table of recipes.")
 @click.option("--seed", default=0, show_default=True)
-def main(adapter: Path, proof: Path, kind_reviews: int, recipe_reviews: int, seed: int) -> None:
+def main(adapter: Path, parity_set: Path, kind_reviews: int, recipe_reviews: int, seed: int) -> None:
     """Print both tables as Markdown."""
     model, manifest = load_adapter(adapter)
     tokenizer = ReviewTokenizer.from_file(adapter / "tokenizer.json", manifest.max_length)
-    reviews = read_reviews(proof)
+    reviews = read_reviews(parity_set)
     reviews = random.Random(seed).sample(reviews, len(reviews))
-    encodings = tokenizer.encode_parts([review.text for review in reviews])
-    lengths = [len(parts[0].input_ids) for parts in encodings]
+    encodings = tokenizer.encode_windows([review.text for review in reviews])
+    lengths = [len(windows[0].input_ids) for windows in encodings]
 
     def judge(graphs: Mapping[str, Path], count: int) -> dict[str, Parity]:
         predictors = {name: OnnxPredictor(graph, tokenizer, manifest) for name, graph in graphs.items()}

@@ -18,6 +18,7 @@ import click
 import torch
 from transformers import TrainerCallback, set_seed
 
+from toolkit.choices import Truncation
 from toolkit.datasets.splits import Review, read_splits
 from toolkit.datasets.torch_dataset import IMDBDataset
 from toolkit.errors import ConfigError
@@ -29,7 +30,7 @@ from toolkit.training.config import TrainingConfig, read_preset
 from toolkit.training.trainer import ProbeTrainer, build_trainer
 
 _ALL_DROPOUT = {"lora_dropout": 0.1, "dropout": 0.1, "attention_dropout": 0.1, "seq_classif_dropout": 0.2}
-_DOCUMENTS = {"r": 8, "target_modules": ("q_lin", "v_lin"), "learning_rate": 1e-4, "num_train_epochs": 3,
+_ORIGINAL = {"r": 8, "target_modules": ("q_lin", "v_lin"), "learning_rate": 1e-4, "num_train_epochs": 3,
               "per_device_train_batch_size": 8, **_ALL_DROPOUT}  # fmt: skip
 ROWS: dict[str, dict[str, Any]] = {
     "the preset": {},
@@ -43,9 +44,13 @@ ROWS: dict[str, dict[str, Any]] = {
     "learning rate 2e-3": {"learning_rate": 2e-3},
     "three epochs": {"num_train_epochs": 3},
     "rank 32": {"r": 32},
-    "the documents' settings": _DOCUMENTS,
+    "the original's settings": _ORIGINAL,
 }
-READINGS = {"512": ("head", 512), "head-tail 128": ("head-tail", 128), "head 128": ("head", 128)}
+READINGS: dict[str, tuple[Truncation, int]] = {
+    "512": ("head", 512),
+    "head-tail 128": ("head-tail", 128),
+    "head 128": ("head", 128),
+}
 _AVERAGED = 0.2  # the last share of the steps, whose weights are averaged
 
 
@@ -132,9 +137,8 @@ def _run(splits: dict[str, list[Review]], base_model: str, changes: dict[str, An
     }
 
 
-def _accuracy(trainer: ProbeTrainer, reviews: list[Review], policy: str, max_length: int) -> float:
-    reader = ReviewTokenizer.wrap(trainer.processing_class, max_length)
-    reader.policy = policy
+def _accuracy(trainer: ProbeTrainer, reviews: list[Review], truncation: Truncation, max_length: int) -> float:
+    reader = ReviewTokenizer.wrap(trainer.processing_class, max_length, truncation)
     answers = trainer.predict(IMDBDataset.from_reviews(reviews, reader, max_length))
     return float((answers.predictions.argmax(axis=1) == answers.label_ids).mean())
 

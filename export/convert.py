@@ -26,7 +26,9 @@ def convert_to_onnx(model: "PreTrainedModel", folder: Path) -> Path:
     merged, converted = folder / "merged", folder / "onnx"
     model.save_pretrained(merged, safe_serialization=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer's notes on constants; the parity proof is what counts
+        warnings.simplefilter(
+            "ignore"
+        )  # the tracer's notes on constants; the comparison with the adapter is what counts
         logging.getLogger("optimum").setLevel(logging.ERROR)
         ORTModelForSequenceClassification.from_pretrained(merged, export=True, trust_remote_code=False).save_pretrained(
             converted

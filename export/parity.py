@@ -1,4 +1,4 @@
-"""The proof that two models are one: the same reviews, logit by logit, and the gates that a stage has to pass."""
+"""How alike two models are: the same reviews, logit by logit, and the gates that a stage has to pass."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +17,14 @@ _CHUNK = 64  # reviews a model gets at a time; small enough that a busy moment o
 
 @dataclass(frozen=True)
 class Gate:
-    """How far a stage may stray from the adapter.
+    """How far a stage may differ from the adapter.
 
     Attributes:
         reviews: the fewest on which the gate can be judged.
         relative_difference: the largest |Δlogit| allowed on any review, in units of the adapter's mean |logit|; None
             for any.
         flips: the largest share of reviews whose label may change, 0 to 1.
-        accuracy_loss: how much accuracy may be lost, 0 to 1.
+        accuracy_loss: The accuracy that may be lost, 0 to 1.
     """
 
     reviews: int
@@ -43,7 +43,7 @@ class Measurement:
 
     Attributes:
         logits: (n, 2) float32, a row a review.
-        seconds: spent in the model.
+        seconds: The time spent in the model.
     """
 
     logits: np.ndarray
@@ -52,21 +52,21 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Parity:
-    """How one stage compares with the adapter on the proof's reviews.
+    """How one stage compares with the adapter on the parity set.
 
     Attributes:
         stage: `adapter`, `merged`, `onnx` or `int8`.
-        reviews: compared.
-        max_difference: of any logit, absolute.
-        mean_difference: over all logits, absolute.
+        reviews: The number of reviews compared.
+        max_difference: The largest absolute difference of any logit.
+        mean_difference: The mean absolute difference over all logits.
         relative_difference: `max_difference` over the adapter's mean |logit|.
-        flips: reviews whose label changed.
+        flips: The number of reviews whose label changed.
         flips_by_quartile: the same in each quarter of the reviews, by tokens read, shortest first.
-        accuracy: on the reviews' labels.
+        accuracy: The accuracy on the reviews' labels.
         accuracy_interval: Wilson's 95% interval of it.
         accuracy_loss: the adapter's accuracy less this one.
         reviews_per_second: tokenisation left out.
-        bytes: of the model's weights on disk.
+        bytes: The size of the model's weights on disk.
         worst: indices of the reviews that differ most, those that flipped first.
     """
 
@@ -88,7 +88,7 @@ class Parity:
         """What the gate refuses, in words; empty when the stage passes."""
         problems = []
         if self.reviews < gate.reviews:
-            problems.append(f"proven on {self.reviews} reviews, expected at least {gate.reviews:,}")
+            problems.append(f"compared on {self.reviews} reviews, expected at least {gate.reviews:,}")
         if gate.relative_difference is not None and not self.relative_difference <= gate.relative_difference:  # NaN too
             problems.append(
                 f"max |Δlogit| is {self.relative_difference:.1e} of the mean |logit|, "
@@ -113,9 +113,9 @@ def measure(
     """Ask every model every review, chunk by chunk in turn, so that their speeds compare.
 
     Args:
-        models: by name.
-        reviews: n, as `ReviewTokenizer.encode_parts` cut them.
-        advance: told the number of answers as they come, for a progress bar.
+        models: The models, by name.
+        reviews: The n reviews, as `ReviewTokenizer.encode_windows` cut them.
+        advance: Takes the number of outputs as they come, for a progress bar.
     """
     logits: dict[str, list[np.ndarray]] = {name: [] for name in models}
     seconds = dict.fromkeys(models, 0.0)
@@ -123,7 +123,7 @@ def measure(
         chunk = reviews[start : start + _CHUNK]
         for name, model in models.items():
             started = time.perf_counter()
-            logits[name].append(np.stack([answer.logits for answer in model.answer(chunk)]))
+            logits[name].append(np.stack([output.logits for output in model.raw_outputs(chunk)]))
             seconds[name] += time.perf_counter() - started
             advance(len(chunk))
     return {name: Measurement(np.concatenate(logits[name]), seconds[name]) for name in models}
@@ -140,12 +140,12 @@ def compare(
     """Compare a stage's logits with the adapter's.
 
     Args:
-        stage: its name.
-        reference: (n, 2), the adapter's logits.
-        candidate: what the stage answered on the same reviews.
-        reviews: with their labels.
-        tokens_read: of each review.
-        size: bytes of the stage's weights on disk.
+        stage: The stage's name.
+        reference: The adapter's logits, (n, 2).
+        candidate: The outputs of the stage on the same reviews.
+        reviews: The reviews with their labels.
+        tokens_read: The number of tokens read of each review.
+        size: The size in bytes of the stage's weights on disk.
     """
     differences = np.abs(candidate.logits.astype(np.float64) - reference)  # (n, 2)
     per_review = np.nan_to_num(differences.max(axis=1), nan=np.inf)

@@ -1,4 +1,4 @@
-"""The whole stage: adapter → merged → ONNX → fused → int8, each proven on real reviews, then published at once."""
+"""The whole stage: adapter → merged → ONNX → fused → int8, each compared with the adapter on real reviews, then published at once."""
 
 import copy
 import logging
@@ -13,18 +13,19 @@ import numpy as np
 
 from export.convert import convert_to_onnx
 from export.parity import EXACT, QUANTIZED, Gate, Measurement, Parity, compare, measure
-from export.quantize import MODES, quantize_to_int8
+from export.quantize import quantize_to_int8
 from export.report import write_report
 from export.restructure import fuse
+from toolkit.choices import Quantization, Truncation, check_choice
 from toolkit.datasets.splits import Review, read_reviews
 from toolkit.errors import ExportError, needs_extra
 from toolkit.evaluation.calibration import fit_temperature, steps_of_risk_coverage
 from toolkit.machine import package_versions
 from toolkit.models.adapter import load_adapter, merge_adapter
-from toolkit.models.bundle import Kind, Manifest, reading_length
+from toolkit.models.bundle import Kind, Manifest, check_max_length, max_positions
 from toolkit.models.publishing import naming_a_full_disk, publish, refuse_foreign_target
 from toolkit.models.workspaces import workspace
-from toolkit.prediction import AbstentionPolicy
+from toolkit.prediction import Abstention
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.prediction.torch_backend import TorchPredictor
 from toolkit.text.tokenisation import ReviewTokenizer, count_read
@@ -50,61 +51,77 @@ class ExportResult:
     bytes: int
 
 
-def export_model(
-    adapter: Path,
-    output: Path,
-    proof: Path,
-    quantize: str = "none",
-    base_model: str | None = None,
-    small_proof: bool = False,
-    reading: str | None = None,
-    uncertain_below: float | None = None,
-    target_accuracy: float | None = None,
-) -> ExportResult:
-    """Export an adapter and prove every step on the reviews of `proof`.
+@dataclass(frozen=True)
+class ExportOptions:
+    """What kind of bundle an export makes.
 
-    Args:
-        adapter: an adapter made by `toolkit train` or by PEFT.
-        output: where the bundle goes; what is there stays until the new one is proven.
-        proof: a CSV, JSONL or Parquet file of labelled reviews that the adapter was not trained on.
+    Attributes:
         quantize: `none`, `int8`, or `auto`: int8 if it passes its gate, else float.
-        base_model: the base to use instead of the one the adapter names.
-        reading: what the bundle reads of a longer review, one of `toolkit.text.truncation.POLICIES`; the adapter's way by default.
-        uncertain_below: score under which the bundle leaves a review undecided, unless its user says otherwise.
-        target_accuracy: choose `uncertain_below` such that the decided reviews of the proof are right this often.
-        small_proof: take fewer reviews than the gates ask for; the report says how many there were.
+        truncation: What the bundle reads of a longer review, see `InferenceOptions`; the adapter's own by default.
+        uncertain_below: The score below which the bundle leaves a review undecided, unless its user says otherwise.
+        target_accuracy: How often the decided reviews of the parity set are to be right; chooses `uncertain_below`.
+        small_parity_set: Whether fewer reviews are enough than the gates ask for; the report says how many there were.
+        base_model: The base to use instead of the one the adapter names.
 
     Raises:
-        ExportError: a gate failed; names it, by how much, and the reviews that differ most. Nothing is published.
-        ToolkitError: adapter, base, proof or output cannot be used.
+        ValueError: A choice is none of those that there are, or the threshold is chosen in two ways.
     """
-    if quantize not in MODES:
-        raise ValueError(f"quantize must be one of {', '.join(MODES)}, not {quantize!r}")
+
+    quantize: Quantization = "none"
+    truncation: Truncation | None = None
+    uncertain_below: float | None = None
+    target_accuracy: float | None = None
+    small_parity_set: bool = False
+    base_model: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no export could do, before minutes are spent on it."""
+        check_choice("quantize", self.quantize, Quantization)
+        if self.truncation is not None:
+            check_choice("truncation", self.truncation, Truncation)
+        Abstention(self.uncertain_below, self.target_accuracy)
+
+
+def export_model(
+    adapter: Path, output: Path, parity_set: Path, *, options: ExportOptions = ExportOptions()
+) -> ExportResult:
+    """Export an adapter and compare every step with it on the reviews of a parity set.
+
+    Args:
+        adapter: An adapter made by `toolkit train` or by PEFT.
+        output: Where the bundle goes; what is there stays until the new one has passed its gates.
+        parity_set: A CSV, JSONL or Parquet file of labelled reviews that the adapter was not trained on.
+        options: What kind of bundle it becomes.
+
+    Raises:
+        ExportError: A gate failed; names it, by how much, and the reviews that differ most. Nothing is published.
+        ToolkitError: The adapter, the base, the parity set or the output cannot be used.
+    """
     refuse_foreign_target(output, Kind.ONNX)
-    reviews = read_reviews(proof, others=())
-    gates = {stage: replace(gate, reviews=1) if small_proof else gate for stage, gate in GATES.items()}
-    _require_reviews(proof, len(reviews), gates["int8" if quantize == "int8" else "onnx"])
-    if target_accuracy is not None and len(reviews) < QUANTIZED.reviews:
+    reviews = read_reviews(parity_set, others=())
+    gates = {stage: replace(gate, reviews=1) if options.small_parity_set else gate for stage, gate in GATES.items()}
+    _require_reviews(parity_set, len(reviews), gates["int8" if options.quantize == "int8" else "onnx"])
+    if options.target_accuracy is not None and len(reviews) < QUANTIZED.reviews:
         raise ExportError(
-            f"{proof} has {len(reviews)} reviews, expected at least {QUANTIZED.reviews:,} to choose a threshold for "
-            "--target-accuracy; name a larger file with --proof, or give --uncertain-below"
+            f"{parity_set} has {len(reviews)} reviews, expected at least {QUANTIZED.reviews:,} to choose a threshold for "
+            "--target-accuracy; name a larger file with --parity-set, or give --uncertain-below"
         )
     with needs_extra("train", "exporting"):  # better missed before the work than after it
         import matplotlib  # noqa: F401
         import optimum.onnxruntime  # noqa: F401
         import sklearn  # noqa: F401
-    model, manifest = load_adapter(adapter, base_model)
-    length = reading_length(adapter, manifest, None)
-    manifest = replace(manifest, reading=reading or manifest.reading)
-    tokenizer = ReviewTokenizer.from_file(adapter / "tokenizer.json", length, manifest.reading)
-    parts = tokenizer.encode_parts([review.text for review in reviews])
-    tokens_read = [count_read(each) for each in parts]
+    model, manifest = load_adapter(adapter, options.base_model)
+    length = check_max_length(manifest.max_length, max_positions(adapter))
+    manifest = replace(manifest, truncation=options.truncation or manifest.truncation)
+    tokenizer = ReviewTokenizer.from_file(adapter / "tokenizer.json", length, manifest.truncation)
+    windows = tokenizer.encode_windows([review.text for review in reviews])
+    tokens_read = [count_read(each) for each in windows]
 
     merged = merge_adapter(copy.deepcopy(model))
     with workspace(output) as room, naming_a_full_disk(room):
         graphs = {"onnx": convert_to_onnx(merged, room)}
         graphs["fused"] = fuse(graphs["onnx"], room / "model.fused.onnx")
-        if quantize != "none":
+        if options.quantize != "none":
             graphs["int8"] = quantize_to_int8(graphs["onnx"], room / "model.int8.onnx")
         models = {
             "adapter": TorchPredictor(model, tokenizer, manifest, "cpu"),
@@ -116,15 +133,15 @@ def export_model(
             "merged": room / "merged" / "model.safetensors",
             **graphs,
         }
-        _logger.info("proving %s on %d reviews of %s", ", ".join(list(models)[1:]), len(reviews), proof)
+        _logger.info("comparing %s on %d reviews of %s", ", ".join(list(models)[1:]), len(reviews), parity_set)
         with _bar(len(models) * len(reviews)) as bar:
-            measured = measure(models, parts, bar.update)
+            measured = measure(models, windows, bar.update)
         reference = measured["adapter"].logits
         stages = [
             compare(stage, reference, measurement, reviews, tokens_read, weights[stage].stat().st_size)
             for stage, measurement in measured.items()
         ]
-        chosen = _pass_gates(stages, gates, quantize, measured, reviews)
+        chosen = _pass_gates(stages, gates, options.quantize, measured, reviews)
         manifest = replace(
             _fitted(manifest, measured[chosen].logits, reviews, chosen),
             kind=Kind.ONNX,
@@ -132,31 +149,31 @@ def export_model(
             versions=manifest.versions | package_versions("optimum", "optimum-onnx", "onnx", "onnxruntime", "torch"),
             files={},
         )
-        policy = AbstentionPolicy.for_model(manifest, uncertain_below, target_accuracy)
-        manifest = replace(manifest, uncertain_below=policy.uncertain_below)
+        threshold = Abstention(options.uncertain_below, options.target_accuracy).threshold(manifest)
+        manifest = replace(manifest, uncertain_below=threshold.uncertain_below)
         with publish(output, manifest) as folder:
             shutil.copyfile(graphs[chosen], folder / "model.onnx")
             shutil.copyfile(graphs["onnx"].parent / "config.json", folder / "config.json")
             tokenizer.save(folder / "tokenizer.json")
-            write_report(folder, stages, measured, tokens_read, proof, manifest, gates, quantized=chosen == "int8")
+            write_report(folder, stages, measured, tokens_read, parity_set, manifest, gates, quantized=chosen == "int8")
     return ExportResult(output, chosen == "int8", tuple(stages), (output / "model.onnx").stat().st_size)
 
 
-def _require_reviews(proof: Path, found: int, gate: Gate) -> None:
-    """Refuse too small a proof before minutes are spent on it."""
+def _require_reviews(parity_set: Path, found: int, gate: Gate) -> None:
+    """Refuse too small a parity set before minutes are spent on it."""
     if found < gate.reviews:
         raise ExportError(
-            f"{proof} has {found} reviews, expected at least {gate.reviews:,} for a proof; "
-            "name a larger file with --proof, or accept the smaller proof with --small-proof"
+            f"{parity_set} has {found} reviews, expected at least {gate.reviews:,} in a parity set; "
+            "name a larger file with --parity-set, or accept the smaller one with --small-parity-set"
         )
 
 
 @contextmanager
-def _bar(answers: int) -> Iterator[Any]:
+def _bar(outputs: int) -> Iterator[Any]:
     """A progress bar on stderr where stderr is a terminal."""
     from tqdm import tqdm
 
-    with tqdm(total=answers, desc="proof", unit=" answers", disable=None, leave=False) as bar:
+    with tqdm(total=outputs, desc="parity set", unit=" outputs", disable=None, leave=False) as bar:
         yield bar
 
 
@@ -185,7 +202,7 @@ def _pass_gates(
 
 
 def _fitted(manifest: Manifest, logits: np.ndarray, reviews: Sequence[Review], stage: str) -> Manifest:
-    """The manifest with what is fitted on the proof, where it is large enough for that: see `Manifest`.
+    """The manifest with what is fitted on the parity set, where it is large enough for that: see `Manifest`.
 
     The float graph keeps the adapter's temperature; int8 logits are others and get one of their own, if they can.
     """

@@ -9,8 +9,6 @@ import numpy as np
 from export.restructure import keep_used_weights, restructure
 from toolkit.errors import needs_extra
 
-MODES = ("none", "int8", "auto")
-
 
 def quantize_to_int8(source: Path, target: Path) -> Path:
     """Restructure the graph, then compute every product of the encoder in int8.
@@ -62,9 +60,9 @@ def quantize(
     """Quantise a restructured model in place.
 
     Args:
-        model: what `restructure` returned.
-        chosen: of the names of products and of the embedding, which to quantise.
-        narrow: (in, out) weights as int8 and their (out,) scales.
+        model: The model that `restructure` returned.
+        chosen: Says, given the name of a product or of the embedding, whether to quantise it.
+        narrow: Turns (in, out) weights into int8 and their (out,) scales.
     """
     from onnx import helper, numpy_helper
 

@@ -46,7 +46,7 @@ def write_report(
     stages: Sequence[Parity],
     measured: Mapping[str, Measurement],
     tokens_read: Sequence[int],
-    proof: Path,
+    parity_set: Path,
     manifest: Manifest,
     gates: Mapping[str, Gate],
     quantized: bool,
@@ -54,19 +54,19 @@ def write_report(
     """Write `report.json` and `report.png` into `folder`.
 
     Args:
-        folder: of the bundle.
+        folder: The folder of the bundle.
         stages: the scorecard, the adapter first.
-        measured: each stage's logits on the proof, by stage.
-        tokens_read: of each review of the proof, those in two windows once.
-        proof: the file of reviews.
-        manifest: of the bundle.
-        gates: that the stages had to pass, by stage.
+        measured: Each stage's logits on the parity set, by stage.
+        tokens_read: The number of tokens read of each review of the parity set, those in two windows once.
+        parity_set: The file of its reviews.
+        manifest: The manifest of the bundle.
+        gates: The gates that the stages had to pass, by stage.
         quantized: whether the int8 graph is the one that is published.
     """
     content: dict[str, Any] = {
-        "proof": {
-            "file": proof.name,  # not its path, which is the machine's
-            "sha256": sha256(proof),
+        "proof": {  # the parity set, by the name it has had since the first report
+            "file": parity_set.name,  # not its path, which is the machine's
+            "sha256": sha256(parity_set),
             "reviews": len(tokens_read),
             "max_length": manifest.max_length,
             "tokens_read_quartiles": np.percentile(tokens_read, [0, 25, 50, 75, 100]).tolist(),

@@ -162,9 +162,9 @@ class _Writer:
         """One product of `source` with several weights side by side, and the pieces of it.
 
         Args:
-            name: of the product.
-            source: what is multiplied.
-            projected: name, weights (n, n) and bias (n,) of each piece.
+            name: The name of the product.
+            source: The tensor that is multiplied.
+            projected: The name, weights (n, n) and bias (n,) of each piece.
         """
         outputs, weights, biases = zip(*projected, strict=True)
         weight = self._store(f"{name}/weight", np.concatenate(weights, axis=1))

@@ -22,7 +22,7 @@ from tokenizers.processors import TemplateProcessing
 
 from toolkit.datasets.splits import read_reviews, write_reviews
 from toolkit.models.bundle import Kind, Manifest
-from toolkit.prediction import AbstentionPolicy, Predictor
+from toolkit.prediction import Predictor
 from toolkit.text.tokenisation import ReviewTokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -137,10 +137,12 @@ def tiny_adapter(tiny_run) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory, tiny_adapter, tiny_dataset) -> Path:
-    from export import export_model
+    from export import ExportOptions, export_model
 
     output = tmp_path_factory.mktemp("export") / "onnx_model"
-    return export_model(tiny_adapter, output, tiny_dataset / "validation.csv", small_proof=True).bundle
+    return export_model(
+        tiny_adapter, output, tiny_dataset / "validation.csv", options=ExportOptions(small_parity_set=True)
+    ).bundle
 
 
 class FakePredictor(Predictor):
@@ -161,15 +163,13 @@ def fake_predictor(tiny_tokenizer) -> FakePredictor:
 
 
 @pytest.fixture
-def with_fake(monkeypatch, fake_predictor) -> FakePredictor:
-    """The fake predictor behind every command, whatever model it names."""
+def load_fake(fake_predictor):
+    """Loads the fake predictor, whatever model is named: `CliRunner().invoke(cli, arguments, obj=load_fake)`."""
 
-    def load(uncertain_below=None, target_accuracy=None, **options):
-        fake_predictor.policy = AbstentionPolicy.for_model(fake_predictor.manifest, uncertain_below, target_accuracy)
-        return fake_predictor
+    def load(backend="auto", *, onnx_model=None, adapter=None, base_model=None, options=None, abstention=None):
+        return FakePredictor(fake_predictor.manifest, fake_predictor.tokenizer, abstention=abstention)
 
-    monkeypatch.setattr("toolkit.prediction.load_predictor", load)
-    return fake_predictor
+    return load
 
 
 @pytest.fixture

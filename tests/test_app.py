@@ -28,10 +28,10 @@ def start(monkeypatch, tmp_path):
 
 
 def test_a_review_gets_the_documented_sentence(start, tiny_bundle):
-    from toolkit import load_predictor
+    from toolkit.prediction import InferenceOptions, load_predictor
 
     start(TOOLKIT_ONNX_MODEL=tiny_bundle)
-    predictor = load_predictor(onnx_model=tiny_bundle, max_length=120)
+    predictor = load_predictor(onnx_model=tiny_bundle, options=InferenceOptions(120))
     for text in ("A quiet film.", "Loud and dull, all of it.", "It goes on. " * 200):
         assert app.classify_review(text) == f"该文本被分类为: {predictor.predict(text).label.display('zh')}"
 
@@ -81,7 +81,7 @@ def conversation(monkeypatch, fake_predictor):
         return logits(encodings)
 
     fake_predictor.logits = slow
-    model = Model(fake_predictor, 64, "hash")
+    model = Model(fake_predictor, "hash")
     monkeypatch.setattr(app, "models", lambda: SimpleNamespace(load=lambda backend: model))
     monkeypatch.setattr(app, "_user_settings", lambda: UserSettings("zh", "onnx", 64, 0.5))
     monkeypatch.setattr(app, "_remember", lambda identifier, answer: None)

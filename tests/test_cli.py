@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 import click
 import pytest
@@ -14,6 +15,7 @@ from toolkit.cli import COMMANDS as COMMAND_NAMES
 from toolkit.cli import cli
 from toolkit.datasets.splits import read_splits
 from toolkit.errors import BundleError
+from toolkit.prediction import Abstention, InferenceOptions
 
 HEAVY = (
     "torch",
@@ -32,8 +34,14 @@ COMMANDS = ((), ("dataset",), ("dataset", "import"), ("dataset", "check"), ("tra
             ("filter",), ("evaluate",), ("doctor",), ("chat",), ("bench",))  # fmt: skip
 
 
-def run(*arguments, stdin=b""):
-    return CliRunner().invoke(cli, [str(argument) for argument in arguments], input=stdin, prog_name="toolkit")
+def run(*arguments, stdin=b"", obj=None):
+    return CliRunner().invoke(cli, [*map(str, arguments)], input=stdin, prog_name="toolkit", obj=obj)
+
+
+@pytest.fixture
+def run_fake(load_fake):
+    """Run a command on the fake predictor."""
+    return partial(run, obj=load_fake)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -57,7 +65,7 @@ def test_the_fixed_option_names_are_there():
     options = {
         "train": "--preset --config --dataset --output --base-model --epochs --max-steps --batch-size --learning-rate "
         "--max-length --seed --early-stopping --resume",
-        "export": "--adapter --output --proof --quantize",
+        "export": "--adapter --output --parity-set --quantize",
         "predict": "--backend --onnx-model --adapter --max-length --json --lang --uncertain-below --file --output --column --prefix",
         "filter": "--backend --onnx-model --adapter --max-length -0 --jsonl --field --csv --column --format --prefix --keep "
         "--invert --count --min-score --uncertain-below --summary --strict --on-error --lang",
@@ -79,16 +87,16 @@ def test_train_help_lists_every_setting_of_a_config_file():
     assert all(f"{each.name} = " in text for each in fields(TrainingConfig))
 
 
-def test_predict_prints_label_score_and_text(with_fake):
-    result = run("predict", "a great\nfilm", "dull")
-    first, second = with_fake.predict_many(["a great film", "dull"])
+def test_predict_prints_label_score_and_text(run_fake, fake_predictor):
+    result = run_fake("predict", "a great\nfilm", "dull")
+    first, second = fake_predictor.predict_many(["a great film", "dull"])
     assert result.stdout == (
         f"{first.label.text}\t{first.score:.4f}\ta great film\n{second.label.text}\t{second.score:.4f}\tdull\n"
     )
 
 
-def test_predict_json_has_the_documented_fields(with_fake):
-    result = run("predict", "--json", "a great film", "dull")
+def test_predict_json_has_the_documented_fields(run_fake):
+    result = run_fake("predict", "--json", "a great film", "dull")
     objects = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(objects) == 2
     for each in objects:
@@ -97,19 +105,19 @@ def test_predict_json_has_the_documented_fields(with_fake):
         assert each["probabilities"][each["label"]] == each["score"]
 
 
-def test_predict_says_what_it_did_not_read(with_fake):
-    result = run("predict", "a " * 100)
+def test_predict_says_what_it_did_not_read(run_fake):
+    result = run_fake("predict", "a " * 100)
     assert "read 64 of 102 tokens" in result.stderr
 
 
-def test_predict_says_which_review_it_did_not_read_and_when_it_stopped_counting(with_fake):
-    result = run("predict", "short", "film " * 100_000)
+def test_predict_says_which_review_it_did_not_read_and_when_it_stopped_counting(run_fake):
+    result = run_fake("predict", "short", "film " * 100_000)
     assert re.search(r"^review 2: read 64 of at least \d+ tokens \(0%\)$", result.stderr, re.MULTILINE)
     assert "review 1" not in result.stderr
 
 
-def test_predict_reads_a_review_from_stdin(with_fake):
-    assert run("predict", "-", stdin=b"a great\nfilm\n").stdout.endswith("\ta great film\n")
+def test_predict_reads_a_review_from_stdin(run_fake):
+    assert run_fake("predict", "-", stdin=b"a great\nfilm\n").stdout.endswith("\ta great film\n")
 
 
 def test_predict_draws_on_a_terminal_and_leaves_colour_out_when_asked(tiny_bundle):
@@ -138,36 +146,36 @@ def test_predict_draws_on_a_terminal_and_leaves_colour_out_when_asked(tiny_bundl
     assert len(plain) <= 60
 
 
-def test_predict_calls_the_unsure_uncertain_and_speaks_chinese(with_fake):
-    prediction = with_fake.predict("a great film")
-    assert run("predict", "--uncertain-below", "1", "a great film").stdout.startswith("uncertain\t")
-    assert run("predict", "--lang", "zh", "a great film").stdout.startswith(prediction.label.display("zh") + "\t")
-    shown = json.loads(run("predict", "--json", "--lang", "zh", "--uncertain-below", "1", "a great film").stdout)
+def test_predict_calls_the_unsure_uncertain_and_speaks_chinese(run_fake, fake_predictor):
+    prediction = fake_predictor.predict("a great film")
+    assert run_fake("predict", "--uncertain-below", "1", "a great film").stdout.startswith("uncertain\t")
+    assert run_fake("predict", "--lang", "zh", "a great film").stdout.startswith(prediction.label.display("zh") + "\t")
+    shown = json.loads(run_fake("predict", "--json", "--lang", "zh", "--uncertain-below", "1", "a great film").stdout)
     assert shown == {**prediction.to_dict(), "label": "不确定"}
 
 
-def test_predict_classifies_a_file(with_fake, tmp_path):
+def test_predict_classifies_a_file(run_fake, fake_predictor, tmp_path):
     (tmp_path / "in.csv").write_text("id,review\n1,a great film\n2,\n")
     arguments = ("predict", "--file", tmp_path / "in.csv", "--output", tmp_path / "out.jsonl")
-    assert run(*arguments).exit_code == 1
+    assert run_fake(*arguments).exit_code == 1
     assert not (tmp_path / "out.jsonl").exists()
-    result = run(*arguments, "--column", "review", "--lang", "zh")
+    result = run_fake(*arguments, "--column", "review", "--lang", "zh")
     assert result.exit_code == 1
     assert "rows that could not be classified: 1" in result.stderr
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert rows[0]["label"] == with_fake.predict("a great film").label.display("zh")
+    assert rows[0]["label"] == fake_predictor.predict("a great film").label.display("zh")
     assert rows[1] == {"id": "2", "review": "", "error": f"{tmp_path / 'in.csv'}: line 3: empty review"}
 
 
 @pytest.mark.parametrize("arguments", [("--file", "pyproject.toml"), ("--output", "x.csv", "a"),
                                        ("--file", "pyproject.toml", "--output", "x.csv", "a"), ("--file", "none.csv")])  # fmt: skip
-def test_a_file_needs_an_output_and_no_text(with_fake, arguments):
-    assert run("predict", *arguments).exit_code == 2
+def test_a_file_needs_an_output_and_no_text(run_fake, arguments):
+    assert run_fake("predict", *arguments).exit_code == 2
 
 
-def test_evaluate_names_the_labels_in_chinese(with_fake, tiny_dataset):
+def test_evaluate_names_the_labels_in_chinese(run_fake, tiny_dataset):
     def shown(language):
-        lines = run("evaluate", "--dataset", tiny_dataset, "--lang", language).stdout.splitlines()
+        lines = run_fake("evaluate", "--dataset", tiny_dataset, "--lang", language).stdout.splitlines()
         return "\n".join(lines[:-1])  # the last says how fast it was
 
     english, chinese = shown("en"), shown("zh")
@@ -178,11 +186,11 @@ def test_evaluate_names_the_labels_in_chinese(with_fake, tiny_dataset):
     )  # fmt: skip
 
 
-def test_evaluate_writes_a_report_and_compares_two(with_fake, tmp_path, monkeypatch):
+def test_evaluate_writes_a_report_and_compares_two(run_fake, tmp_path, monkeypatch):
     monkeypatch.setattr("toolkit.evaluation.report.draw_charts", lambda *_: [])  # tested where they are drawn
 
     def evaluated(*arguments):
-        result = run("evaluate", "--file", "dataset/test.csv", *arguments)
+        result = run_fake("evaluate", "--file", "dataset/test.csv", *arguments)
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)
 
@@ -190,7 +198,7 @@ def test_evaluate_writes_a_report_and_compares_two(with_fake, tmp_path, monkeypa
     assert printed == json.loads((tmp_path / "a" / "report.json").read_text())["figures"]
     assert printed["abstention"]["uncertain_below"] == 0.6
     evaluated("--json", "--no-texts", "--output", tmp_path / "b")
-    compared = run("evaluate", "--compare", tmp_path / "a", tmp_path / "b", "--output", tmp_path / "c")
+    compared = run_fake("evaluate", "--compare", tmp_path / "a", tmp_path / "b", "--output", tmp_path / "c")
     assert "B - A: +0.0000 (95%: +0.0000 to +0.0000), 66 reviews" in compared.stdout
     assert (tmp_path / "c" / "report.html").is_file()
 
@@ -205,24 +213,25 @@ def test_evaluate_writes_a_report_and_compares_two(with_fake, tmp_path, monkeypa
         (("--compare", "none", "nor"), 1, "none holds no evaluation"),
     ],
 )
-def test_evaluate_says_what_is_wrong_before_a_model_is_asked(monkeypatch, arguments, code, message):
-    monkeypatch.setattr("toolkit.prediction.load_predictor", lambda **options: pytest.fail("a model was loaded"))
-    result = run("evaluate", *arguments)
+def test_evaluate_says_what_is_wrong_before_a_model_is_asked(arguments, code, message):
+    result = run("evaluate", *arguments, obj=lambda **options: pytest.fail("a model was loaded"))
     assert (result.exit_code, message in result.output) == (code, True), result.output
 
 
-def test_help_has_headings(with_fake):
-    text = run("--help").output
+def test_help_has_headings(run_fake):
+    text = run_fake("--help").output
     headings = [line[:-1] for line in text.splitlines() if re.fullmatch(r"[A-Z][a-z ]+:", line)]
     assert headings[:3] == ["Options", "Ask a model", "Make a model"]
     assert all(re.search(rf"^  {name} ", text, re.MULTILINE) for name in COMMAND_NAMES)
-    assert [line for line in run("filter", "--help").output.splitlines() if re.fullmatch(r"[A-Z][a-z ]+:", line)] == [
+    assert [
+        line for line in run_fake("filter", "--help").output.splitlines() if re.fullmatch(r"[A-Z][a-z ]+:", line)
+    ] == [
         "Input:",
         "Output:",
         "Choice:",
         "Broken records:",
         "Model:",
-        "Reading:",
+        "Truncation:",
         "Options:",
     ]
 
@@ -252,11 +261,56 @@ def test_completion_is_there(shell):
     assert words == "plain,--keep\n"
 
 
+def test_a_command_loads_what_its_options_say_and_closes_it(load_fake):
+    loaded, given = [], {}
+
+    def load(**arguments):
+        given.update(arguments)
+        loaded.append(load_fake(**arguments))
+        return loaded[-1]
+
+    options = ("--truncation", "window", "--max-length", "32", "--uncertain-below", "0.9", "--onnx-model", "bundle")
+    assert run("predict", *options, "a film", obj=load).exit_code == 0
+    assert given["options"] == InferenceOptions(32, "window")
+    assert given["abstention"] == Abstention(0.9)
+    assert (str(given["onnx_model"]), given["backend"], given["adapter"]) == ("bundle", "auto", None)
+    with pytest.raises(RuntimeError, match="this predictor is closed"):
+        loaded[0].predict("a film")
+
+
+@pytest.mark.parametrize("command", ["predict", "filter", "evaluate"])
+def test_a_missing_model_is_told_in_the_reader_s_language(tmp_path, command):
+    labelled = tmp_path / "labelled.csv"
+    labelled.write_text("text,label\nfine,1\n")
+    review = {"predict": ("a film",), "filter": (), "evaluate": ("--file", labelled)}[command]
+    result = run(command, *review, "--lang", "zh", "--onnx-model", tmp_path / "none", stdin=b"a film\n")
+    assert result.exit_code == (2 if command == "filter" else 1)
+    assert f"找不到 {tmp_path / 'none'} 目录, 请确认模型已正确保存" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("predict", "--reading", "head", "x"), "--reading is now --truncation"),
+        (("predict", "--reading=head"), "--reading is now --truncation"),
+        (("filter", "--reading", "head"), "--reading is now --truncation"),
+        (("export", "--reading", "head"), "--reading is now --truncation"),
+        (("export", "--proof", "file.csv"), "--proof is now --parity-set"),
+        (("export", "--small-proof"), "--small-proof is now --small-parity-set"),
+        (("export", "--small-proof", "--output", "x"), "--small-proof is now --small-parity-set"),
+    ],
+)
+def test_an_option_s_earlier_name_says_what_it_is_called_now(arguments, message):
+    result = run(*arguments)
+    assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
+    assert arguments[1].partition("=")[0] not in re.findall(r"--[a-z-]+", run(arguments[0], "--help").output)
+
+
 def test_errors_are_one_message_and_debug_shows_the_rest(tmp_path):
     result = run("predict", "--onnx-model", tmp_path / "none", "x")
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
-    assert "找不到" in result.stderr
+    assert "none not found; make it with: toolkit export" in result.stderr
     assert "Traceback" not in result.stderr
     assert isinstance(run("--debug", "predict", "--onnx-model", tmp_path / "none", "x").exception, BundleError)
 
@@ -326,7 +380,9 @@ def test_the_whole_way_in_processes_of_their_own(toolkit_command, tiny_base, tin
     assert [line.partition(":")[0] for line in lines] == ["validation", "test"]
     assert {path.name for path in tmp_path.iterdir()} == {"lora_model", "lora_imdb", "logs"}
 
-    exported = toolkit_command("export", "--small-proof", "--proof", tiny_dataset / "validation.csv", cwd=tmp_path)
+    exported = toolkit_command(
+        "export", "--small-parity-set", "--parity-set", tiny_dataset / "validation.csv", cwd=tmp_path
+    )
     assert exported.returncode == 0, exported.stderr.decode()
     assert b"onnx_model: float" in exported.stdout
 
@@ -346,19 +402,6 @@ def test_the_whole_way_in_processes_of_their_own(toolkit_command, tiny_base, tin
     assert filtered.stdout.decode() == f"{prediction['label']}\t{prediction['score']:.4f}\tA quiet film.\n"
 
 
-def test_choices_are_the_librarys_own():
-    from export.quantize import MODES
-    from toolkit.datasets.splits import SPLITS
-    from toolkit.prediction.selection import BACKENDS
-
-    def choices(command, name):
-        return tuple(next(each for each in cli.get_command(None, command).params if each.name == name).type.choices)
-
-    assert choices("export", "quantize") == MODES
-    assert choices("evaluate", "split") == SPLITS
-    assert {choices(command, "backend") for command in ("predict", "filter", "evaluate")} == {BACKENDS}
-
-
 @pytest.mark.parametrize("arguments", [("filter",), ("predict", "-")])
 def test_closed_stdin_is_one_line(tiny_bundle, arguments):
     command = " ".join([sys.executable, "-m", "toolkit", *arguments, "--onnx-model", str(tiny_bundle), "<&-"])
@@ -367,8 +410,8 @@ def test_closed_stdin_is_one_line(tiny_bundle, arguments):
     assert process.stderr == "Error: stdin is closed; pipe reviews in, or redirect a file with <\n"
 
 
-def test_quiet_is_quiet(with_fake):
-    result = run("-q", "predict", "a " * 100)
+def test_quiet_is_quiet(run_fake):
+    result = run_fake("-q", "predict", "a " * 100)
     assert result.stderr == ""
 
 

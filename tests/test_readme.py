@@ -16,7 +16,7 @@ PAGES = (*READMES, "docs/shell.md", "docs/evaluation.md", "docs/scaling.md")
 SMALLER = {
     "toolkit train": " --base-model base --max-steps 5",
     "accelerate launch": " --base-model base --max-steps 4",
-    "toolkit export": " --base-model base --small-proof --quantize auto",
+    "toolkit export": " --base-model base --small-parity-set --quantize auto",
     "toolkit dataset import": " --limit 60",
     "toolkit bench": " --limit 10 --rounds 1",
 }

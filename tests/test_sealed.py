@@ -58,7 +58,7 @@ def test_train_export_predict_and_filter_stay_here(seal, minilm, tiny_dataset, t
     (tmp_path / "reviews.txt").write_bytes(reviews)
     for stdin, *arguments in (
         (b"", "train", "--base-model", "minilm", "--dataset", tiny_dataset, "--max-steps", 2, "--output", adapter),
-        (b"", "export", "--adapter", adapter, "--proof", tiny_dataset / "validation.csv", "--small-proof", "--output", bundle),
+        (b"", "export", "--adapter", adapter, "--parity-set", tiny_dataset / "validation.csv", "--small-parity-set", "--output", bundle),
         (b"", "predict", "--onnx-model", bundle, "A quiet film."),
         (b"", "predict", "--backend", "torch", "--adapter", adapter, "A quiet film."),
         (reviews, "filter", "--onnx-model", bundle),

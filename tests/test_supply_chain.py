@@ -129,7 +129,7 @@ def test_a_poisoned_adapter_is_read_as_data_or_refused(poison, tiny_adapter, tmp
         shutil.copy(folder / "adapter_model.bin", folder / "adapter_model.safetensors")
     for arguments in (
         ("predict", "--backend", "torch", "--adapter", folder, "A quiet film."),
-        ("export", "--adapter", folder, "--proof", ROOT / "dataset" / "test.csv", "--small-proof", "--output", tmp_path / "o"),
+        ("export", "--adapter", folder, "--parity-set", ROOT / "dataset" / "test.csv", "--small-parity-set", "--output", tmp_path / "o"),
     ):  # fmt: skip
         if arguments[0] == "export" and weights == "pickle alone":
             continue  # the same reader, and seconds

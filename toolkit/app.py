@@ -50,7 +50,7 @@ class Answer:
 
 def get_model_and_tokenizer() -> tuple[Predictor, ReviewTokenizer]:
     """The predictor and its tokenizer, loaded once a server, reading as many tokens as the server was told."""
-    predictor = models().load().reading(server_settings().max_length)
+    predictor = models().load().view(server_settings().max_length)
     return predictor, predictor.tokenizer
 
 
@@ -64,7 +64,7 @@ def classify_review(text: str) -> str:
         return texts.verdict.format(label=predictor.predict(text).label.display("zh"))
     except Exception as error:
         _logger.exception("a review could not be classified")
-        return texts.failure.format(error=error)
+        return texts.failed(error)
 
 
 # The conversation. Chainlit ships no types, hence the comments.
@@ -91,10 +91,10 @@ async def on_settings_update(panel: Mapping[str, Any]) -> None:
         backend = panel.get("backend")
         backends = models().backends()
         model = await asyncio.to_thread(models().load, backend if backend in backends else before.backend)
-        settings = before.changed_by(panel, backends, model.positions)
+        settings = before.changed_by(panel, backends, model.predictor.positions)
     except Exception as error:
         _logger.exception("the settings could not be changed")
-        await _say(TEXTS[before.language].failure.format(error=error))
+        await _say(TEXTS[before.language].failed(error))
         await _send_panel(before)
         return
     chainlit.user_session.set("settings", settings)
@@ -116,7 +116,7 @@ async def on_message(message: Any) -> None:  # noqa: ANN401
         await _answer_message(message, settings)
     except Exception as error:
         _logger.exception("a message could not be answered")
-        await _say(TEXTS[settings.language].failure.format(error=error))
+        await _say(TEXTS[settings.language].failed(error))
     finally:
         _waiting.give(session, size)
 
@@ -161,7 +161,7 @@ async def _answer_message(message: Any, settings: UserSettings) -> None:  # noqa
 async def _answer_review(text: str, model: Model, settings: UserSettings) -> None:
     """The verdict as soon as it is there, and then why."""
     texts = TEXTS[settings.language]
-    predictor = model.reading(settings.max_length, settings.uncertain_below)
+    predictor = model.view(settings.max_length, settings.uncertain_below)
     prediction = await asyncio.to_thread(predictor.predict, text)
     verdict = prediction.verdict
     panel = chainlit.CustomElement(name="Verdict", props=verdict_panel(prediction, predictor, texts))
@@ -184,17 +184,17 @@ async def _answer_file(path: Path, name: str, model: Model, settings: UserSettin
         await _say(str(refused))
         return
     message = await _say(texts.progress.format(name=name, done=0, total=len(rows)))
-    batches = classify_rows(rows, model.reading(settings.max_length, settings.uncertain_below))
+    batches = classify_rows(rows, model.view(settings.max_length, settings.uncertain_below))
     clock = asyncio.get_running_loop().time
     classified: list[ClassifiedRow] = []
-    told = seen = clock()
+    shown = seen = clock()
     while batch := await asyncio.to_thread(next, batches, None):
         classified += batch
         seen = clock() if is_connected(chainlit.context.session) else seen
         if clock() - seen > ABSENCE_SECONDS:
             return
-        if clock() - told >= PROGRESS_SECONDS:
-            told = clock()
+        if clock() - shown >= PROGRESS_SECONDS:
+            shown = clock()
             message.content = inert(texts.progress.format(name=name, done=len(classified), total=len(rows)))
             await message.update()
     content = await asyncio.to_thread(to_csv, classified)
@@ -229,7 +229,7 @@ def _user_settings() -> UserSettings:
 async def _send_panel(settings: UserSettings) -> None:
     texts = TEXTS[settings.language]
     model = models().loaded
-    positions = model.positions if model else max(settings.max_length, 512)
+    positions = model.predictor.positions if model else max(settings.max_length, 512)
     names = {"中文": "zh", "English": "en"}
     inputs = [
         chainlit.input_widget.Select(
@@ -254,7 +254,7 @@ async def _send_panel(settings: UserSettings) -> None:
             id="uncertain_below",
             label=texts.setting_threshold,
             description=texts.setting_threshold_help,
-            initial=settings.uncertain_below or (model.predictor.policy.uncertain_below if model else 0.5),
+            initial=settings.uncertain_below or (model.predictor.threshold.uncertain_below if model else 0.5),
             min=0.5,
             max=1,
             step=0.01,

@@ -141,7 +141,7 @@ def cli(context: click.Context, verbose: bool, quiet: bool, debug: bool) -> None
         logger.setLevel(level)
         logger.handlers = [handler]
         logger.propagate = False
-    # Why this backend is told with -v, not on every call.
+    # Why this backend is logged with -v, not on every call.
     logging.getLogger("toolkit.prediction").setLevel(level if verbose else max(level, logging.WARNING))
     quiet_libraries(verbose)  # what they say of themselves is no news to a user; -v shows it
 

@@ -55,7 +55,8 @@ def examine(**model: Any) -> dict[str, Any]:  # noqa: ANN401 - load_predictor's 
 def _answer(model: Mapping[str, Any]) -> dict[str, Any]:
     started = time.perf_counter()
     try:
-        prediction = load_predictor(**model).predict(_PROBE)
+        with load_predictor(**model) as predictor:
+            prediction = predictor.predict(_PROBE)
     except (ToolkitError, OSError) as error:
         return {"review": _PROBE, "problem": str(error)}
     seconds = time.perf_counter() - started

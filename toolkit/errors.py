@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class ToolkitError(Exception):
@@ -17,6 +18,18 @@ class EmptyReviewError(ToolkitError):
 
 class BundleError(ToolkitError):
     """An adapter or ONNX folder that is missing, damaged or made for something else."""
+
+
+class MissingModelError(BundleError):
+    """There is no folder where a model was looked for.
+
+    Attributes:
+        folder: The folder.
+    """
+
+    def __init__(self, folder: Path, remedy: str) -> None:
+        self.folder = folder
+        super().__init__(f"{folder} not found; {remedy}")
 
 
 class HubError(ToolkitError):

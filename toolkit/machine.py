@@ -18,7 +18,7 @@ def available_cores(root: Path = _ROOT) -> int:
     """Cores this process may use: `taskset` makes them fewer than the machine's, and so does a container's CPU limit.
 
     Args:
-        root: where `/proc` and `/sys` are; tests put their own there.
+        root: The folder where `/proc` and `/sys` are; tests put their own there.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limits = [math.ceil(limit) for limit in _cgroup_limits(root)]  # half a core still needs one worker

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import ROOT
 from toolkit.chat.texts import starters
 from toolkit.datasets.importers import ImportOptions, import_dataset
-from toolkit.prediction import load_predictor
+from toolkit.prediction import InferenceOptions, load_predictor
 
 pytest.importorskip("chainlit", reason="the extra 'app' is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="the extra 'dev' is not installed")
@@ -154,7 +154,7 @@ def open_tab(chromium, server):
 @pytest.fixture(scope="module")
 def reader(bundle):
     """The same model, asked directly."""
-    return load_predictor("onnx", onnx_model=bundle, max_length=120)
+    return load_predictor("onnx", onnx_model=bundle, options=InferenceOptions(120))
 
 
 def test_it_loads_in_chinese_without_asking_anybody_else(open_tab, server):
@@ -365,7 +365,7 @@ def test_the_settings_change_what_is_read_and_when_it_is_uncertain(open_tab, bun
     tab = open_tab()
     review = "It goes on and on, and nothing happens. " * 30
     choose(tab, 0, keys=("End",))
-    longest = load_predictor("onnx", onnx_model=bundle, max_length=512).predict(review)
+    longest = load_predictor("onnx", onnx_model=bundle, options=InferenceOptions(512)).predict(review)
     assert f"读取 {longest.tokens_read} / {longest.tokens} 个词元" in tab.ask(review)
     choose(tab, 1, keys=("End",))
     answer = tab.ask(review)

@@ -163,10 +163,10 @@ def test_one_model_serves_every_length(tiny_bundle, tmp_path):
     model = models.load()
     assert models.loaded is model is models.load("onnx")
     text = "A quiet film. " * 300
-    short, longer = (model.reading(length).predict(text) for length in (20, 10**6))
-    assert (short.tokens_read, longer.tokens_read) == (20, model.positions)
+    short, longer = (model.view(length).predict(text) for length in (20, 10**6))
+    assert (short.tokens_read, longer.tokens_read) == (20, model.predictor.positions)
     assert model.predictor.tokenizer.max_length == model.predictor.manifest.max_length
-    assert model.reading(20)._sessions is model.predictor._sessions
+    assert model.view(20)._sessions is model.predictor._sessions
     assert len(model.model_hash) == 64
 
 
@@ -181,7 +181,7 @@ def test_backends_that_exist_are_offered(tiny_bundle, tiny_adapter, tmp_path):
 
 def test_a_missing_model_is_asked_for_again(tmp_path, tiny_bundle):
     models = Models(ServerSettings(tmp_path, onnx_model=str(tmp_path / "onnx_model")))
-    with pytest.raises(ToolkitError, match="找不到"):
+    with pytest.raises(ToolkitError, match="onnx_model not found"):
         models.load()
     (tmp_path / "onnx_model").symlink_to(tiny_bundle)
     assert models.load().predictor.backend == "onnx"
@@ -204,7 +204,7 @@ def test_each_sentence_is_credited_with_what_it_adds(words):
 
 
 def test_unread_text_plays_no_part(words):
-    words.tokenizer.policy = "head"
+    words = words.with_options(truncation="head")
     explanation = explain(words, "This is good. " + "It is. " * 40 + "Bad. " * 50)
     assert explanation.unread_after == len(explanation.segments)
     shown = " ".join(segment.text for segment in explanation.segments)
@@ -216,7 +216,7 @@ def test_unread_text_plays_no_part(words):
 
 
 def test_what_lies_between_beginning_and_end_is_not_read(words):
-    words.tokenizer.policy = "head-tail"
+    words = words.with_options(truncation="head-tail")
     explanation = explain(words, "This is good. " + "Bad. " * 80 + "It is good. " * 3)
     shown = [segment.text for segment in explanation.segments]
     assert words.tokenizer.encode([" ".join(shown)])[0].tokens <= 64

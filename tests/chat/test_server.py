@@ -18,7 +18,7 @@ import pytest
 
 from tests.chat.conftest import is_ready
 from tests.conftest import ROOT
-from toolkit.prediction import load_predictor
+from toolkit.prediction import InferenceOptions, load_predictor
 
 pytest.importorskip("chainlit", reason="the extra 'app' is not installed")
 
@@ -220,7 +220,7 @@ def test_a_body_of_unknown_size_is_refused(server):
 
 
 def test_twenty_sessions_at_once_all_get_their_own_answers(server, bundle):
-    predictor = load_predictor("onnx", onnx_model=bundle, max_length=120)
+    predictor = load_predictor("onnx", onnx_model=bundle, options=InferenceOptions(120))
     texts = [
         f"{'Good fun. ' * (number % 5)}{'Awful and dull. ' * (number % 7)}Film number {number}." for number in range(20)
     ]
@@ -361,7 +361,7 @@ def test_a_missing_model_ends_the_command_and_is_told_by_the_server(start_server
     variables = {"TOOLKIT_STATE": str(tmp_path / "state"), "TOOLKIT_ONNX_MODEL": str(tmp_path / "onnx_model")}
     process = toolkit_command("chat", cwd=tmp_path, **variables)
     assert process.returncode == 1
-    assert "找不到" in process.stderr.decode()
+    assert "onnx_model not found; make it with: toolkit export" in process.stderr.decode()
     assert b"Traceback" not in process.stderr
     served = start_server(("-m", "chainlit", "run", str(ROOT / "toolkit" / "app.py")), wait=False, **variables)
     wait_for_answer(served)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from toolkit.datasets.splits import Review
-from toolkit.evaluation.measuring import Answers, ask, evaluate, measure
+from toolkit.evaluation.measuring import EvaluationResult, evaluate, measure, run_evaluation
 from toolkit.evaluation.metrics import classification_metrics
-from toolkit.prediction import AbstentionPolicy
+from toolkit.prediction.abstention import Threshold
 from toolkit.text.labels import Label
 
 
@@ -72,7 +72,7 @@ class Sure:
     def predict_many(self, texts):
         margins = [3.0 if index else -3.0 for index, _ in enumerate(texts)]
         for margin in margins:
-            (answer,) = self.predictor.answer(self.predictor.tokenizer.encode_parts(["a film"]))
+            (answer,) = self.predictor.outputs(self.predictor.tokenizer.encode_windows(["a film"]))
             yield self.predictor._prediction(replace(answer, logits=np.float32([-margin / 2, margin / 2])))
 
 
@@ -88,21 +88,21 @@ def test_figures_without_the_temperature_are_of_the_logits_themselves(fake_predi
     assert evaluate(Sure(fake_predictor, 1.3), reviews)["calibration"]["note"] == ""
 
 
-def test_a_policy_gives_coverage_and_the_accuracy_of_what_it_decides():
-    answers = Answers(
+def test_a_threshold_gives_coverage_and_the_accuracy_of_what_it_decides():
+    result = EvaluationResult(
         labels=np.array([1, 1, 0, 0]), logits=np.array([[0, 3], [0, 0.85], [0, 2.2], [3, 0]]),
         positive=np.array([0.95, 0.7, 0.9, 0.05]), tokens=np.full(4, 9),
         tokens_read=np.full(4, 9), temperature=1.0, seconds=1.0, backend="fake", device="nowhere",
     )  # fmt: skip
-    abstention = measure(answers, AbstentionPolicy(0.9))["abstention"]
+    abstention = measure(result, Threshold(0.9))["abstention"]
     assert abstention["coverage"] == 3 / 4
     assert abstention["accuracy"] == pytest.approx(2 / 3)
     assert abstention["interval"][0] < 2 / 3 < abstention["interval"][1]
-    assert measure(answers, AbstentionPolicy(0.99))["abstention"]["accuracy"] is None
-    assert measure(answers, AbstentionPolicy(0.5))["abstention"] is None
+    assert measure(result, Threshold(0.99))["abstention"]["accuracy"] is None
+    assert measure(result, Threshold(0.5))["abstention"] is None
 
 
 def test_progress_counts_every_review(fake_predictor):
     done = []
-    ask(fake_predictor, [Review("a film", Label.POSITIVE)] * 9, done.append)
+    run_evaluation(fake_predictor, [Review("a film", Label.POSITIVE)] * 9, done.append)
     assert sum(done) == 9

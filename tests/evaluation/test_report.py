@@ -9,9 +9,9 @@ from toolkit.datasets.splits import read_reviews
 from toolkit.errors import ToolkitError
 from toolkit.evaluation.comparison import compare, write_comparison
 from toolkit.evaluation.folder import COMPARISON, EVALUATION, refuse_foreign_folder
-from toolkit.evaluation.measuring import ask
+from toolkit.evaluation.measuring import run_evaluation
 from toolkit.evaluation.report import describe, write_report
-from toolkit.prediction import AbstentionPolicy
+from toolkit.prediction.abstention import Threshold
 from toolkit.text.labels import Label
 
 FILES = {
@@ -34,10 +34,10 @@ def source(tmp_path, fake_predictor):
     return tmp_path / "reviews.csv"
 
 
-def make(predictor, source, folder, columns=("rating",), with_texts=True, policy=AbstentionPolicy()):  # noqa: B008
+def make(predictor, source, folder, columns=("rating",), with_texts=True, threshold=Threshold()):  # noqa: B008
     reviews = read_reviews(source)
-    answers = ask(predictor, reviews)
-    write_report(folder, describe(predictor, source, reviews, answers, policy, columns, with_texts), reviews, answers)
+    result = run_evaluation(predictor, reviews)
+    write_report(folder, describe(predictor, source, reviews, result, threshold, columns, with_texts), reviews, result)
     return json.loads((folder / "report.json").read_text())
 
 
@@ -64,7 +64,7 @@ class Page(HTMLParser):
 
 
 def test_a_report_is_whole(fake_predictor, source, tmp_path):
-    report = make(fake_predictor, source, tmp_path / "report", policy=AbstentionPolicy(0.6))
+    report = make(fake_predictor, source, tmp_path / "report", threshold=Threshold(0.6))
     assert {path.name for path in (tmp_path / "report").iterdir()} == FILES
     assert report["figures"]["accuracy"] == 0.5
     assert {row["name"]: row["accuracy"] for row in report["slices"]["rating"]} == {"0": 0, "1": 1, "2": 0, "3": 1}

@@ -13,7 +13,7 @@ import pytest
 from onnx import numpy_helper
 
 import export.pipeline as pipeline
-from export import export_model
+from export import ExportOptions, export_model
 from export.parity import EXACT, QUANTIZED, Measurement, compare, measure
 from export.report import table
 from tests.conftest import ROOT
@@ -21,15 +21,17 @@ from toolkit.datasets.splits import Review, read_reviews, write_reviews
 from toolkit.errors import BundleError, DataError, ExportError, ToolkitError
 from toolkit.models.bundle import Kind, read_manifest
 from toolkit.models.files import sha256
+from toolkit.prediction import InferenceOptions
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.text.labels import Label
 
+SMALL = ExportOptions(small_parity_set=True)
 REVIEWS = [Review(f"review {index}", Label(index % 2)) for index in range(4)]
 LOGITS = np.array([[1, -1], [-1, 1], [2, -2], [-0.1, 0.1]], np.float32)
 
 
 @pytest.fixture
-def proof(tiny_dataset):
+def parity_set(tiny_dataset):
     return tiny_dataset / "validation.csv"
 
 
@@ -47,7 +49,7 @@ def test_the_bundle_holds_what_a_cpu_needs_and_nothing_else(tiny_bundle, tiny_ad
     assert [output.name for output in graph.output] == ["logits"]
 
 
-def test_the_report_proves_every_step(tiny_bundle, proof):
+def test_the_report_compares_every_step(tiny_bundle, parity_set):
     report = json.loads((tiny_bundle / "report.json").read_text())
     assert [stage["stage"] for stage in report["stages"]] == ["adapter", "merged", "onnx", "fused"]
     for stage in report["stages"]:
@@ -58,19 +60,21 @@ def test_the_report_proves_every_step(tiny_bundle, proof):
         assert stage["bytes"] > 0
         assert stage["reviews_per_second"] > 0
     assert report["proof"]["file"] == "validation.csv"
-    assert report["proof"]["sha256"] == sha256(proof)
+    assert report["proof"]["sha256"] == sha256(parity_set)
     assert report["proof"]["reviews"] == 24
     assert report["quantized"] is False
 
 
-@pytest.mark.parametrize("small_proof", [True, False])
-def test_the_report_states_the_gates_that_were_passed(tiny_adapter, tiny_dataset, tmp_path, small_proof):
-    write_reviews(tmp_path / "proof.csv", read_reviews(tiny_dataset / "train.csv") * (1 if small_proof else 8))
-    export_model(tiny_adapter, tmp_path / "onnx_model", tmp_path / "proof.csv", small_proof=small_proof)
+@pytest.mark.parametrize("small", [True, False])
+def test_the_report_states_the_gates_that_were_passed(tiny_adapter, tiny_dataset, tmp_path, small):
+    write_reviews(tmp_path / "set.csv", read_reviews(tiny_dataset / "train.csv") * (1 if small else 8))
+    export_model(
+        tiny_adapter, tmp_path / "onnx_model", tmp_path / "set.csv", options=ExportOptions(small_parity_set=small)
+    )
     gates = json.loads((tmp_path / "onnx_model" / "report.json").read_text())["gates"]
     assert {stage: gate["reviews"] for stage, gate in gates.items()} == (
         dict.fromkeys(("merged", "onnx", "fused", "int8"), 1)
-        if small_proof
+        if small
         else {"merged": 500, "onnx": 500, "fused": 500, "int8": 2000}
     )
     assert gates["int8"]["accuracy_loss"] == QUANTIZED.accuracy_loss
@@ -79,9 +83,12 @@ def test_the_report_states_the_gates_that_were_passed(tiny_adapter, tiny_dataset
 def test_the_report_counts_tokens_as_predictions_do(tiny_adapter, tmp_path):
     """Those that two windows share are read twice and counted once."""
     texts = [f"{'a fine film ' * words} number {words}" for words in (10, 300, 400, 500)]
-    write_reviews(tmp_path / "proof.csv", [Review(text, Label(index % 2)) for index, text in enumerate(texts)])
+    write_reviews(tmp_path / "set.csv", [Review(text, Label(index % 2)) for index, text in enumerate(texts)])
     bundle = export_model(
-        tiny_adapter, tmp_path / "onnx_model", tmp_path / "proof.csv", small_proof=True, reading="window"
+        tiny_adapter,
+        tmp_path / "onnx_model",
+        tmp_path / "set.csv",
+        options=ExportOptions(small_parity_set=True, truncation="window"),
     ).bundle
     quartiles = json.loads((bundle / "report.json").read_text())["proof"]["tokens_read_quartiles"]
     counted = [prediction.tokens_read for prediction in OnnxPredictor.load(bundle).predict_many(texts)]
@@ -89,7 +96,7 @@ def test_the_report_counts_tokens_as_predictions_do(tiny_adapter, tmp_path):
     assert quartiles == np.percentile(counted, [0, 25, 50, 75, 100]).tolist()
 
 
-def test_a_wrong_graph_is_not_published(monkeypatch, tiny_adapter, tiny_bundle, proof, tmp_path):
+def test_a_wrong_graph_is_not_published(monkeypatch, tiny_adapter, tiny_bundle, parity_set, tmp_path):
     """One weight changed on the way must be caught, and what stood there must stay."""
     convert = pipeline.convert_to_onnx
 
@@ -102,11 +109,11 @@ def test_a_wrong_graph_is_not_published(monkeypatch, tiny_adapter, tiny_bundle, 
         return path
 
     output = tmp_path / "onnx_model"
-    export_model(tiny_adapter, output, proof, small_proof=True)
+    export_model(tiny_adapter, output, parity_set, options=SMALL)
     before = (output / "manifest.json").read_bytes()
     monkeypatch.setattr(pipeline, "convert_to_onnx", bend)
     with pytest.raises(ExportError) as error:
-        export_model(tiny_adapter, output, proof, small_proof=True)
+        export_model(tiny_adapter, output, parity_set, options=SMALL)
     message = str(error.value)
     assert "the onnx model is not the adapter: max |Δlogit| is " in message
     assert "of the mean |logit|, expected at most 1e-04" in message
@@ -116,7 +123,7 @@ def test_a_wrong_graph_is_not_published(monkeypatch, tiny_adapter, tiny_bundle, 
     read_manifest(output, Kind.ONNX)
 
 
-def test_int8_is_smaller_and_nearly_the_same(minilm, tiny_dataset, proof, tmp_path, demo_reviews):
+def test_int8_is_smaller_and_nearly_the_same(minilm, tiny_dataset, parity_set, tmp_path, demo_reviews):
     """On the offline base, whose layers are large enough for int8 to matter."""
     from toolkit.training.config import TrainingConfig
     from toolkit.training.run import train
@@ -129,18 +136,18 @@ def test_int8_is_smaller_and_nearly_the_same(minilm, tiny_dataset, proof, tmp_pa
         "train_probe": 8,
     }
     adapter = train(TrainingConfig(**settings, output=str(tmp_path / "lora_model"))).adapter
-    result = export_model(adapter, tmp_path / "onnx_model", proof, quantize="auto", small_proof=True)
+    result = export_model(adapter, tmp_path / "onnx_model", parity_set, options=replace(SMALL, quantize="auto"))
     int8 = result.stages[-1]
     assert [stage.stage for stage in result.stages] == ["adapter", "merged", "onnx", "fused", "int8"]
     assert 0 < int8.max_difference < 0.5
     assert result.quantized is not bool(int8.failures(replace(QUANTIZED, reviews=1)))
     assert result.bytes < 40e6 if result.quantized else result.bytes > 80e6
-    predictor = OnnxPredictor.load(result.bundle, workers=2)
+    predictor = OnnxPredictor.load(result.bundle, InferenceOptions(workers=2))
     texts = [review.text for review in demo_reviews["test"][:12]]
     assert list(predictor.predict_many(texts)) == [predictor.predict(text) for text in texts]  # one thread, or two
 
 
-def test_auto_falls_back_to_float_and_int8_does_not(monkeypatch, tiny_adapter, proof, tmp_path):
+def test_auto_falls_back_to_float_and_int8_does_not(monkeypatch, tiny_adapter, parity_set, tmp_path):
     def spoil(source, target):
         graph = onnx.load(source)
         for weight in graph.graph.initializer:
@@ -150,31 +157,36 @@ def test_auto_falls_back_to_float_and_int8_does_not(monkeypatch, tiny_adapter, p
         return target
 
     monkeypatch.setattr(pipeline, "quantize_to_int8", spoil)
-    result = export_model(tiny_adapter, tmp_path / "onnx_model", proof, quantize="auto", small_proof=True)
+    result = export_model(tiny_adapter, tmp_path / "onnx_model", parity_set, options=replace(SMALL, quantize="auto"))
     assert not result.quantized
     assert result.stages[-1].flips > 0
     with pytest.raises(
         ExportError, match=r"the int8 model is not the adapter: .* labels flip \(\d+\.\d+%\), expected at most 1\.0%"
     ):
-        export_model(tiny_adapter, tmp_path / "other", proof, quantize="int8", small_proof=True)
+        export_model(tiny_adapter, tmp_path / "other", parity_set, options=replace(SMALL, quantize="int8"))
     assert not (tmp_path / "other").exists()
 
 
-def test_a_proof_too_small_is_refused_before_any_work(tiny_adapter, proof, tmp_path, monkeypatch):
+def test_a_parity_set_too_small_is_refused_before_any_work(tiny_adapter, parity_set, tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "load_adapter", None)
     for quantize, needed in (("none", "500"), ("auto", "500"), ("int8", "2,000")):
-        with pytest.raises(ExportError, match=rf"24 reviews, expected at least {needed} .*--small-proof"):
-            export_model(tiny_adapter, tmp_path / "onnx_model", proof, quantize)
+        with pytest.raises(ExportError, match=rf"24 reviews, expected at least {needed} .*--small-parity-set"):
+            export_model(tiny_adapter, tmp_path / "onnx_model", parity_set, options=ExportOptions(quantize))
 
 
-def test_a_target_accuracy_needs_a_proof_that_is_large_enough_before_any_work(
-    tiny_adapter, proof, tmp_path, monkeypatch
+def test_a_target_accuracy_needs_a_parity_set_that_is_large_enough_before_any_work(
+    tiny_adapter, parity_set, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(pipeline, "load_adapter", None)
     with pytest.raises(
         ExportError, match=r"24 reviews, expected at least 2,000 to choose a threshold for --target-acc"
     ):
-        export_model(tiny_adapter, tmp_path / "onnx_model", proof, small_proof=True, target_accuracy=0.9)
+        export_model(
+            tiny_adapter,
+            tmp_path / "onnx_model",
+            parity_set,
+            options=ExportOptions(small_parity_set=True, target_accuracy=0.9),
+        )
 
 
 KILLED_IN_EVERY_PHASE = """
@@ -182,13 +194,13 @@ KILLED_IN_EVERY_PHASE = """
     from pathlib import Path
     import matplotlib.figure, onnxruntime, optimum.onnxruntime, peft, scipy.stats, sklearn.metrics  # once, not in every child
     import export.pipeline as pipeline
-    from export import export_model
-    from toolkit import publishing, workspaces
+    from export import ExportOptions, export_model
+    from toolkit.models import publishing, workspaces
     from toolkit.models.bundle import Kind, read_manifest
     from toolkit.errors import BundleError
     from toolkit.models.workspaces import files_below
 
-    adapter, proof, output = map(Path, sys.argv[1:4])
+    adapter, parity_set, output = map(Path, sys.argv[1:4])
     inside = sys.argv[4] == "inside"
     if inside:  # as if the folder could not be renamed
         publishing.stays = workspaces.stays = lambda target: target.is_dir()
@@ -222,7 +234,7 @@ KILLED_IN_EVERY_PHASE = """
         child = os.fork()
         if not child:
             phases[phase]()
-            export_model(adapter, output, proof, small_proof=True, uncertain_below=(60 + number) / 100)
+            export_model(adapter, output, parity_set, options=ExportOptions(small_parity_set=True, uncertain_below=(60 + number) / 100))
             os._exit(0)
         status = os.waitpid(child, 0)[1]
         assert os.WIFSIGNALED(status) == bool(phase), (phase, status)
@@ -243,7 +255,7 @@ EVERY_PHASE = ("merging", "converting", "fusing", "proving", "fitting", "writing
     "phases", [("moving", ""), pytest.param(EVERY_PHASE, marks=pytest.mark.slow)], ids=["the move", "every phase"]
 )
 def test_killed_in_every_phase_the_next_export_finishes_and_leaves_nothing(
-    phases, way, tiny_bundle, tiny_adapter, proof, tmp_path
+    phases, way, tiny_bundle, tiny_adapter, parity_set, tmp_path
 ):
     """One run after the other is killed, each a phase later; the last is not."""
     shutil.copytree(tiny_bundle, tmp_path / "onnx_model")
@@ -251,7 +263,7 @@ def test_killed_in_every_phase_the_next_export_finishes_and_leaves_nothing(
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     process = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(KILLED_IN_EVERY_PHASE), tiny_adapter, proof, tmp_path / "onnx_model", way,
+        [sys.executable, "-c", textwrap.dedent(KILLED_IN_EVERY_PHASE), tiny_adapter, parity_set, tmp_path / "onnx_model", way,
          ",".join(phases)],
         capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "TMPDIR": str(temporary)},
     )  # fmt: skip
@@ -270,23 +282,25 @@ def test_killed_in_every_phase_the_next_export_finishes_and_leaves_nothing(
     assert list(temporary.iterdir()) == [], "nothing of an export is kept where nobody sweeps"
 
 
-def test_auto_takes_no_int8_that_was_proven_on_too_few(tiny_adapter, tiny_dataset, tmp_path, caplog):
+def test_auto_takes_no_int8_that_was_compared_on_too_few(tiny_adapter, tiny_dataset, tmp_path, caplog):
     reviews = read_reviews(tiny_dataset / "train.csv") * 8
-    write_reviews(tmp_path / "proof.csv", reviews)
+    write_reviews(tmp_path / "few.csv", reviews)
     with caplog.at_level("WARNING"):
-        result = export_model(tiny_adapter, tmp_path / "onnx_model", tmp_path / "proof.csv", "auto")
+        result = export_model(
+            tiny_adapter, tmp_path / "onnx_model", tmp_path / "few.csv", options=ExportOptions("auto")
+        )
     assert not result.quantized
-    assert "int8 fails its gate (proven on 512 reviews, expected at least 2,000" in caplog.text
+    assert "int8 fails its gate (compared on 512 reviews, expected at least 2,000" in caplog.text
 
 
-def test_inputs_that_cannot_be_used(tiny_adapter, proof, tmp_path):
+def test_inputs_that_cannot_be_used(tiny_adapter, parity_set, tmp_path):
     with pytest.raises(DataError, match="no such file"):
         export_model(tiny_adapter, tmp_path / "a", tmp_path / "nothing.csv")
-    with pytest.raises(BundleError, match="找不到"):
-        export_model(tmp_path / "nowhere", tmp_path / "a", proof, small_proof=True)
+    with pytest.raises(BundleError, match="nowhere not found"):
+        export_model(tmp_path / "nowhere", tmp_path / "a", parity_set, options=SMALL)
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ToolkitError, match=r"holds mine\.txt"):
-        export_model(tiny_adapter, tmp_path, proof)
+        export_model(tiny_adapter, tmp_path, parity_set)
 
 
 def test_compare_measures_differences_and_flips():
@@ -317,7 +331,7 @@ def test_the_gates_hold_at_their_bounds():
     assert failures(LOGITS + 0.9e-4 * scale) == []
     assert "expected at most 1e-04" in failures(LOGITS + 1.1e-4 * scale)[0]
     assert failures(np.full_like(LOGITS, np.nan)) != []
-    assert failures(LOGITS, EXACT) == ["proven on 4 reviews, expected at least 500"]
+    assert failures(LOGITS, EXACT) == ["compared on 4 reviews, expected at least 500"]
 
 
 @pytest.mark.parametrize(("flips", "wrong", "problems"), [(25, 0, 0), (26, 0, 1), (7, 7, 0), (8, 8, 1), (26, 26, 2)])
@@ -335,10 +349,10 @@ def test_the_gates_of_int8(flips, wrong, problems):
 
 
 def test_every_model_gets_every_review_in_order(tiny_tokenizer, fake_predictor):
-    parts = fake_predictor.tokenizer.encode_parts([f"film number {index}" for index in range(150)])
+    windows = fake_predictor.tokenizer.encode_windows([f"film number {index}" for index in range(150)])
     told = []
-    measured = measure({"a": fake_predictor, "b": fake_predictor}, parts, told.append)
-    np.testing.assert_array_equal(measured["a"].logits, fake_predictor.logits([each for (each,) in parts]))
+    measured = measure({"a": fake_predictor, "b": fake_predictor}, windows, told.append)
+    np.testing.assert_array_equal(measured["a"].logits, fake_predictor.logits([each for (each,) in windows]))
     np.testing.assert_array_equal(measured["a"].logits, measured["b"].logits)
     assert sum(told) == 300
     assert measured["a"].seconds > 0

@@ -58,8 +58,8 @@ def stage(request, tmp_path, tiny_base, tiny_dataset, tiny_adapter, tiny_bundle)
         return Stage(arguments, tmp_path / "lora_model", Kind.ADAPTER, ["--resume"])
     if request.param == "export":
         shutil.copytree(tiny_bundle, tmp_path / "onnx_model")
-        proof = ["--proof", str(tiny_dataset / "validation.csv"), "--small-proof"]
-        arguments = ["export", "--adapter", str(tiny_adapter), *proof, "--output", str(tmp_path / "onnx_model")]
+        parity_set = ["--parity-set", str(tiny_dataset / "validation.csv"), "--small-parity-set"]
+        arguments = ["export", "--adapter", str(tiny_adapter), *parity_set, "--output", str(tmp_path / "onnx_model")]
         return Stage(arguments, tmp_path / "onnx_model", Kind.ONNX)
     (tmp_path / "reviews.csv").write_text("text\n" + "".join(f"film number {n}\n" for n in range(REVIEWS)))
     (tmp_path / "verdicts.csv").write_text("text\n" + "old\n" * REVIEWS)

@@ -24,8 +24,8 @@ from toolkit.datasets.splits import read_splits
 from toolkit.errors import BundleError, EmptyReviewError, ToolkitError
 from toolkit.models.bundle import REQUIRED_FILES, Kind, Manifest, max_positions, read_manifest
 from toolkit.models.publishing import publish
-from toolkit.prediction import AbstentionPolicy, Predictor, load_predictor
-from toolkit.streaming import Answers, Selection, Source, classify, make_writer, read_records
+from toolkit.prediction import InferenceOptions, Predictor, load_predictor
+from toolkit.streaming import ResultWriter, Selection, Source, classify, make_writer, read_records
 from toolkit.streaming.files import FileJob, count_rows
 from toolkit.text.normalisation import normalise
 from toolkit.text.tokenisation import ReviewTokenizer
@@ -39,14 +39,12 @@ MODEL = ROOT / "onnx_model"
 
 @cache
 def real_predictor() -> Predictor:
-    return load_predictor("onnx", onnx_model=MODEL, workers=1)
+    return load_predictor("onnx", onnx_model=MODEL, options=InferenceOptions(workers=1))
 
 
 @cache
 def fake_predictor() -> FakePredictor:
-    fake = FakePredictor(Manifest(Kind.ONNX, "fake", 64), ReviewTokenizer.from_file(MODEL / "tokenizer.json", 64))
-    fake.policy = AbstentionPolicy(0.5)
-    return fake
+    return FakePredictor(Manifest(Kind.ONNX, "fake", 64), ReviewTokenizer.from_file(MODEL / "tokenizer.json", 64))
 
 
 def predictor(data: bytes) -> None:
@@ -70,15 +68,15 @@ def filter_stream(data: bytes) -> None:
     input_format, output_format = list(product(INPUTS, OUTPUTS))[choice % 16]
     packed = gzip.compress(stream, 1) if choice & 16 else stream
     complaints: list[str] = []
-    answers = Answers(make_writer(output_format, str, "", b"\n"), Selection(), "report", complaints.append)
+    results = ResultWriter(make_writer(output_format, str, "", b"\n"), Selection(), "report", complaints.append)
     try:
         records = read_records(Source("", io.BytesIO(packed)), input_format, "text")
-        written = b"".join(answers.write(classify(records, fake_predictor)))
+        written = b"".join(results.write(classify(records, fake_predictor)))
     except ToolkitError as error:
         assert str(error)
         assert "Traceback" not in str(error)
         return
-    tally = answers.tally
+    tally = results.tally
     if choice & 16 or not stream.startswith(MAGIC):
         expected = _records(stream, input_format)
         assert expected is None or tally.kept + tally.problems == max(0, expected)

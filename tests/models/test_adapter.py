@@ -115,7 +115,7 @@ def test_a_base_recorded_by_a_relative_path_is_found_from_anywhere_and_is_no_nam
 
 @pytest.fixture(scope="module")
 def random_distilbert(tmp_path_factory, shared):
-    """A DistilBERT of the documents' size with random weights, and the real tokenizer."""
+    """A DistilBERT of the original's size with random weights, and the real tokenizer."""
     import torch
     from transformers import AutoTokenizer, DistilBertConfig, DistilBertModel
 
@@ -127,7 +127,7 @@ def random_distilbert(tmp_path_factory, shared):
 
 
 def test_the_documents_own_adapter_loads_merges_and_exports(shared, random_distilbert, tmp_path, tiny_dataset):
-    from export import export_model
+    from export import ExportOptions, export_model
 
     seed = shared / "seed_adapter"
     model, manifest = load_adapter(seed, base_model=str(random_distilbert))  # raises on any missing or unexpected key
@@ -141,8 +141,7 @@ def test_the_documents_own_adapter_loads_merges_and_exports(shared, random_disti
         seed,
         tmp_path / "onnx_model",
         tiny_dataset / "validation.csv",
-        base_model=str(random_distilbert),
-        small_proof=True,
+        options=ExportOptions(small_parity_set=True, base_model=str(random_distilbert)),
     )
     assert [stage.stage for stage in result.stages] == ["adapter", "merged", "onnx", "fused"]
     assert all(stage.flips == 0 and stage.max_difference <= 1e-3 for stage in result.stages)

@@ -3,8 +3,15 @@ import json
 
 import pytest
 
-from toolkit.errors import BundleError
-from toolkit.models.bundle import Kind, Manifest, read_manifest, reading_length
+from toolkit.errors import BundleError, MissingModelError
+from toolkit.models.bundle import (
+    Kind,
+    Manifest,
+    check_max_length,
+    max_positions,
+    read_manifest,
+)
+from toolkit.models.migrations import migrate, migrate_1_to_2, migrate_2_to_3, migrate_3_to_4
 from toolkit.models.publishing import publish
 
 FILES = {
@@ -40,18 +47,18 @@ def test_round_trip(bundle):
     manifest = read_manifest(bundle, Kind.ONNX)
     assert (manifest.base_model, manifest.max_length, manifest.temperature) == ("minilm", 256, 1.0)
     assert set(manifest.files) == set(FILES)
-    assert reading_length(bundle, manifest, None) == 256
-    assert reading_length(bundle, manifest, 512) == 512
+    assert manifest.truncation == "head-tail"
 
 
 @pytest.mark.parametrize("asked", [2, 513])
 def test_a_length_the_model_cannot_read(bundle, asked):
+    assert check_max_length(512, max_positions(bundle)) == 512
     with pytest.raises(BundleError, match="reads 3 to 512 tokens"):
-        reading_length(bundle, read_manifest(bundle, Kind.ONNX), asked)
+        check_max_length(asked, max_positions(bundle))
 
 
-def test_a_missing_folder_says_so_in_the_documents_words(tmp_path):
-    with pytest.raises(BundleError, match=r"找不到 .*nowhere 目录, 请确认模型已正确保存.*toolkit export"):
+def test_a_missing_folder_is_named_with_the_command_that_makes_one(tmp_path):
+    with pytest.raises(MissingModelError, match=r"nowhere not found; make it with: toolkit export"):
         read_manifest(tmp_path / "nowhere", Kind.ONNX)
 
 
@@ -74,11 +81,14 @@ def test_every_file_is_verified(bundle, name):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 4}, "newer than the 3 known here"),
+        ({"format": 5}, "newer than the 4 known here"),
         ({"format": None}, "is not a manifest"),
         ({"labels": ["positive", "negative"]}, "orders the labels"),
         ({"kind": "adapter"}, "kind 'adapter', expected 'onnx'"),
         ({"format": True}, "is not a manifest"),
+        ({"format": 0}, "is not a manifest"),
+        ({"format": -1}, "is not a manifest"),
+        ({"truncation": "tail"}, "garbles: truncation"),
         *(({"max_length": value}, "garbles: max_length") for value in ("many", "12", 12.5, 2, None, True)),
         *(({"temperature": value}, "garbles: temperature") for value in (0, -1, "2", float("inf"), float("nan"), None)),
         *(({"base_model": value}, "garbles: base_model") for value in (None, 5, "")),
@@ -87,7 +97,7 @@ def test_every_file_is_verified(bundle, name):
         ({"training": None}, "garbles: training"),
         ({"versions": {"torch": 2}}, "garbles: versions"),
         ({"labels": "negative"}, "garbles: labels"),
-        ({"surprise": 1}, "garbles: surprise"),
+        ({"surprise": 1, "format": 3}, "garbles: surprise"),
         ({"files": {}}, "does not list"),
         *(
             ({"files": value}, "garbles: files")
@@ -105,6 +115,65 @@ def test_every_file_is_verified(bundle, name):
 def test_a_manifest_that_cannot_be_right(bundle, changes, message):
     edit_manifest(bundle, **changes)
     with pytest.raises(BundleError, match=message):
+        read_manifest(bundle, Kind.ONNX)
+
+
+def in_format(bundle, number):
+    """Write the bundle's manifest as the toolkit wrote it when formats had this number."""
+    content = json.loads((bundle / "manifest.json").read_text())
+    content |= {"format": number, "uncertain_below": 0.7, "reading": content.pop("truncation")}
+    if number < 3:
+        del content["sha256"]
+    if number < 2:
+        for name in ("reading", "uncertain_below", "risk_coverage"):
+            del content[name]
+    (bundle / "manifest.json").write_text(json.dumps(content))
+    if number >= 3:
+        edit_manifest(bundle)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_manifest_of_an_earlier_format_is_read(bundle, number):
+    in_format(bundle, number)
+    manifest = read_manifest(bundle, Kind.ONNX)
+    assert (manifest.truncation, manifest.format) == ("head-tail", 4)
+    assert manifest.uncertain_below == (0.5 if number == 1 else 0.7)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_an_earlier_format_has_every_field(bundle, number):
+    in_format(bundle, number)
+    content = json.loads((bundle / "manifest.json").read_text())
+    del content["temperature"]
+    (bundle / "manifest.json").write_text(json.dumps(content))
+    if number >= 3:
+        edit_manifest(bundle)
+    with pytest.raises(BundleError, match="lacks or garbles: temperature"):
+        read_manifest(bundle, Kind.ONNX)
+
+
+def test_each_migration_takes_one_step():
+    first = {"format": 1, "kind": "onnx"}
+    second = {"format": 2, "kind": "onnx", "reading": "head-tail", "uncertain_below": 0.5, "risk_coverage": []}
+    assert migrate_1_to_2(first) == second
+    assert migrate_2_to_3(second) == second | {"format": 3}
+    assert migrate_3_to_4({"format": 3, "reading": "head"}) == {"format": 4, "truncation": "head"}
+    assert migrate({"format": 4, "truncation": "window"}) == {"format": 4, "truncation": "window"}
+
+
+def test_a_later_field_needs_no_new_format(bundle):
+    edit_manifest(bundle, a_later_field=1)
+    before = read_manifest(bundle, Kind.ONNX)
+    content = json.loads((bundle / "manifest.json").read_text())
+    for name in ("temperature", "labels", "truncation", "risk_coverage", "metrics"):
+        del content[name]
+    (bundle / "manifest.json").write_text(json.dumps(content))
+    edit_manifest(bundle)
+    assert read_manifest(bundle, Kind.ONNX) == before
+    del content["max_length"]
+    (bundle / "manifest.json").write_text(json.dumps(content))
+    edit_manifest(bundle)
+    with pytest.raises(BundleError, match="lacks or garbles: max_length"):
         read_manifest(bundle, Kind.ONNX)
 
 

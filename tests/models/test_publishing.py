@@ -13,8 +13,8 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.faults.conftest import assert_one_error, namespace, run
-from tests.test_bundle import edit_manifest, write_bundle
-from toolkit import publishing, workspaces
+from tests.models.test_bundle import edit_manifest, write_bundle
+from toolkit.models import publishing, workspaces
 from toolkit.errors import BundleError, ToolkitError
 from toolkit.models.bundle import REQUIRED_FILES, Kind, Manifest, read_manifest, read_stable
 from toolkit.models.publishing import publish, refuse_foreign_target, replacing_file
@@ -170,7 +170,7 @@ def test_new_and_empty_folders_are_written(tmp_path):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["export", "--adapter", "none", "--proof", "none.csv"],
+        ["export", "--adapter", "none", "--parity-set", "none.csv"],
         ["train", "--base-model", "none"],
         ["evaluate", "--file", "{reviews}", "--onnx-model", "none"],
     ],
@@ -222,7 +222,7 @@ def test_a_journal_that_is_not_ours_removes_nothing(bundle, tmp_path, journal):
     assert not room.exists()
 
 
-IMPORTS = "from pathlib import Path; from toolkit.models.bundle import *; from toolkit.models.publishing import *; from tests.test_bundle import *"
+IMPORTS = "from pathlib import Path; from toolkit.models.bundle import *; from toolkit.models.publishing import *; from tests.models.test_bundle import *"
 
 
 @pytest.mark.parametrize("mount", ["mount -t tmpfs tmpfs {folder}", "mount --bind {source} {folder}"])
@@ -307,7 +307,7 @@ KILLED_AT_EVERY_STEP = """
     import os, signal, sys
     from itertools import count
     from pathlib import Path
-    from toolkit import publishing, workspaces
+    from toolkit.models import publishing, workspaces
     from toolkit.models.bundle import REQUIRED_FILES, Kind, Manifest, read_manifest
     from toolkit.errors import BundleError
     from toolkit.models.publishing import publish

@@ -7,7 +7,7 @@ import pytest
 
 from toolkit.errors import BundleError, EmptyReviewError
 from toolkit.models.bundle import Kind, Manifest
-from toolkit.prediction import Prediction, Predictor, load_predictor
+from toolkit.prediction import InferenceOptions, Prediction, Predictor, load_predictor
 from toolkit.text.labels import Label
 from toolkit.text.normalisation import TEXT_LIMIT
 
@@ -83,10 +83,11 @@ def test_logits_have_the_promised_shape(predictor):
 def test_onnx_is_bit_identical_whatever_the_company(tiny_bundle, texts):
     from toolkit.prediction.onnx_backend import OnnxPredictor
 
-    alone = [OnnxPredictor.load(tiny_bundle, workers=1).predict(text) for text in texts]
+    alone = [OnnxPredictor.load(tiny_bundle, InferenceOptions(workers=1)).predict(text) for text in texts]
     for workers in (1, 2, 5):
         order = random.Random(workers).sample(range(len(texts)), len(texts))
-        shuffled = list(OnnxPredictor.load(tiny_bundle, workers=workers).predict_many(texts[index] for index in order))
+        with OnnxPredictor.load(tiny_bundle, InferenceOptions(workers=workers)) as predictor:
+            shuffled = list(predictor.predict_many(texts[index] for index in order))
         assert [alone[index] for index in order] == shuffled
 
 
@@ -126,11 +127,13 @@ def test_one_megabyte_of_text(predictor):
 
 def test_max_length_is_the_callers(tiny_bundle, tiny_adapter):
     for backend in ("onnx", "torch"):
-        short = load_predictor(backend, onnx_model=tiny_bundle, adapter=tiny_adapter, max_length=16)
+        short = load_predictor(backend, onnx_model=tiny_bundle, adapter=tiny_adapter, options=InferenceOptions(16))
         prediction = short.predict("a film " * 50)
         assert (prediction.tokens_read, prediction.tokens > 100) == (16, True)
         with pytest.raises(BundleError, match="reads 3 to 512 tokens"):
-            load_predictor(backend, onnx_model=tiny_bundle, adapter=tiny_adapter, max_length=513)
+            load_predictor(backend, onnx_model=tiny_bundle, adapter=tiny_adapter, options=InferenceOptions(513))
+        with pytest.raises(BundleError, match="reads 3 to 512 tokens, but max_length is 2"):
+            short.with_options(max_length=2)
 
 
 def test_the_temperature_calibrates_the_score_and_not_the_label(tiny_tokenizer, fake_predictor):

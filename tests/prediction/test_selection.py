@@ -92,7 +92,7 @@ def test_an_unknown_backend():
 def test_nothing_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(selection, "_PACKAGE", tmp_path / "toolkit")
-    with pytest.raises(BundleError, match="找不到 onnx_model 目录, 请确认模型已正确保存"):
+    with pytest.raises(BundleError, match="onnx_model not found; make it with: toolkit export"):
         load_predictor()
-    with pytest.raises(BundleError, match=r"找不到 lora_model 目录, 请确认模型已正确保存.*toolkit train"):
+    with pytest.raises(BundleError, match="lora_model not found; train it with: toolkit train"):
         load_predictor("torch")

@@ -4,8 +4,8 @@ import pytest
 
 from tests.conftest import FakePredictor
 from toolkit.models.bundle import Kind, Manifest
-from toolkit.prediction import AbstentionPolicy
-from toolkit.streaming import Answers, Selection, Source, classify, make_writer, read_records
+from toolkit.prediction import Abstention
+from toolkit.streaming import ResultWriter, Selection, Source, classify, make_writer, read_records
 from toolkit.text.tokenisation import ReviewTokenizer
 
 
@@ -33,12 +33,12 @@ def run(predictor):
             selection=None, end=b"\n"):  # fmt: skip
         stream = data if isinstance(data, Reads) else io.BytesIO(data)
         complaints = []
-        answers = Answers(
+        results = ResultWriter(
             make_writer(output_format, str, prefix, end), selection or Selection(), on_error, complaints.append
         )
-        predictor.policy = AbstentionPolicy(below)
+        view = predictor.with_options(abstention=Abstention(below))
         records = read_records(Source("", stream), input_format, field)
-        written = b"".join(answers.write(classify(records, lambda: predictor)))
-        return written, complaints, answers.tally
+        written = b"".join(results.write(classify(records, lambda: view)))
+        return written, complaints, results.tally
 
     return run

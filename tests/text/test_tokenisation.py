@@ -120,6 +120,6 @@ def test_another_length_shares_the_vocabulary(tiny_tokenizer):
     reader = ReviewTokenizer(tiny_tokenizer, 64, "head-tail")
     shorter = ReviewTokenizer.wrap(reader, 8)
     assert shorter._tokenizer is reader._tokenizer
-    assert (reader.max_length, shorter.max_length, shorter.policy) == (64, 8, "head-tail")
+    assert (reader.max_length, shorter.max_length, shorter.truncation) == (64, 8, "head-tail")
     with pytest.raises(ValueError, match="3 or more"):
         ReviewTokenizer.wrap(reader, 2)

@@ -6,10 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import FakePredictor
+from toolkit.choices import Truncation, choices
 from toolkit.models.bundle import Kind, Manifest
+from toolkit.prediction import InferenceOptions
 from toolkit.text.tokenisation import ReviewTokenizer
-from toolkit.text.truncation import POLICIES, combine, parts
+from toolkit.text.truncation import combine, windows
 
+TRUNCATIONS = choices(Truncation)
 TOKENS, ROOM = st.integers(1, 5000), st.integers(1, 510)
 
 
@@ -31,45 +34,44 @@ def counting(tiny_tokenizer):
 
 
 def covered(chosen):
-    return [token for part in chosen for start, stop in part for token in range(start, stop)]
+    return [token for spans in chosen for start, stop in spans for token in range(start, stop)]
 
 
-@given(policy=st.sampled_from(POLICIES), tokens=TOKENS, room=ROOM)
-def test_every_part_fits_and_lies_in_the_review(policy, tokens, room):
-    chosen = parts(policy, tokens, room)
-    for part in chosen:
-        assert sum(stop - start for start, stop in part) == min(tokens, room)
-        assert all(0 <= start < stop <= tokens for start, stop in part)
-    assert (len(chosen) == 1) == (tokens <= room or policy != "window")
-    if policy == "window":
+@given(truncation=st.sampled_from(TRUNCATIONS), tokens=TOKENS, room=ROOM)
+def test_every_window_fits_and_lies_in_the_review(truncation, tokens, room):
+    chosen = windows(truncation, tokens, room)
+    for spans in chosen:
+        assert sum(stop - start for start, stop in spans) == min(tokens, room)
+        assert all(0 <= start < stop <= tokens for start, stop in spans)
+    assert (len(chosen) == 1) == (tokens <= room or truncation != "window")
+    if truncation == "window":
         assert set(covered(chosen)) == set(range(tokens))
 
 
-def test_the_policies_read_what_they_say():
-    assert parts("head", 100, 10) == [((0, 10),)]
-    assert parts("head-tail", 100, 11) == [((0, 6), (95, 100))]
-    assert parts("window", 20, 10) == [((0, 10),), ((5, 15),), ((10, 20),)]
+def test_each_truncation_reads_what_it_says():
+    assert windows("head", 100, 10) == [((0, 10),)]
+    assert windows("head-tail", 100, 11) == [((0, 6), (95, 100))]
+    assert windows("window", 20, 10) == [((0, 10),), ((5, 15),), ((10, 20),)]
 
 
 def test_windows_count_by_their_length():
     assert combine([3.0, -1.0], [10, 30]) == 0
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_the_model_is_shown_the_review_s_own_tokens(tiny_tokenizer, policy):
+@pytest.mark.parametrize("truncation", TRUNCATIONS)
+def test_the_model_is_shown_the_review_s_own_tokens(tiny_tokenizer, truncation):
     text = " ".join(f"film {number}" for number in range(60))
     (whole,) = ReviewTokenizer(tiny_tokenizer, 512).encode([text])
-    for encoding in ReviewTokenizer(tiny_tokenizer, 40, policy).encode_parts([text])[0]:
+    for encoding in ReviewTokenizer(tiny_tokenizer, 40, truncation).encode_windows([text])[0]:
         ids = whole.input_ids.tolist()
-        stretches = [ids[1 + start : 1 + stop] for start, stop in encoding.part]
+        stretches = [ids[1 + start : 1 + stop] for start, stop in encoding.spans]
         assert encoding.input_ids.tolist() == [ids[0], *chain(*stretches), ids[-1]]
         assert encoding.tokens == len(ids)
 
 
 def test_windows_are_combined_and_the_deciding_one_is_named(counting):
-    counting.read("window")
     text = "film " * 100
-    prediction = counting.predict(text)
+    prediction = counting.with_options(truncation="window").predict(text)
     assert (prediction.tokens, prediction.tokens_read) == (102, 102)
     assert all(len(shown) <= 40 for shown in counting.shown)
     assert len(counting.shown) == 4
@@ -78,6 +80,11 @@ def test_windows_are_combined_and_the_deciding_one_is_named(counting):
     assert "window" not in counting.predict("short").to_dict()
 
 
-def test_another_way_of_reading_is_refused(fake_predictor):
-    with pytest.raises(ValueError, match="reading must be one of head, head-tail, window"):
-        fake_predictor.read("tail")
+def test_another_truncation_is_refused(fake_predictor, tiny_tokenizer):
+    for refuse in (
+        lambda: fake_predictor.with_options(truncation="tail"),
+        lambda: InferenceOptions(truncation="tail"),
+        lambda: ReviewTokenizer(tiny_tokenizer, 40, "tail"),
+    ):
+        with pytest.raises(ValueError, match="truncation must be one of head, head-tail, window, not 'tail'"):
+            refuse()

@@ -41,7 +41,7 @@ def compare_engines(
         engines: to compare; those whose packages are missing are left out and named.
         texts: reviews; mark-up and white space are normalised beforehand, since the peers' tokenizers do not.
         rounds: measurements of each figure, after one that is not counted; every engine has its turn in each.
-        advance: told what is about to be done.
+        advance: Takes what is about to be done, in words.
 
     Returns:
         `machine` with its matrix-multiply peak of each round in GFLOP/s; `model`; `reviews`, `tokens`, `rounds`; `not_installed`:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from toolkit.prediction import Predictor
+from toolkit.prediction import InferenceOptions, Predictor
 
 if TYPE_CHECKING:
     from toolkit.benchmark.models import Models
@@ -80,7 +80,7 @@ class OwnEngine(Engine):
     def _predict(cls, backend: str, option: str, folder: Path, max_length: int, text: str) -> list[str]:
         return [
             sys.executable, "-m", "toolkit", "-q", "predict", "--backend", backend, option, str(folder),
-            "--max-length", str(max_length), "--reading", "head", text,
+            "--max-length", str(max_length), "--truncation", "head", text,
         ]  # fmt: skip
 
 
@@ -92,8 +92,7 @@ class Onnx(OwnEngine):
     def __init__(self, folder: Path, max_length: int) -> None:
         from toolkit.prediction.onnx_backend import OnnxPredictor
 
-        self.predictor: OnnxPredictor = OnnxPredictor.load(folder, max_length)
-        self.predictor.read("head")  # as all peers do
+        self.predictor: OnnxPredictor = OnnxPredictor.load(folder, _as_peers_do(max_length))
 
     @classmethod
     def prepare(cls, models: "Models") -> Path:
@@ -131,8 +130,7 @@ class Torch(OwnEngine):
     def __init__(self, folder: Path, max_length: int) -> None:
         from toolkit.prediction.torch_backend import TorchPredictor
 
-        self.predictor: TorchPredictor = TorchPredictor.load(folder, max_length)
-        self.predictor.read("head")
+        self.predictor: TorchPredictor = TorchPredictor.load(folder, _as_peers_do(max_length))
         self.batch_size = self.predictor.batch_size
 
     @classmethod
@@ -144,6 +142,11 @@ class Torch(OwnEngine):
     def start(cls, folder: Path, max_length: int, text: str) -> list[str]:
         """See `Engine.start`."""
         return cls._predict("torch", "--adapter", folder, max_length, text)
+
+
+def _as_peers_do(max_length: int) -> InferenceOptions:
+    """They all read the first tokens of a review."""
+    return InferenceOptions(max_length, truncation="head")
 
 
 OWN: tuple[type[Engine], ...] = (Onnx, OnnxFloat, Torch)

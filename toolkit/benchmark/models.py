@@ -70,5 +70,5 @@ def make_bundle(target: Path, graph: Path, adapter: Path) -> Path:
         shutil.copyfile(graph, folder / "model.onnx")
         for name in ("tokenizer.json", "config.json"):
             shutil.copyfile(adapter / name, folder / name)
-        write_json(folder / "report.json", {})  # nothing was proven; the folder ends with the comparison
+        write_json(folder / "report.json", {})  # nothing was compared; the folder ends with the comparison
     return target

@@ -12,7 +12,7 @@ import numpy as np
 
 from toolkit.formats.sources import Source
 from toolkit.prediction import Predictor
-from toolkit.streaming import Answers, Selection, classify, make_writer, read_records
+from toolkit.streaming import ResultWriter, Selection, classify, make_writer, read_records
 from toolkit.text.tokenisation import Encoding
 
 
@@ -57,10 +57,10 @@ class _Instant(Predictor):
 
 def _stream(source: Path, predictor: Predictor) -> None:
     """What `toolkit filter --jsonl --format jsonl` does, into nowhere."""
-    answers = Answers(make_writer("jsonl", str, "", b"\n"), Selection(), "report", lambda message: None)
+    results = ResultWriter(make_writer("jsonl", str, "", b"\n"), Selection(), "report", lambda message: None)
     records = read_records(Source.open(source), "jsonl", "text")
     with Path(os.devnull).open("wb") as output:
-        for block in answers.write(classify(records, lambda: predictor)):
+        for block in results.write(classify(records, lambda: predictor)):
             output.write(block)
 
 

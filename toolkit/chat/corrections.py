@@ -22,7 +22,7 @@ class Correction:
         predicted: the label that was given, or `uncertain`.
         corrected: the label it has, the same one where the answer was right.
         score: calibrated probability of the likelier label, 0.5 to 1.
-        model_hash: of the model that answered; see `Model`.
+        model_hash: The hash of the model that answered; see `Model`.
     """
 
     text: str

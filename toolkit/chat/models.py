@@ -1,6 +1,5 @@
 """The predictors behind the app: each backend loaded once and shared by everybody, whatever length they read at."""
 
-import copy
 import importlib.util
 import logging
 from dataclasses import dataclass
@@ -9,13 +8,13 @@ from pathlib import Path
 from threading import Lock
 
 from toolkit.chat.settings import ServerSettings
-from toolkit.models.bundle import MANIFEST, max_positions
+from toolkit.choices import Backend
+from toolkit.models.bundle import MANIFEST
 from toolkit.models.files import sha256
-from toolkit.prediction import AbstentionPolicy, Predictor, load_predictor
+from toolkit.prediction import Abstention, Predictor, load_predictor
 from toolkit.prediction.selection import Choice, choose_backend
-from toolkit.text.tokenisation import ReviewTokenizer
 
-_WEIGHTS = {"onnx": "model.onnx", "torch": "adapter_model.safetensors"}
+_WEIGHTS: dict[Backend, str] = {"onnx": "model.onnx", "torch": "adapter_model.safetensors"}
 _logger = logging.getLogger(__name__)
 
 
@@ -24,39 +23,36 @@ class Model:
     """One loaded backend.
 
     Attributes:
-        predictor: reads as many tokens as its bundle says.
-        positions: tokens it can read at most.
-        model_hash: SHA-256 of the bundle's manifest, which names that of every other file; of the weights where
+        predictor: The predictor, reading as many tokens as its bundle says.
+        model_hash: The SHA-256 of the bundle's manifest, which names that of every other file; of the weights where
             there is no manifest.
     """
 
     predictor: Predictor
-    positions: int
     model_hash: str
 
-    def reading(self, max_length: int, uncertain_below: float | None = None) -> Predictor:
+    def view(self, max_length: int, uncertain_below: float | None = None) -> Predictor:
         """The same predictor, reading at most `max_length` tokens of a review, or as many as it can.
 
         Args:
-            max_length: tokens.
-            uncertain_below: see `AbstentionPolicy`; the model's own by default.
+            max_length: The number of tokens.
+            uncertain_below: See `Abstention`; the model's own by default.
         """
-        view = copy.copy(self.predictor)
-        view.policy = AbstentionPolicy.for_model(view.manifest, uncertain_below)
-        view.tokenizer = ReviewTokenizer.wrap(self.predictor.tokenizer, min(max_length, self.positions))
-        return view
+        return self.predictor.with_options(
+            max_length=min(max_length, self.predictor.positions), abstention=Abstention(uncertain_below)
+        )
 
 
 class Models:
     """Loads a backend when it is first asked for; many threads may ask.
 
     Args:
-        settings: say which models there are.
+        settings: The settings, which say which models there are.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
-        self._models: dict[str, Model] = {}
+        self._models: dict[Backend, Model] = {}
         self._locks = {backend: Lock() for backend in _WEIGHTS}  # loading one keeps nobody from the other
 
     @property
@@ -69,13 +65,13 @@ class Models:
         """What serves whoever chose nothing, decided once."""
         return self._choose(self._settings.backend)
 
-    def backends(self) -> tuple[str, ...]:
+    def backends(self) -> tuple[Backend, ...]:
         """The backends a user can choose from, the default first."""
         default = self.default.backend
         others = [name for name in _WEIGHTS if name != default and self._is_there(name)]
         return (default, *others)
 
-    def load(self, backend: str | None = None) -> Model:
+    def load(self, backend: Backend | None = None) -> Model:
         """The model of a backend, loaded by whoever asks first while the others wait.
 
         Raises:
@@ -88,10 +84,10 @@ class Models:
                 self._models[choice.backend] = _load(choice, self._settings.base_model)
             return self._models[choice.backend]
 
-    def _choose(self, backend: str) -> Choice:
+    def _choose(self, backend: Backend) -> Choice:
         return choose_backend(backend, onnx_model=self._settings.onnx_model, adapter=self._settings.adapter)
 
-    def _is_there(self, backend: str) -> bool:
+    def _is_there(self, backend: Backend) -> bool:
         if backend == "torch" and not all(map(importlib.util.find_spec, ("torch", "peft"))):
             return False
         return (self._choose(backend).folder / _WEIGHTS[backend]).is_file()
@@ -104,7 +100,7 @@ def _load(choice: Choice, base_model: str | None) -> Model:
     predictor.predict("Ready.")
     list(predictor.predict_many(["Ready.", "Set."]))  # what is opened lazily is opened now, before it can be replaced
     _logger.info("%s on %s serves %s", predictor.backend, predictor.device, choice.folder)
-    return Model(predictor, max_positions(choice.folder), _model_hash(choice))
+    return Model(predictor, _model_hash(choice))
 
 
 def _model_hash(choice: Choice) -> str:

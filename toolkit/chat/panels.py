@@ -4,8 +4,9 @@ from typing import Any
 
 from toolkit.chat.texts import Texts
 from toolkit.chat.uploads import ClassifiedRow, count_verdicts
+from toolkit.choices import Verdict, choices
 from toolkit.prediction import Prediction, Predictor
-from toolkit.prediction.abstention import VERDICTS, display
+from toolkit.prediction.abstention import display
 from toolkit.prediction.explanation import Explanation
 from toolkit.text.labels import Label
 
@@ -54,7 +55,7 @@ def file_panel(rows: list[ClassifiedRow], language: str, texts: Texts) -> dict[s
     """The counts and the first rows of a classified file."""
 
     def name(verdict: str) -> str:
-        return display(verdict, language) if verdict in VERDICTS else texts.unreadable
+        return display(verdict, language) if verdict in choices(Verdict) else texts.unreadable
 
     counts = count_verdicts(rows)
     return {

@@ -6,13 +6,13 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from toolkit.chat.texts import LANGUAGES
+from toolkit.choices import Backend, choices
 from toolkit.errors import ToolkitError
-from toolkit.prediction.selection import BACKENDS
 
-DOCUMENTED_MAX_LENGTH = 120  # tokens, as in the documents; the panel goes up to what the model has positions for
+ORIGINAL_MAX_LENGTH = 120  # tokens, the original's setting; the panel goes up to what the model has positions for
 LONGEST_TEXT = 200_000  # characters of one message: some 35,000 words
 LARGEST_UPLOAD = 20  # MB of one file
 UPLOAD_SUFFIXES = (".txt", ".csv", ".jsonl")
@@ -26,26 +26,26 @@ class ServerSettings:
 
     Attributes:
         state: the only folder that is written to.
-        password: asked of everybody; None lets everybody in.
+        password: The password that everybody is asked for; None lets everybody in.
         origins: pages on other hosts that may talk to the server, as `https://host[:port]`.
-        language: of the answers, `zh` or `en`; None leaves it to the browser.
+        language: The language of the answers, `zh` or `en`; None leaves it to the browser.
         backend: `auto`, `onnx` or `torch`.
-        onnx_model: see `load_predictor`, like the next two.
-        adapter: see there.
-        base_model: see there.
+        onnx_model: See `load_predictor`.
+        adapter: See `load_predictor`.
+        base_model: See `load_predictor`.
         max_length: tokens read of a review until the user chooses.
-        uncertain_below: see `AbstentionPolicy`, until the user chooses; None for the model's own.
+        uncertain_below: see `Abstention`, until the user chooses; None for the model's own.
     """
 
     state: Path
     password: str | None = None
     origins: tuple[str, ...] = ()
     language: str | None = None
-    backend: str = "auto"
+    backend: Backend = "auto"
     onnx_model: str | None = None
     adapter: str | None = None
     base_model: str | None = None
-    max_length: int = DOCUMENTED_MAX_LENGTH
+    max_length: int = ORIGINAL_MAX_LENGTH
     uncertain_below: float | None = None
 
     @classmethod
@@ -64,7 +64,7 @@ class ServerSettings:
             password=environment.get("TOOLKIT_CHAT_PASSWORD") or None,
             origins=tuple(origin.rstrip("/") for origin in (read("TOOLKIT_CHAT_ORIGINS") or "").split(",") if origin),
             language=read("TOOLKIT_CHAT_LANGUAGE"),
-            backend=read("TOOLKIT_CHAT_BACKEND") or "auto",
+            backend=cast("Backend", read("TOOLKIT_CHAT_BACKEND") or "auto"),
             onnx_model=read("TOOLKIT_ONNX_MODEL"),
             adapter=read("TOOLKIT_ADAPTER"),
             base_model=read("TOOLKIT_BASE_MODEL"),
@@ -75,7 +75,7 @@ class ServerSettings:
         )
         for name, value, allowed in (
             ("TOOLKIT_CHAT_LANGUAGE", settings.language, (None, *LANGUAGES)),
-            ("TOOLKIT_CHAT_BACKEND", settings.backend, BACKENDS),
+            ("TOOLKIT_CHAT_BACKEND", settings.backend, choices(Backend)),
         ):
             if value not in allowed:
                 raise ToolkitError(f"{name} is {value!r}, expected {' or '.join(filter(None, allowed))}")
@@ -92,20 +92,20 @@ class UserSettings:
         language: `zh` or `en`.
         backend: `onnx` or `torch`.
         max_length: tokens read of a review.
-        uncertain_below: see `AbstentionPolicy`; None for the model's own, as long as the user has not chosen.
+        uncertain_below: see `Abstention`; None for the model's own, as long as the user has not chosen.
     """
 
     language: str
-    backend: str
+    backend: Backend
     max_length: int
     uncertain_below: float | None
 
-    def changed_by(self, panel: Mapping[str, Any], backends: tuple[str, ...], positions: int) -> "UserSettings":
+    def changed_by(self, panel: Mapping[str, Any], backends: tuple[Backend, ...], positions: int) -> "UserSettings":
         """These settings with what the panel sent, which anybody can forge: what cannot be is left as it was.
 
         Args:
             panel: values by the attributes' names.
-            backends: those that can be chosen.
+            backends: The backends that can be chosen.
             positions: tokens the model can read at most.
         """
         language, backend = panel.get("language"), panel.get("backend")

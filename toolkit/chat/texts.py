@@ -1,7 +1,9 @@
-"""Every sentence the app says, in Chinese, as documented, and in English."""
+"""Every sentence the app says, in Chinese, as the original says it, and in English."""
 
 from dataclasses import dataclass
 from typing import Any
+
+from toolkit.errors import MissingModelError
 
 LANGUAGES = ("zh", "en")
 LANGUAGE_COOKIE = "toolkit-language"
@@ -16,6 +18,7 @@ class Texts:
     empty: str
     verdict: str
     failure: str
+    missing_model: str
     too_long: str
     class_names: tuple[str, str]
     tokens: str
@@ -58,6 +61,16 @@ class Texts:
     setting_threshold_help: str
     settings_saved: str
 
+    def describe(self, error: Exception) -> str:
+        """What went wrong in this language, where there is a sentence for it; else in the error's own words."""
+        if isinstance(error, MissingModelError):
+            return self.missing_model.format(folder=error.folder, error=error)
+        return str(error)
+
+    def failed(self, error: Exception) -> str:
+        """The whole sentence that answers in the place of a verdict."""
+        return self.failure.format(error=self.describe(error))
+
 
 TEXTS = {
     "zh": Texts(
@@ -65,6 +78,7 @@ TEXTS = {
         empty="请输入一段影评以进行分类",
         verdict="该文本被分类为: {label}",
         failure="错误信息: {error}",
+        missing_model="找不到 {folder} 目录, 请确认模型已正确保存 ({error})",
         too_long="这段文字太长，最多 {limit:,} 个字符；请缩短后再发，或作为文件上传。",
         class_names=("负面", "正面"),
         tokens="读取 {read} / {total} 个词元 · {backend} · {device}",
@@ -102,7 +116,7 @@ TEXTS = {
         setting_language="语言 / Language",
         setting_backend="后端",
         setting_max_length="最多读取的词元数",
-        setting_max_length_help="文档中为 120；读得越多越准，也越慢。",
+        setting_max_length_help="原版为 120；读得越多越准，也越慢。",
         setting_threshold="低于此概率时回答“不确定”",
         setting_threshold_help="0.5 表示总是给出判断。",
         settings_saved="设置已保存。",
@@ -112,6 +126,7 @@ TEXTS = {
         empty="Enter a film review to classify",
         verdict="This text is classified as: {label}",
         failure="Error: {error}",
+        missing_model="{error}",
         too_long="This text is too long: at most {limit:,} characters are read; shorten it, or upload it as a file.",
         class_names=("negative", "positive"),
         tokens="read {read} of {total} tokens · {backend} · {device}",
@@ -149,7 +164,7 @@ TEXTS = {
         setting_language="Language / 语言",
         setting_backend="Backend",
         setting_max_length="Tokens read of a review, at most",
-        setting_max_length_help="120 in the documents; more is more accurate, and slower.",
+        setting_max_length_help="120 in the original; more is more accurate, and slower.",
         setting_threshold='Answer "uncertain" below this probability',
         setting_threshold_help="0.5 always gives a verdict.",
         settings_saved="Settings saved.",
@@ -215,7 +230,7 @@ def choose_language(tag: str | None, chosen: str | None = None, default: str | N
     """The language to speak: what the user chose, else what the server was told, else the browser's; Chinese if unsure.
 
     Args:
-        tag: what the browser prefers, as in `Accept-Language` (`en-GB,en;q=0.9`) or `navigator.language`.
+        tag: The languages the browser prefers, as in `Accept-Language` (`en-GB,en;q=0.9`) or `navigator.language`.
         chosen: a user's choice; anything but a language of ours is no choice.
         default: the server's setting.
     """

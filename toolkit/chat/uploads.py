@@ -14,13 +14,13 @@ from toolkit.errors import ToolkitError
 from toolkit.formats.tables import read_rows
 from toolkit.models.bundle import LABELS
 from toolkit.prediction import Prediction, Predictor
-from toolkit.prediction.abstention import VERDICTS
+from toolkit.prediction.abstention import UNCERTAIN
 from toolkit.text.normalisation import normalise
 
 MAX_ROWS = 50_000  # half an hour or more on two cores; anything larger belongs on the command line
 BATCH = 8  # reviews before somebody else's message gets its turn
 UNREADABLE = "unreadable"
-COUNTED = (*VERDICTS, UNREADABLE)
+COUNTED = (*LABELS, UNCERTAIN, UNREADABLE)
 _HEADER = ("row", "text", "verdict", "score", "positive_probability", "tokens", "tokens_read", "problem")
 
 
@@ -29,7 +29,7 @@ class Row:
     """One row of a file.
 
     Attributes:
-        place: what it is called in the file, as `row 3`.
+        place: The place in the file, as `row 3`.
         text: the review, empty where there is a problem.
         problem: why it cannot be classified; None where it can.
     """

@@ -22,7 +22,7 @@ class Partition:
         source: path of the file, as its file system spells it.
         target: path of its output below the output folder.
         size: bytes, of the share of the file.
-        row_groups: those of this piece; None for the whole file.
+        row_groups: The row groups of this piece; None for the whole file.
         first_row: number of the piece's first row in the file, from 1.
     """
 

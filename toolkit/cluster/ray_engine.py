@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from toolkit.cluster.partitions import Partition, Storage, find_partitions
 from toolkit.compat import import_ray
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.models.bundle import Kind, read_manifest
-from toolkit.prediction import load_predictor
+from toolkit.prediction import Abstention, InferenceOptions, load_predictor
 from toolkit.prediction.abstention import display
 from toolkit.streaming.files import FileJob, count_rows
 
@@ -37,24 +37,28 @@ class Job:
 
     Attributes:
         bundle: an ONNX bundle.
-        column: of the text.
-        prefix: of the names of the new columns.
-        lang: of the verdicts.
-        model: further arguments of `load_predictor`.
-        strict: end at the first row or file that cannot be classified.
+        column: The column of the text.
+        prefix: Stands before the names of the new columns.
+        lang: The language of the verdicts.
+        options: How reviews are read.
+        abstention: Which verdicts are withheld.
+        strict: Whether to end at the first row or file that cannot be classified.
     """
 
     bundle: Path
     column: str = "text"
     prefix: str = ""
     lang: str = "en"
-    model: dict[str, Any] = field(default_factory=dict)
+    options: InferenceOptions = InferenceOptions()
+    abstention: Abstention = Abstention()
     strict: bool = False
 
     def fingerprint(self) -> str:
         """Of everything that decides an answer: model and options."""
         files = read_manifest(self.bundle, Kind.ONNX).files
-        parts = [files, self.column, self.prefix, self.lang, self.model]
+        given = {**asdict(self.options), **asdict(self.abstention), "workers": None}  # these decide no answer
+        model = {name: value for name, value in given.items() if value is not None}
+        parts = [files, self.column, self.prefix, self.lang, model]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -64,13 +68,13 @@ class Totals:
 
     Attributes:
         partitions: pieces of work.
-        skipped: those that an earlier run had finished.
+        skipped: The pieces that an earlier run had finished.
         rows_in: rows read.
         rows_out: rows counted in the outputs.
-        verdicts: answers.
+        verdicts: The number of answers by verdict.
         problems: rows without an answer.
         failed: files that could not be read.
-        seconds: of this run, workers' start included.
+        seconds: The time of this run, the workers' start included.
     """
 
     partitions: int = 0
@@ -123,10 +127,10 @@ def classify_files(
         pattern: see `find_partitions`.
         output: a folder, empty or new unless the run is resumed; a path or a URI that every machine reaches.
         job: model and options.
-        address: of a Ray cluster, or `auto` for the one of this machine; by default one is started for the job.
+        address: The address of a Ray cluster, or `auto` for the one of this machine; by default one is started for the job.
         concurrency: predictors at a time, one a core; every core of the cluster by default.
         resume: skip what an earlier run with the same model and options has finished.
-        advance: takes the bytes done and all bytes, after each partition.
+        advance: Takes the bytes done and all bytes, after each partition.
 
     Raises:
         ToolkitError: nothing to read, an output that is not ours, another model than the one resumed, or with
@@ -235,7 +239,9 @@ class _Worker:
             path = Path(self._folder.name) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        self._predictor = load_predictor("onnx", onnx_model=self._folder.name, workers=1, **job.model)
+        self._predictor = load_predictor(
+            "onnx", onnx_model=self._folder.name, options=replace(job.options, workers=1), abstention=job.abstention
+        )
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         """Outcomes of partitions, JSON both."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from toolkit.chat.texts import LANGUAGES
+from toolkit.choices import Backend
 from toolkit.commands.options import PATH, prediction_options
 from toolkit.errors import ToolkitError
 
@@ -19,7 +21,7 @@ _logger = logging.getLogger(__name__)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port to listen on.")
 @click.option(
-    "--language", type=click.Choice(["zh", "en"]), help="Of the app.  [default: the browser's, zh unless English]"
+    "--language", type=click.Choice(LANGUAGES), help="Of the app.  [default: the browser's, zh unless English]"
 )
 @click.option(
     "--uncertain-below", type=click.FloatRange(0.5, 1), help="Probability below which the answer is uncertain."
@@ -65,7 +67,7 @@ def chat(host: str, port: int, state: Path | None, **options: Any) -> None:  # n
     run_chainlit(str(Path(__file__).parent.parent / "app.py"))
 
 
-def _backend(backend: str, onnx_model: Path | None, adapter: Path | None, **_: object) -> str:
+def _backend(backend: Backend, onnx_model: Path | None, adapter: Path | None, **_: object) -> str:
     """The backend to serve: of the kind of model that is named, as everywhere, before names become variables."""
     from toolkit.prediction.selection import choose_backend
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from toolkit.commands.options import prediction_options
+from toolkit.commands.options import prediction_options, predictor_arguments
 from toolkit.formats.limits import printable
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @prediction_options
-def doctor(as_json: bool, **model: Any) -> None:  # noqa: ANN401 - load_predictor's arguments
+def doctor(as_json: bool, **model: Any) -> None:  # noqa: ANN401 - which model
     """Say what is installed, which model answers here and why; exit 1 if none does.
 
     HF_HUB_OFFLINE=1 keeps it from asking whether the model hub answers.
@@ -25,7 +25,7 @@ def doctor(as_json: bool, **model: Any) -> None:  # noqa: ANN401 - load_predicto
     """
     from toolkit.doctor import examine
 
-    report = examine(**model)
+    report = examine(**predictor_arguments(**model))
     click.echo(json.dumps(report, ensure_ascii=False) if as_json else printable("\n".join(_lines(report))))
     sys.exit(0 if report["healthy"] else 1)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from toolkit.choices import Split, choices
 from toolkit.commands.options import (
     PATH,
     SectionCommand,
@@ -31,7 +32,7 @@ _CHANGED = 20  # reviews listed on the terminal; all are in the JSON and on the 
 @section_option(
     "Reviews",
     "--split",
-    type=click.Choice(["train", "validation", "test"]),
+    type=click.Choice(choices(Split)),
     default="test",
     show_default=True,
     help="Which of its splits.",
@@ -84,7 +85,7 @@ def evaluate(
 
     from toolkit.datasets.splits import read_reviews
     from toolkit.errors import needs_extra
-    from toolkit.evaluation.measuring import ask, measure
+    from toolkit.evaluation.measuring import measure, run_evaluation
 
     source = file or folder / f"{split}.csv"
     reviews = read_reviews(source, others=None if slices else ())
@@ -99,15 +100,15 @@ def evaluate(
             import matplotlib  # noqa: F401
     predictor = load(**model)
     with progress_bar(len(reviews), "evaluating") as bar:
-        answers = ask(predictor, reviews, bar.update)
+        result = run_evaluation(predictor, reviews, bar.update)
     if output:
         from toolkit.evaluation.report import describe, write_report
 
-        content = describe(predictor, source, reviews, answers, predictor.policy, slices, with_texts=not no_texts)
-        write_report(output, content, reviews, answers)
+        content = describe(predictor, source, reviews, result, predictor.threshold, slices, with_texts=not no_texts)
+        write_report(output, content, reviews, result)
         figures = content["figures"]
     else:
-        figures = measure(answers, predictor.policy)
+        figures = measure(result, predictor.threshold)
     if as_json:
         click.echo(json.dumps(figures))
     else:

@@ -5,20 +5,20 @@ from pathlib import Path
 
 import click
 
-from toolkit.commands.options import PATH
-from toolkit.text.truncation import POLICIES
+from toolkit.choices import Quantization, Truncation, choices
+from toolkit.commands.options import PATH, renamed_option
 
 
 @click.command()
 @click.option("--adapter", type=PATH, default="lora_model", show_default=True, help="Adapter folder.")
 @click.option("--output", type=PATH, default="onnx_model", show_default=True, help="Folder for the ONNX bundle.")
-@click.option("--proof", type=PATH, default="dataset/validation.csv", show_default=True,
-              help="Labelled reviews on which every step has to agree.")  # fmt: skip
-@click.option("--quantize", type=click.Choice(["none", "int8", "auto"]), default="none", show_default=True,
+@click.option("--parity-set", type=PATH, default="dataset/validation.csv", show_default=True,
+              help="Labelled reviews on which every step has to agree with the adapter.")  # fmt: skip
+@click.option("--quantize", type=click.Choice(choices(Quantization)), default="none", show_default=True,
               help="auto: int8 where it passes its gate, else float.")  # fmt: skip
 @click.option(
-    "--reading",
-    type=click.Choice(POLICIES),
+    "--truncation",
+    type=click.Choice(choices(Truncation)),
     help="What is read of a review with more tokens: its first, its first and its last, or all in overlapping windows.  [default: the adapter's way]",
 )
 @click.option(
@@ -31,32 +31,37 @@ from toolkit.text.truncation import POLICIES
     "--target-accuracy",
     type=click.FloatRange(0.5, 1),
     metavar="A",
-    help="Store the smallest P with which A of the decided reviews of the proof are right.",
+    help="Store the smallest P with which A of the decided reviews of the parity set are right.",
 )
-@click.option("--small-proof", is_flag=True, help="Accept fewer than 500 reviews as a proof (2,000 for int8).")
+@click.option(
+    "--small-parity-set", is_flag=True, help="Accept fewer than 500 reviews in the parity set (2,000 for int8)."
+)
+@renamed_option("--proof", "--parity-set")
+@renamed_option("--small-proof", "--small-parity-set")
+@renamed_option("--reading", "--truncation")
 @click.option("--base-model", help="The base to use instead of the one the adapter names.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def export(
     adapter: Path,
     output: Path,
-    proof: Path,
-    quantize: str,
-    reading: str | None,
+    parity_set: Path,
+    quantize: Quantization,
+    truncation: Truncation | None,
     uncertain_below: float | None,
     target_accuracy: float | None,
-    small_proof: bool,
+    small_parity_set: bool,
     base_model: str | None,
     as_json: bool,
 ) -> None:
-    """Merge an adapter, convert it to ONNX and prove that the model is the same.
+    """Merge an adapter, convert it to ONNX and check on the parity set that the model is the same.
 
     A model that fails its gate is not published: the command says which gate, by how much and on which reviews, and
     exits with 1.
 
     \b
     Examples:
-      toolkit export --proof build/imdb/validation.csv --quantize int8
-      toolkit export --adapter build/demo/lora_model --output build/demo/onnx_model --small-proof
+      toolkit export --parity-set build/imdb/validation.csv --quantize int8
+      toolkit export --adapter build/demo/lora_model --output build/demo/onnx_model --small-parity-set
     """
     if uncertain_below is not None and target_accuracy is not None:
         raise click.UsageError("--uncertain-below and --target-accuracy are two ways to choose one threshold; give one")
@@ -64,16 +69,15 @@ def export(
 
     with needs_extra("train", "exporting"):
         import torch  # noqa: F401 - for its error, which names the extra, before the export's own imports
-    from export import export_model
+    from export import ExportOptions, export_model
     from export.report import table
 
-    result = export_model(
-        adapter, output, proof, quantize, base_model, small_proof, reading, uncertain_below, target_accuracy
-    )
+    options = ExportOptions(quantize, truncation, uncertain_below, target_accuracy, small_parity_set, base_model)
+    result = export_model(adapter, output, parity_set, options=options)
     if as_json:
         report = json.loads((result.bundle / "report.json").read_text(encoding="utf-8"))
         click.echo(json.dumps({"bundle": str(result.bundle), "bytes": result.bytes, **report}))
         return
     click.echo(table(result.stages))
-    click.echo(f"{result.bundle}: {'int8' if result.quantized else 'float'}, {result.bytes / 1e6:.1f} MB, proven on "
+    click.echo(f"{result.bundle}: {'int8' if result.quantized else 'float'}, {result.bytes / 1e6:.1f} MB, compared on "
                f"{result.stages[0].reviews} reviews; see report.png in it")  # fmt: skip

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from toolkit.choices import OnError, OutputFormat, Verdict, choices
 from toolkit.commands.options import (
     INPUT_FILE,
     SectionCommand,
@@ -28,7 +29,7 @@ from toolkit.formats.limits import printable
 if TYPE_CHECKING:
     from toolkit.compat import ProgressBar
     from toolkit.prediction import Predictor
-    from toolkit.streaming import Answers, Source
+    from toolkit.streaming import ResultWriter, Source
 
 _logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ _logger = logging.getLogger(__name__)
     "Output",
     "--format",
     "output_format",
-    type=click.Choice(["tsv", "jsonl", "csv", "label"]),
+    type=click.Choice(choices(OutputFormat)),
     default="tsv",
     show_default=True,
     help="tsv: label, score, text. jsonl, csv: the input's fields and the answer's.",
@@ -60,7 +61,7 @@ _logger = logging.getLogger(__name__)
 @section_option(
     "Choice",
     "--keep",
-    type=click.Choice(["positive", "negative", "uncertain"]),
+    type=click.Choice(choices(Verdict)),
     multiple=True,
     help="Keep these only; may be given more than once.",
 )
@@ -77,7 +78,7 @@ _logger = logging.getLogger(__name__)
 @section_option(
     "Broken records",
     "--on-error",
-    type=click.Choice(["report", "skip", "stop"]),
+    type=click.Choice(choices(OnError)),
     default="report",
     show_default=True,
     help="report: an error record in jsonl and csv, else a line on stderr; exit 2 at the end. skip: say nothing. stop: exit 2 at the first.",
@@ -91,15 +92,15 @@ def filter_command(
     csv_input: bool,
     field: str | None,
     column: str | None,
-    output_format: str,
+    output_format: OutputFormat,
     prefix: str,
     lang: str,
     count: bool,
     summary: bool,
-    keep: tuple[str, ...],
+    keep: tuple[Verdict, ...],
     min_score: float,
     invert: bool,
-    on_error: str,
+    on_error: OnError,
     strict: bool,
     **model: Any,  # noqa: ANN401 - load's arguments
 ) -> None:
@@ -127,12 +128,12 @@ def filter_command(
         raise click.UsageError("--invert needs something to turn round: --keep or --min-score")
     sources = _open(files)
 
-    from toolkit.streaming import Answers, NoWriter, Selection, classify, make_writer, read_records
+    from toolkit.streaming import NoWriter, ResultWriter, Selection, classify, make_writer, read_records
 
     on_terminal = sys.stdout.isatty()
     label = label_writer(lang, on_terminal and output_format in ("tsv", "label"))
     show = _for_terminal if on_terminal else bytes
-    answers = Answers(
+    results = ResultWriter(
         NoWriter(label) if count else make_writer(output_format, label, prefix, b"\0" if null else b"\n", show),
         Selection(keep, min_score, invert),
         "stop" if strict else on_error,
@@ -141,13 +142,13 @@ def filter_command(
     input_format = "nul" if null else "jsonl" if jsonl else "csv" if csv_input else "lines"
     records = chain.from_iterable(read_records(source, input_format, field or column or "text") for source in sources)
     try:
-        _copy(answers.write(classify(records, partial(_load, keep, **model))), sources)
+        _copy(results.write(classify(records, partial(_load, keep, **model))), sources)
     finally:
         if summary:
-            click.echo(answers.tally.summary(), err=True)
+            click.echo(results.tally.summary(), err=True)
     if count:
-        click.echo(answers.tally.kept)
-    _finish(answers)
+        click.echo(results.tally.kept)
+    _finish(results)
 
 
 def _for_terminal(line: bytes) -> bytes:
@@ -157,7 +158,7 @@ def _for_terminal(line: bytes) -> bytes:
 
 def _load(keep: tuple[str, ...], **model: Any) -> "Predictor":  # noqa: ANN401 - load's arguments
     predictor = load(**model)
-    if "uncertain" in keep and predictor.policy.uncertain_below <= 0.5:
+    if "uncertain" in keep and predictor.threshold.uncertain_below <= 0.5:
         raise click.UsageError(
             "--keep uncertain needs --uncertain-below P or --target-accuracy A, which say what is uncertain"
         )
@@ -187,8 +188,8 @@ def _copy(output: Iterator[bytes], sources: "list[Source]") -> None:
             bar.update(sum(source.position for source in sources) - bar.pos)
 
 
-def _finish(answers: "Answers") -> None:
-    if answers.tally.problems and answers.on_error != "skip":
-        click.echo(f"records that could not be classified: {answers.tally.problems}", err=True)
+def _finish(results: "ResultWriter") -> None:
+    if results.tally.problems and results.on_error != "skip":
+        click.echo(f"records that could not be classified: {results.tally.problems}", err=True)
         sys.exit(2)
-    sys.exit(0 if answers.tally.kept else 1)
+    sys.exit(0 if results.tally.kept else 1)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from toolkit.choices import Backend, Language, Truncation, choices
 from toolkit.formats.limits import printable
-from toolkit.text.truncation import POLICIES
 
 if TYPE_CHECKING:
     from toolkit.compat import ProgressBar
@@ -55,15 +55,28 @@ def section_option(section: str, *names: str, **attributes: Any) -> Callable[[Co
     return click.option(*names, cls=SectionOption, section=section, **attributes)
 
 
+def renamed_option(old: str, new: str) -> Callable[[Command], Command]:
+    """A hidden option of an earlier name, with or without a value, that says what it is called now."""
+
+    def refuse(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            raise click.UsageError(f"{old} is now {new}", context)
+
+    return click.option(
+        old, is_flag=False, flag_value="", hidden=True, expose_value=False, is_eager=True, callback=refuse
+    )
+
+
 def prediction_options(command: Command) -> Command:
     """The options of every command that asks a model."""
     for option in (
-        section_option("Reading", "--reading", type=click.Choice(POLICIES), help="Of a review with more tokens: its first, its first and its last, or all in overlapping windows.  [default: the model's own]"),
-        section_option("Reading", "--max-length", type=click.IntRange(min=3), help="Tokens to read at a time; the model's own number by default."),
+        section_option("Truncation", "--truncation", type=click.Choice(choices(Truncation)), help="What is read of a review with more tokens: its first, its first and its last, or all in overlapping windows.  [default: the model's own]"),
+        section_option("Truncation", "--max-length", type=click.IntRange(min=3), help="Tokens to read at a time; the model's own number by default."),
+        renamed_option("--reading", "--truncation"),
         section_option("Model", "--base-model", help="For torch, the base to use instead of the one the adapter names."),
         section_option("Model", "--adapter", type=PATH, help="Adapter folder for torch.  [default: $TOOLKIT_ADAPTER or ./lora_model]"),
         section_option("Model", "--onnx-model", type=PATH, help="ONNX bundle.  [default: $TOOLKIT_ONNX_MODEL, ./onnx_model or the installed one]"),
-        section_option("Model", "--backend", type=click.Choice(["auto", "onnx", "torch"]), default="auto", show_default=True,
+        section_option("Model", "--backend", type=click.Choice(choices(Backend)), default="auto", show_default=True,
                        help="auto: the kind of model that is named; else torch where it sees a GPU and an adapter, else ONNX."),
     ):  # fmt: skip
         command = option(command)
@@ -73,13 +86,13 @@ def prediction_options(command: Command) -> Command:
 def language_option(section: str) -> Callable[[Command], Command]:
     """`--lang`."""
     return section_option(
-        section, "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True,
+        section, "--lang", type=click.Choice(choices(Language)), default="en", show_default=True,
         help="Write labels as positive and negative, or as 正面评论 and 负面评论.",
     )  # fmt: skip
 
 
 def uncertain_options(section: str) -> Callable[[Command], Command]:
-    """`--uncertain-below` and `--target-accuracy`, of which `load` makes the predictor's policy."""
+    """`--uncertain-below` and `--target-accuracy`, which `load` turns into the predictor's threshold."""
     below = section_option(
         section, "--uncertain-below", type=click.FloatRange(0.5, 1), metavar="P",
         help="Call a review uncertain if the score of its label is below P, 0.5 to 1.  [default: the model's own, as a rule 0.5]",
@@ -91,21 +104,50 @@ def uncertain_options(section: str) -> Callable[[Command], Command]:
     return lambda command: below(target(command))
 
 
-def load(**model: Any) -> "Predictor":  # noqa: ANN401 - load_predictor's arguments
-    """The predictor that the options name; what a target accuracy means is said.
+def predictor_arguments(
+    max_length: int | None = None,
+    truncation: Truncation | None = None,
+    uncertain_below: float | None = None,
+    target_accuracy: float | None = None,
+    **model: Any,  # noqa: ANN401 - which model, as load_predictor takes it
+) -> dict[str, Any]:
+    """The arguments of `load_predictor` that the options of a command mean.
 
     Raises:
-        UsageError: the threshold is chosen in two ways.
+        UsageError: The threshold is chosen in two ways.
     """
+    from toolkit.prediction import Abstention, InferenceOptions
+
+    if uncertain_below is not None and target_accuracy is not None:
+        raise click.UsageError("--uncertain-below and --target-accuracy are two ways to choose one threshold; give one")
+    options = InferenceOptions(max_length, truncation)
+    return {**model, "options": options, "abstention": Abstention(uncertain_below, target_accuracy)}
+
+
+def load(**model: Any) -> "Predictor":  # noqa: ANN401 - a command's options
+    """The predictor that the options name, closed at the end of the command; what a target accuracy means is logged.
+
+    The context's object is what loads it where there is one: a test gives its own.
+
+    Raises:
+        UsageError: The threshold is chosen in two ways.
+    """
+    from toolkit.chat.texts import TEXTS
+    from toolkit.errors import MissingModelError, ToolkitError
     from toolkit.prediction import load_predictor
 
-    if model.get("uncertain_below") is not None and model.get("target_accuracy") is not None:
-        raise click.UsageError("--uncertain-below and --target-accuracy are two ways to choose one threshold; give one")
-    predictor = load_predictor(**model)
-    if (policy := predictor.policy).accuracy is not None and policy.coverage is not None:
+    context = click.get_current_context()
+    load_model = context.obj or load_predictor
+    try:
+        predictor: Predictor = context.with_resource(load_model(**predictor_arguments(**model)))
+    except MissingModelError as error:
+        if context.params.get("lang") != "zh":
+            raise
+        raise ToolkitError(TEXTS["zh"].describe(error)) from error
+    if (threshold := predictor.threshold).accuracy is not None and threshold.coverage is not None:
         _logger.info(
             "uncertain below %.4f: when the model was exported, %.4f of the decided reviews were right and %.1f%% undecided",
-            policy.uncertain_below, policy.accuracy, 100 * (1 - policy.coverage),
+            threshold.uncertain_below, threshold.accuracy, 100 * (1 - threshold.coverage),
         )  # fmt: skip
     return predictor
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from toolkit.choices import Engine, choices
 from toolkit.commands.options import (
     SectionCommand,
     label_writer,
@@ -18,6 +19,7 @@ from toolkit.commands.options import (
     load,
     open_stdin,
     prediction_options,
+    predictor_arguments,
     progress_bar,
     read_all,
     section_option,
@@ -50,7 +52,7 @@ _BAR_WIDTH = 10  # character cells
 @section_option(
     "Many files",
     "--engine",
-    type=click.Choice(["local", "ray"]),
+    type=click.Choice(choices(Engine)),
     default="local",
     show_default=True,
     help="ray: every core of this machine, or of a cluster, a predictor a core.",
@@ -178,10 +180,8 @@ def _classify_files(
         raise click.UsageError(
             f"the engine ray runs the ONNX backend, found torch ({choice.reason}); give --backend onnx"
         )
-    model.pop("base_model")
-    job = Job(
-        choice.folder, column, prefix, lang, {name: value for name, value in model.items() if value is not None}, strict
-    )
+    arguments = predictor_arguments(**model)
+    job = Job(choice.folder, column, prefix, lang, arguments["options"], arguments["abstention"], strict)
     with progress_bar(1000, "classifying") as bar:
         try:
             totals = classify_files(

@@ -50,7 +50,7 @@ def train(preset: str | None, config_file: Path | None, resume: bool, **settings
 
     \b
     Examples:
-      toolkit train                                     # distilbert-base-uncased, as documented
+      toolkit train                                     # distilbert-base-uncased, the original's settings
       toolkit train --preset demo --output build/demo/lora_model
       toolkit train --preset imdb-minilm-cpu --dataset build/imdb --output build/run/lora_model
       accelerate launch -m toolkit train --dataset build/imdb

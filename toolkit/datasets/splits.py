@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.choices import Split, choices
 from toolkit.errors import DataError
 from toolkit.formats.limits import listed, shown
 from toolkit.formats.tables import FORMATS, Row, read_rows
@@ -16,7 +17,7 @@ from toolkit.text.labels import Label, parse_label
 from toolkit.text.normalisation import normalise
 from toolkit.text.tokenisation import ReviewTokenizer
 
-SPLITS = ("train", "validation", "test")
+SPLITS = choices(Split)
 TEXT_COLUMNS = ("text", "review", "content", "sentence")
 LABEL_COLUMNS = ("label", "sentiment", "labels", "polarity", "corrected")  # the last is the chat app's
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -29,9 +30,9 @@ class Review:
     """One labelled review, its text normalised.
 
     Attributes:
-        text: what the model reads.
-        label: what it is measured by.
-        columns: what else its row holds, as it stands there, by column; no part of the review's identity.
+        text: The text that the model reads.
+        label: The true label.
+        columns: The other cells of its row, as they stand there, by column; no part of the review's identity.
     """
 
     text: str
@@ -129,9 +130,9 @@ def scan_reviews(
 
     Args:
         path: as `read_reviews` takes it, like the columns.
-        text_column: see there.
-        label_column: see there.
-        others: see there.
+        text_column: See `read_reviews`.
+        label_column: See `read_reviews`.
+        others: See `read_reviews`.
         track: passes the rows on, as a progress bar does.
     """
     if not path.is_file():

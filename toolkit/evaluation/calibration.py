@@ -118,8 +118,8 @@ def chance_calibration_error(scores: np.ndarray, resamples: int = 1000, seed: in
 
     Args:
         scores: (N,) of the labels that were given, 0.5 to 1.
-        resamples: how often.
-        seed: of the draw.
+        resamples: The number of samples drawn.
+        seed: The seed of the draw.
     """
     rng = np.random.default_rng(seed)
     errors = [_calibration_error(scores, rng.random(len(scores)) < scores) for _ in range(resamples)]
@@ -136,7 +136,7 @@ def risk_coverage(labels: np.ndarray, positive_probabilities: np.ndarray) -> tup
     Returns:
         Three arrays of length K, the number of distinct scores, from the surest review to all of them: `coverage`, the
         share of reviews with a score of at least `thresholds[k]`; `accuracy` among these, one less the selective risk;
-        and `thresholds`, falling, which `AbstentionPolicy` takes as `uncertain_below`. Reviews of one score are decided
+        and `thresholds`, falling, which `Threshold` takes as `uncertain_below`. Reviews of one score are decided
         together, since no threshold parts them.
     """
     scores = np.maximum(positive_probabilities, 1 - positive_probabilities)

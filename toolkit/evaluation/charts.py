@@ -9,7 +9,7 @@ import numpy as np
 
 from toolkit.errors import needs_extra
 from toolkit.evaluation.calibration import BINS, risk_coverage
-from toolkit.evaluation.measuring import Answers
+from toolkit.evaluation.measuring import EvaluationResult
 from toolkit.evaluation.metrics import accuracy_interval
 from toolkit.evaluation.plots import blank_figure
 from toolkit.evaluation.slices import mean_rate
@@ -29,8 +29,8 @@ class Chart:
 
     Attributes:
         file: its name.
-        title: of its section.
-        reading: how to read it.
+        title: The title of its section.
+        reading: How to read it.
         rows: the figures behind it, as `rates` has them; none where they are no groups.
     """
 
@@ -42,7 +42,7 @@ class Chart:
 
 def draw_charts(
     folder: Path,
-    answers: Answers,
+    result: EvaluationResult,
     lengths: Sequence[Mapping[str, Any]],
     scores: Sequence[Mapping[str, Any]],
     uncertain_below: float,
@@ -51,25 +51,25 @@ def draw_charts(
 
     Args:
         folder: an existing one.
-        answers: of the model.
+        result: What the model said of labelled reviews.
         lengths: `rates` by length.
         scores: `rates` by score.
         uncertain_below: a threshold to mark; 0.5 marks none.
     """
     charts = [
-        _reliability(folder, answers),
-        _risk_coverage(folder, answers, uncertain_below),
+        _reliability(folder, result),
+        _risk_coverage(folder, result, uncertain_below),
         _by_length(folder, lengths),
         _by_score(folder, scores),
     ]
-    return [_roc(folder, answers), *charts] if len(set(answers.labels.tolist())) == 2 else charts
+    return [_roc(folder, result), *charts] if len(set(result.labels.tolist())) == 2 else charts
 
 
-def _roc(folder: Path, answers: Answers) -> Chart:
+def _roc(folder: Path, result: EvaluationResult) -> Chart:
     with needs_extra("train", "drawing a plot"):
         from sklearn.metrics import roc_curve
 
-    false_positives, true_positives, _ = roc_curve(answers.labels, answers.positive)
+    false_positives, true_positives, _ = roc_curve(result.labels, result.positive)
     figure = blank_figure(5.2, 4.2)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", label="guessing")
@@ -84,18 +84,18 @@ def _roc(folder: Path, answers: Answers) -> Chart:
     )  # fmt: skip
 
 
-def _reliability(folder: Path, answers: Answers) -> Chart:
+def _reliability(folder: Path, result: EvaluationResult) -> Chart:
     figure = blank_figure(5.2, 4.8)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color=_GREY, linestyle=":", label="scores that mean what they say")
-    bins = np.minimum((answers.positive * BINS).astype(int), BINS - 1)
+    bins = np.minimum((result.positive * BINS).astype(int), BINS - 1)
     means, shares, below, above = [], [], [], []
     for each in np.unique(bins):
         members = bins == each
-        count, positives = int(members.sum()), int(answers.labels[members].sum())
+        count, positives = int(members.sum()), int(result.labels[members].sum())
         low, high = accuracy_interval(positives, count)
         share = positives / count
-        means.append(answers.positive[members].mean())
+        means.append(result.positive[members].mean())
         shares.append(share)
         below.append(max(0.0, share - low))
         above.append(max(0.0, high - share))
@@ -113,7 +113,7 @@ def _reliability(folder: Path, answers: Answers) -> Chart:
     upper.set(ylabel="truly positive")
     _shares(upper)
     _legend(upper)
-    lower.hist(answers.positive, bins=BINS, range=(0, 1), color=_BLUE)
+    lower.hist(result.positive, bins=BINS, range=(0, 1), color=_BLUE)
     lower.set(xlabel="probability of positive", ylabel="reviews", yscale="log")
     _shares(lower, x=True, y=False)
     return _save(
@@ -123,9 +123,9 @@ def _reliability(folder: Path, answers: Answers) -> Chart:
     )  # fmt: skip
 
 
-def _risk_coverage(folder: Path, answers: Answers, uncertain_below: float) -> Chart:
-    coverage, accuracy, thresholds = risk_coverage(answers.labels, answers.positive)
-    drawn = coverage * len(answers.labels) >= min(_FEWEST, len(answers.labels))
+def _risk_coverage(folder: Path, result: EvaluationResult, uncertain_below: float) -> Chart:
+    coverage, accuracy, thresholds = risk_coverage(result.labels, result.positive)
+    drawn = coverage * len(result.labels) >= min(_FEWEST, len(result.labels))
     figure = blank_figure(5.2, 4.2)
     axes = figure.subplots()
     axes.plot(coverage[drawn], accuracy[drawn], color=_BLUE)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.errors import BundleError, ToolkitError
-from toolkit.evaluation.measuring import Answers
+from toolkit.evaluation.measuring import EvaluationResult
 from toolkit.models.files import read_json_object
 from toolkit.models.publishing import refuse_other_files
 from toolkit.models.workspaces import sweep
@@ -31,10 +31,10 @@ class Predictions:
     """What a report says of its N reviews, in their order.
 
     Attributes:
-        hashes: of their texts.
+        hashes: The SHA-256 of their texts, shortened.
         labels: (N,) 0 or 1.
         positive: (N,) probabilities of positive.
-        excerpts: how each begins; empty where the report has no texts.
+        excerpts: The beginning of each text; empty where the report has no texts.
     """
 
     hashes: list[str]
@@ -54,12 +54,12 @@ def refuse_foreign_folder(folder: Path, kind: str) -> None:
     refuse_other_files(folder, _FILES[kind] if _kind(folder) == kind else (), kind)
 
 
-def write_predictions(path: Path, texts: Sequence[str], answers: Answers, with_texts: bool) -> None:
+def write_predictions(path: Path, texts: Sequence[str], result: EvaluationResult, with_texts: bool) -> None:
     """Write a row for each review: its place (the first is 1), label, probability of positive, tokens, hash and beginning."""
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(_COLUMNS)
-        columns = (answers.labels, answers.positive, answers.tokens, answers.tokens_read)
+        columns = (result.labels, result.positive, result.tokens, result.tokens_read)
         for row, (text, label, positive, tokens, read) in enumerate(
             zip(texts, *(column.tolist() for column in columns), strict=True), start=1
         ):

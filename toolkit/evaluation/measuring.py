@@ -11,24 +11,25 @@ from toolkit.datasets.splits import Review
 from toolkit.errors import needs_extra
 from toolkit.evaluation.calibration import calibration_metrics, chance_calibration_error, describe_temperature
 from toolkit.evaluation.metrics import RESAMPLES, SEED, accuracy_interval, bootstrap_intervals, classification_metrics
-from toolkit.prediction import AbstentionPolicy, Predictor
+from toolkit.prediction import Predictor
+from toolkit.prediction.abstention import Threshold
 from toolkit.text.labels import Label
 
 
 @dataclass(frozen=True)
-class Answers:
+class EvaluationResult:
     """What a model said of N labelled reviews.
 
     Attributes:
-        labels: (N,) 0 or 1, the truth.
-        logits: (N, 2) as the model gave them.
-        positive: (N,) calibrated probabilities of positive.
-        tokens: (N,) of each whole review.
-        tokens_read: (N,) of those that the model saw.
-        temperature: that the logits were divided by.
-        seconds: it took, tokenisation included, loading not.
-        backend: of the predictor.
-        device: of the predictor.
+        labels: The true labels, (N,), 0 or 1.
+        logits: The logits as the model gave them, (N, 2).
+        positive: The calibrated probabilities of positive, (N,).
+        tokens: The number of tokens in each whole review, (N,).
+        tokens_read: The number of tokens that the model saw of each, (N,).
+        temperature: The number by which the logits were divided.
+        seconds: The time it took, tokenisation included, loading not.
+        backend: The predictor's backend.
+        device: The predictor's device.
     """
 
     labels: np.ndarray
@@ -54,15 +55,15 @@ class Answers:
         return scores
 
 
-def ask(
+def run_evaluation(
     predictor: Predictor, reviews: Sequence[Review], advance: Callable[[int], object] = lambda count: None
-) -> Answers:
+) -> EvaluationResult:
     """Predict every review.
 
     Args:
-        predictor: the model.
-        reviews: one at least.
-        advance: takes the number of reviews that were done since it was last called.
+        predictor: The model.
+        reviews: The labelled reviews, one at least.
+        advance: Takes the number of reviews that were done since it was last called.
     """
     with needs_extra("train", "computing metrics"):
         import sklearn  # noqa: F401 - better missed before the work than after it
@@ -71,7 +72,7 @@ def ask(
     for prediction in predictor.predict_many(review.text for review in reviews):
         predictions.append(prediction)
         advance(1)
-    return Answers(
+    return EvaluationResult(
         labels=np.array([int(review.label) for review in reviews]),
         logits=np.array([prediction.logits for prediction in predictions]),
         positive=np.array([prediction.probabilities[Label.POSITIVE] for prediction in predictions]),
@@ -84,52 +85,54 @@ def ask(
     )
 
 
-def measure(answers: Answers, policy: AbstentionPolicy | None = None) -> dict[str, Any]:
+def measure(result: EvaluationResult, threshold: Threshold | None = None) -> dict[str, Any]:
     """The headline figures.
 
     Args:
-        answers: of the model.
-        policy: which verdicts it withholds; none by default.
+        result: What the model said of labelled reviews.
+        threshold: The score below which a review counts as undecided; none by default.
 
     Returns:
         What `classification_metrics` returns; `accuracy_interval` (Wilson's, 95%) and `intervals` of the others (see
         `bootstrap_intervals`; `resamples` and `seed` beside them); `ece` and `brier` of the scores, and `calibration`:
         the `temperature`, what a reader has to know of it (`note`), both figures without it (`before`), and `ece_by_chance` (see `chance_calibration_error`);
         `reviews`, `reviews_per_second`, `truncated` (reviews longer than the model read), `backend` and `device`.
-        `abstention`, None where the policy withholds none: `uncertain_below`, `coverage` (the share decided),
+        `abstention`, None where the threshold withholds none: `uncertain_below`, `coverage` (the share decided),
         and `accuracy` of those, with its `interval`; both None where none was decided.
     """
-    labels, reviews = answers.labels, len(answers.labels)
+    labels, reviews = result.labels, len(result.labels)
     return {
-        **classification_metrics(labels, answers.positive),
-        "accuracy_interval": accuracy_interval(int(answers.right.sum()), reviews),
-        "intervals": bootstrap_intervals(labels, answers.positive),
+        **classification_metrics(labels, result.positive),
+        "accuracy_interval": accuracy_interval(int(result.right.sum()), reviews),
+        "intervals": bootstrap_intervals(labels, result.positive),
         "resamples": RESAMPLES,
         "seed": SEED,
-        **calibration_metrics(answers.logits, labels, answers.temperature),
+        **calibration_metrics(result.logits, labels, result.temperature),
         "calibration": {
-            "temperature": answers.temperature,
-            "note": describe_temperature(answers.temperature),
-            "before": calibration_metrics(answers.logits, labels, temperature=1.0),
-            "ece_by_chance": chance_calibration_error(answers.scores),
+            "temperature": result.temperature,
+            "note": describe_temperature(result.temperature),
+            "before": calibration_metrics(result.logits, labels, temperature=1.0),
+            "ece_by_chance": chance_calibration_error(result.scores),
         },
-        "abstention": _abstain(answers, policy.uncertain_below) if policy and policy.uncertain_below > 0.5 else None,
+        "abstention": _abstain(result, threshold.uncertain_below)
+        if threshold and threshold.uncertain_below > 0.5
+        else None,
         "reviews": reviews,
-        "reviews_per_second": reviews / answers.seconds,
-        "truncated": int((answers.tokens_read < answers.tokens).sum()),
-        "backend": answers.backend,
-        "device": answers.device,
+        "reviews_per_second": reviews / result.seconds,
+        "truncated": int((result.tokens_read < result.tokens).sum()),
+        "backend": result.backend,
+        "device": result.device,
     }
 
 
 def evaluate(predictor: Predictor, reviews: Sequence[Review]) -> dict[str, Any]:
     """Predict every review and compare; returns what `measure` does."""
-    return measure(ask(predictor, reviews))
+    return measure(run_evaluation(predictor, reviews))
 
 
-def _abstain(answers: Answers, uncertain_below: float) -> dict[str, Any]:
-    decided = answers.scores >= uncertain_below
-    count, right = int(decided.sum()), int((answers.right & decided).sum())
+def _abstain(result: EvaluationResult, uncertain_below: float) -> dict[str, Any]:
+    decided = result.scores >= uncertain_below
+    count, right = int(decided.sum()), int((result.right & decided).sum())
     return {
         "uncertain_below": uncertain_below,
         "coverage": count / len(decided),

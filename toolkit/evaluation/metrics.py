@@ -59,8 +59,8 @@ def bootstrap_intervals(
     Args:
         labels: (N,) 0 or 1.
         positive_scores: (N,) probabilities; over 0.5 counts as positive.
-        resamples: how many samples.
-        seed: of the draw.
+        resamples: The number of samples drawn.
+        seed: The seed of the draw.
 
     Returns:
         `precision`, `recall`, `f1`, `roc_auc` and `brier`, each (low, high); `roc_auc` is None where one class occurs.
@@ -95,8 +95,8 @@ def difference_interval(
         only_first: reviews that only the first got right.
         only_second: reviews that only the second got right.
         reviews: all of them; the rest, right or wrong twice, says nothing of a difference.
-        resamples: how many samples.
-        seed: of the draw.
+        resamples: The number of samples drawn.
+        seed: The seed of the draw.
     """
     shares = np.array([only_first, only_second, reviews - only_first - only_second]) / reviews
     counts = np.random.default_rng(seed).multinomial(reviews, shares, size=resamples)  # (resamples, 3): drawing pairs

@@ -17,14 +17,15 @@ from toolkit.evaluation.folder import (
     refuse_foreign_folder,
     write_predictions,
 )
-from toolkit.evaluation.measuring import Answers, measure
+from toolkit.evaluation.measuring import EvaluationResult, measure
 from toolkit.evaluation.page import render
 from toolkit.evaluation.slices import by_column, by_length, by_score, find_columns, rates
 from toolkit.machine import package_versions
 from toolkit.models.bundle import Manifest
 from toolkit.models.files import sha256, write_json
 from toolkit.models.publishing import replacing
-from toolkit.prediction import AbstentionPolicy, Predictor
+from toolkit.prediction import Predictor
+from toolkit.prediction.abstention import Threshold
 from toolkit.text.labels import Label
 
 MISTAKES = 20
@@ -34,27 +35,27 @@ def describe(
     predictor: Predictor,
     source: Path,
     reviews: Sequence[Review],
-    answers: Answers,
-    policy: AbstentionPolicy,
+    result: EvaluationResult,
+    threshold: Threshold,
     columns: Sequence[str] = (),
     with_texts: bool = True,
 ) -> dict[str, Any]:
     """The content of `report.json`.
 
     Args:
-        predictor: that answered.
-        source: the file of the reviews.
-        reviews: as they were asked.
-        answers: to them.
-        policy: which verdicts are withheld.
-        columns: of the reviews, to slice by.
-        with_texts: give the mistakes' texts.
+        predictor: The predictor that was evaluated.
+        source: The file of the reviews.
+        reviews: The reviews, in the order in which they were classified.
+        result: What the predictor said of them.
+        threshold: The score below which a review counts as undecided.
+        columns: The columns of the reviews to slice by.
+        with_texts: Whether the texts of the mistakes are in the report.
 
     Raises:
         ToolkitError: no review has such a column.
     """
     values = find_columns(reviews, columns, str(source))
-    right, scores = answers.right, answers.scores
+    right, scores = result.right, result.scores
     max_length = predictor.tokenizer.max_length
     return {
         "kind": EVALUATION,
@@ -68,24 +69,24 @@ def describe(
             "weights_sha256": _weights(predictor.manifest),
         },
         "toolkit": package_versions("distilbert-review-toolkit").get("distilbert-review-toolkit"),
-        "figures": measure(answers, policy),
+        "figures": measure(result, threshold),
         "mean_score": float(scores.mean()),
-        "by_length": rates(by_length(answers.tokens, max_length), right, scores),
+        "by_length": rates(by_length(result.tokens, max_length), right, scores),
         "by_score": rates(by_score(scores), right, scores),
         "slices": {name: rates(by_column(values[name]), right, scores) for name in columns},
         "texts": with_texts,
-        "mistakes": _mistakes(reviews, answers, values, with_texts),
+        "mistakes": _mistakes(reviews, result, values, with_texts),
     }
 
 
-def write_report(folder: Path, content: dict[str, Any], reviews: Sequence[Review], answers: Answers) -> None:
+def write_report(folder: Path, content: dict[str, Any], reviews: Sequence[Review], result: EvaluationResult) -> None:
     """Write a report in the place of an earlier one, whole or not at all.
 
     Args:
         folder: a new one, or an earlier report's.
-        content: what `describe` returns.
-        reviews: as they were asked.
-        answers: to them.
+        content: What `describe` returns.
+        reviews: The reviews, in the order in which they were classified.
+        result: What the predictor said of them.
 
     Raises:
         ToolkitError: the folder holds something else.
@@ -95,12 +96,12 @@ def write_report(folder: Path, content: dict[str, Any], reviews: Sequence[Review
     with replacing(folder, last=REPORT) as staging:
         charts = draw_charts(
             staging,
-            answers,
+            result,
             content["by_length"],
             content["by_score"],
             abstention["uncertain_below"] if abstention else 0.5,
         )
-        write_predictions(staging / PREDICTIONS, [review.text for review in reviews], answers, content["texts"])
+        write_predictions(staging / PREDICTIONS, [review.text for review in reviews], result, content["texts"])
         write_json(staging / REPORT, content)
         page = render("report.html", staging, report=content, charts=charts)
         (staging / PAGE).write_text(page, encoding="utf-8")
@@ -113,19 +114,19 @@ def _weights(manifest: Manifest) -> str | None:
 
 
 def _mistakes(
-    reviews: Sequence[Review], answers: Answers, columns: dict[str, list[Any]], with_texts: bool
+    reviews: Sequence[Review], result: EvaluationResult, columns: dict[str, list[Any]], with_texts: bool
 ) -> list[dict[str, Any]]:
     """The wrong verdicts with the highest scores."""
-    wrong = np.flatnonzero(~answers.right)
-    surest = wrong[np.argsort(-answers.scores[wrong], kind="stable")][:MISTAKES].tolist()
+    wrong = np.flatnonzero(~result.right)
+    surest = wrong[np.argsort(-result.scores[wrong], kind="stable")][:MISTAKES].tolist()
     return [
         {
             "row": index + 1,
             "label": reviews[index].label.text,
             "verdict": Label(1 - reviews[index].label).text,
-            "score": float(answers.scores[index]),
-            "tokens": int(answers.tokens[index]),
-            "tokens_read": int(answers.tokens_read[index]),
+            "score": float(result.scores[index]),
+            "tokens": int(result.tokens[index]),
+            "tokens_read": int(result.tokens_read[index]),
             "columns": {name: str(values[index]) for name, values in columns.items()},
             "text": reviews[index].text if with_texts else None,
         }

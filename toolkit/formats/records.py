@@ -27,9 +27,9 @@ class Record(ABC):
     """One review and what came with it.
 
     Attributes:
-        place: where it stands in the input, for people.
+        place: The place in the input, for people.
         size: bytes or characters that came, about.
-        text: of the review, as much as the model may read; empty where there is a problem.
+        text: The text of the review, as much as the model may read; empty where there is a problem.
         problem: why it cannot be classified, in words; None where it can.
     """
 
@@ -166,7 +166,7 @@ def read_records(source: Source, input_format: str, field: str) -> Iterator[Reco
     """Every record of a source, in order, each as soon as its last byte has come.
 
     Args:
-        source: what to read.
+        source: The source to read.
         input_format: one of `INPUTS`.
         field: name of the text's field or column; of no matter for `lines` and `nul`.
 

@@ -28,7 +28,7 @@ class Source:
     """One input.
 
     Args:
-        name: for people; empty for stdin.
+        name: The name shown to people; empty for stdin.
         stream: unbuffered, so that a typed line is there at once, and no lock is held while a thread waits for it; or the
             path of a file, which is opened when its turn comes.
 

@@ -50,7 +50,7 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
         raise BundleError(
             f"the tokenizer in {folder} cannot be loaded ({reason}); download or save it again"
         ) from error
-    if tokenizer.pad_token is None:  # the documents' guard; DistilBERT's own tokenizer has [PAD] and no end-of-text
+    if tokenizer.pad_token is None:  # the original's guard; DistilBERT's own tokenizer has [PAD] and no end-of-text
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
@@ -61,7 +61,7 @@ def load_classifier(base: BaseModel, dropouts: dict[str, float] | None = None) -
     """The base with a fresh two-class head, on the CPU in float32.
 
     Args:
-        base: where it lies.
+        base: The base and where it lies.
         dropouts: `dropout`, `attention_dropout`, `seq_classif_dropout` to use instead of the base's own.
     """
     with needs_extra("train", "loading a base model"):
@@ -225,5 +225,5 @@ def _recorded_base(folder: Path, manifest: Manifest) -> str:
 def merge_adapter(model: "PeftModel") -> "PreTrainedModel":
     """Fold the LoRA products into the base's weights; W + (alpha / r) B A, as in Hu et al. 2021 (arXiv:2106.09685)."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # PEFT's note that merging rounds; the parity proof measures it
+        warnings.simplefilter("ignore", UserWarning)  # PEFT's note that merging rounds; the export measures it
         return model.merge_and_unload(safe_merge=True).eval()

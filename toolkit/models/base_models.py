@@ -43,9 +43,9 @@ class BaseModel:
     """A DistilBERT on disk.
 
     Attributes:
-        name: `minilm`, a hub id, or a folder's absolute path, which nobody takes for a hub id elsewhere.
-        folder: with `config.json`, `model.safetensors` and the tokenizer's files.
-        sha256: of `model.safetensors` as its authors published it, for `minilm` before the folding.
+        name: The name the user gave, `minilm` or a hub id, or else a folder's absolute path, which nobody takes for a hub id elsewhere.
+        folder: The folder with `config.json`, `model.safetensors` and the tokenizer's files.
+        sha256: The SHA-256 of `model.safetensors` as its authors published it, for `minilm` before the folding.
     """
 
     name: str
@@ -58,7 +58,7 @@ def resolve_base_model(name: str, instead: str = _INSTEAD) -> BaseModel:
 
     Args:
         name: `minilm`, a folder or a hub id.
-        instead: what to do where the hub cannot be reached, for the error's second line.
+        instead: The advice on what to do where the hub cannot be reached, for the error's second line.
 
     Raises:
         HubError: the hub cannot be reached or has no such model; names the ways on.

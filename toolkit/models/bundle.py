@@ -6,18 +6,19 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from toolkit.errors import BundleError
+from toolkit.choices import Truncation, choices
+from toolkit.errors import BundleError, MissingModelError
 from toolkit.models.files import read_json, read_json_object, sha256, write_json
+from toolkit.models.migrations import FORMAT, migrate
 from toolkit.text.labels import ID2LABEL
-from toolkit.text.truncation import DEFAULT_READING, POLICIES
+from toolkit.text.truncation import DEFAULT_TRUNCATION
 
 MANIFEST = "manifest.json"
-FORMAT = 3  # 2 added `reading` and what follows from it, 3 the manifest's own SHA-256
 LABELS = tuple(ID2LABEL.values())
 MODEL_CARD = "README.md"
 UNFINISHED = (
@@ -48,22 +49,25 @@ _REMEDY = {
 class Manifest:
     """What a folder says of itself.
 
+    A field with a default may be missing on disk, and a reader leaves out one that it does not know, so that a later
+    field needs no new format. One that may not be left out does.
+
     Attributes:
-        kind: adapter or ONNX bundle.
-        base_model: what the adapter was trained on: `minilm`, a hub id or a folder.
-        max_length: tokens read of a review, [CLS] and [SEP] included.
-        labels: class names in the order of the logits' columns.
-        temperature: the logits are divided by it before the softmax (Guo et al. 2017, arXiv:1706.04599).
-        reading: what is read of a longer review, one of `toolkit.text.truncation.POLICIES`.
-        uncertain_below: score under which a review is left undecided unless the user says otherwise; 0.5 decides all.
-        risk_coverage: `accuracy` of the reviews with a score of at least `uncertain_below`, and the share they are,
-            `coverage`, on the reviews that proved the export, from all to the surest; empty where there were too few.
-        base_model_sha256: of the base's `model.safetensors`, None where it is unknown.
-        training: the configuration that trained the adapter.
-        metrics: what was measured, by split or stage.
-        versions: the packages that made it.
-        files: SHA-256 and size in bytes of every other file in the folder.
-        format: of this manifest; a reader refuses one newer than its own.
+        kind: Whether the folder holds an adapter or an ONNX bundle.
+        base_model: What the adapter was trained on: `minilm`, a hub id or a folder.
+        max_length: The number of tokens read of a review, [CLS] and [SEP] included.
+        labels: The class names in the order of the logits' columns.
+        temperature: The number by which the logits are divided before the softmax (Guo et al. 2017, arXiv:1706.04599).
+        truncation: What is read of a longer review, see `toolkit.prediction.InferenceOptions`.
+        uncertain_below: The score below which a review is left undecided unless the user says otherwise; 0.5 decides all.
+        risk_coverage: The `accuracy` of the reviews with a score of at least `uncertain_below`, and the share they are,
+            `coverage`, on the parity set, from all reviews to the surest; empty where there were too few.
+        base_model_sha256: The SHA-256 of the base's `model.safetensors`; None where it is unknown.
+        training: The configuration that trained the adapter.
+        metrics: What was measured, by split or stage.
+        versions: The versions of the packages that made it.
+        files: The SHA-256 and the size in bytes of every other file in the folder.
+        format: The format of this manifest; a reader refuses one newer than its own.
     """
 
     kind: Kind
@@ -71,7 +75,7 @@ class Manifest:
     max_length: int
     labels: tuple[str, ...] = LABELS
     temperature: float = 1.0
-    reading: str = DEFAULT_READING
+    truncation: Truncation = DEFAULT_TRUNCATION
     uncertain_below: float = 0.5
     risk_coverage: tuple[dict[str, float], ...] = ()
     base_model_sha256: str | None = None
@@ -102,7 +106,7 @@ def read_manifest(folder: Path, kind: Kind) -> Manifest:
         BundleError: the folder or a file is missing, damaged, newer than this reader or of another kind.
     """
     if not folder.is_dir():
-        raise BundleError(f"找不到 {folder} 目录, 请确认模型已正确保存 ({folder} not found; {_REMEDY[kind]})")
+        raise MissingModelError(folder, _REMEDY[kind])
     if not (folder / MANIFEST).is_file() and any(folder.glob(f".*{UNFINISHED}")):
         raise BundleError(
             f"{folder} is being written, or a run that wrote it was killed; wait for that run, or run the same again"
@@ -119,17 +123,15 @@ def read_manifest(folder: Path, kind: Kind) -> Manifest:
     return manifest
 
 
-def reading_length(folder: Path, manifest: Manifest, asked: int | None) -> int:
-    """The tokens to read of a review: what was asked for, or the manifest's number.
+def check_max_length(max_length: int, positions: int) -> int:
+    """The number of tokens to read of a review, if the model can.
 
     Raises:
-        BundleError: the model has no positions for so many tokens, or the number leaves no room for a review.
+        BundleError: The model has no positions for so many tokens, or the number leaves no room for a review.
     """
-    length = manifest.max_length if asked is None else asked
-    positions = max_positions(folder)
-    if not 3 <= length <= positions:
-        raise BundleError(f"{folder} reads 3 to {positions} tokens, but --max-length is {length}; choose one within")
-    return length
+    if not 3 <= max_length <= positions:
+        raise BundleError(f"the model reads 3 to {positions} tokens, but max_length is {max_length}; choose one within")
+    return max_length
 
 
 def max_positions(folder: Path) -> int:
@@ -194,7 +196,7 @@ def _identity(folder: Path, descriptor: int | None = None) -> tuple[int, ...] | 
 def _parse(path: Path, kind: Kind) -> Manifest:
     content = read_json(path)
     remedy = _REMEDY[kind]
-    if not isinstance(content, dict) or type(content.get("format")) is not int:
+    if not isinstance(content, dict) or type(content.get("format")) is not int or content["format"] < 1:
         raise BundleError(f"{path} is not a manifest: expected an object with a number 'format'; {remedy}")
     if content["format"] > FORMAT:
         raise BundleError(
@@ -202,23 +204,27 @@ def _parse(path: Path, kind: Kind) -> Manifest:
         )
     if content.get("kind") != kind:
         raise BundleError(f"{path.parent} holds a model of kind {content.get('kind')!r}, expected '{kind}'; {remedy}")
-    if content["format"] < 2:
-        content = _SINCE_2 | content
-    if content["format"] >= 3 and content.pop(_DIGEST, None) != _digest(content):
+    written = content["format"]
+    if written >= 3 and content.pop(_DIGEST, None) != _digest(content):
         raise BundleError(f"{path} does not match its own SHA-256: damaged, or edited by hand; {remedy}")
-    expected = {each.name for each in fields(Manifest)}
-    wrong = sorted(expected ^ content.keys()) or [name for name, holds in _CHECKS.items() if not holds(content[name])]
+    content = migrate(content)
+    known = {each.name for each in fields(Manifest)}
+    if written < 4:  # every field was written, and an earlier format than 3 has no digest to show that one is lost
+        wrong = sorted(known ^ content.keys())
+    else:
+        content = {name: value for name, value in content.items() if name in known}
+        wrong = sorted(_REQUIRED - content.keys())
+    wrong = wrong or [name for name, holds in _CHECKS.items() if name in content and not holds(content[name])]
     if wrong:
         raise BundleError(f"{path} lacks or garbles: {', '.join(wrong)}; {remedy}")
-    if tuple(content["labels"]) != LABELS:
+    if tuple(content.get("labels", LABELS)) != LABELS:
         raise BundleError(f"{path} orders the labels {content['labels']}, expected {list(LABELS)}; {remedy}")
     return Manifest(
         **{
             **content,
             "kind": kind,
             "labels": LABELS,
-            "risk_coverage": tuple(content["risk_coverage"]),
-            "format": FORMAT,
+            "risk_coverage": tuple(content.get("risk_coverage", ())),
         }
     )
 
@@ -251,15 +257,13 @@ def _is_risk_coverage(value: object) -> bool:
     )
 
 
-_SINCE_2 = {
-    each.name: each.default for each in fields(Manifest) if each.name in ("reading", "uncertain_below", "risk_coverage")
-}
+_REQUIRED = {each.name for each in fields(Manifest) if each.default is MISSING and each.default_factory is MISSING}
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "base_model": lambda value: isinstance(value, str) and bool(value),
     "max_length": lambda value: type(value) is int and value >= 3,
     "labels": lambda value: isinstance(value, list),
     "temperature": lambda value: type(value) in (int, float) and 0 < value < math.inf,
-    "reading": lambda value: value in POLICIES,
+    "truncation": lambda value: value in choices(Truncation),
     "uncertain_below": lambda value: type(value) in (int, float) and 0.5 <= value <= 1,
     "risk_coverage": lambda value: isinstance(value, list | tuple) and all(map(_is_risk_coverage, value)),
     "base_model_sha256": lambda value: value is None or isinstance(value, str),

@@ -54,7 +54,7 @@ def hub_snapshot(
             huggingface_hub.get_hf_file_metadata(url, timeout=PROBE_SECONDS)
         return names
 
-    huggingface_hub.utils.logging.set_verbosity_error()  # its retries are told line by line; the error below is one
+    huggingface_hub.utils.logging.set_verbosity_error()  # its retries are logged line by line; the error below is one
     try:
         names = _within_deadline(probe)
     except GatedRepoError as error:

@@ -1,26 +1,25 @@
 """When a model should rather not say: the one rule by which a prediction becomes a verdict."""
 
 from dataclasses import dataclass
-from typing import Self
 
+from toolkit.choices import Verdict
 from toolkit.errors import ToolkitError
 from toolkit.models.bundle import Manifest
 from toolkit.text.labels import Label
 
-UNCERTAIN = "uncertain"
-VERDICTS = (*(label.text for label in Label), UNCERTAIN)
+UNCERTAIN: Verdict = "uncertain"
 
-_DISPLAY = {"en": UNCERTAIN, "zh": "不确定"}
+_DISPLAY = {"en": "uncertain", "zh": "不确定"}
 
 
 @dataclass(frozen=True, slots=True)
-class AbstentionPolicy:
-    """Leaves a review undecided where the model is not sure enough.
+class Threshold:
+    """The score below which a review is left undecided.
 
     Attributes:
-        uncertain_below: calibrated probability, 0.5 to 1, that a label needs to be given; 0.5 always gives one.
-        accuracy: of the reviews decided, as measured when the threshold was chosen; None where nobody measured it.
-        coverage: share of reviews decided, likewise.
+        uncertain_below: The calibrated probability, 0.5 to 1, that a label needs to be given; 0.5 always gives one.
+        accuracy: The accuracy on the decided reviews, as measured when the threshold was chosen; None where it was not.
+        coverage: The share of reviews that were decided then; None where it was not measured.
     """
 
     uncertain_below: float = 0.5
@@ -29,50 +28,67 @@ class AbstentionPolicy:
 
     def __post_init__(self) -> None:
         """Refuse a threshold that every score passes for another reason, or none does."""
-        if not 0.5 <= self.uncertain_below <= 1:
-            raise ValueError(
-                f"uncertain_below is a probability of the likelier label: 0.5 to 1, not {self.uncertain_below}"
-            )
+        _check_probability("uncertain_below", self.uncertain_below)
 
-    @classmethod
-    def for_model(
-        cls, manifest: Manifest, uncertain_below: float | None = None, target_accuracy: float | None = None
-    ) -> Self:
-        """What the user asked for, else what the model was exported with.
-
-        Args:
-            manifest: of the model; its `risk_coverage` was measured on the reviews that proved the export.
-            uncertain_below: see the class.
-            target_accuracy: the decided reviews are to be right this often, 0.5 to 1; decides as many as it may.
-
-        Raises:
-            ToolkitError: the model was not measured, or nothing it is sure of is right that often.
-        """
-        if uncertain_below is not None and target_accuracy is not None:
-            raise ValueError("uncertain_below and target_accuracy are two ways to choose one threshold; give one")
-        if target_accuracy is None:
-            return cls(manifest.uncertain_below if uncertain_below is None else uncertain_below)
-        if not manifest.risk_coverage:
-            raise ToolkitError(
-                "this model was never measured for a target accuracy; export it with --proof FILE of 2,000 reviews or "
-                "more, or give --uncertain-below"
-            )
-        reached = [step for step in manifest.risk_coverage if step["accuracy"] >= target_accuracy]
-        if not reached:
-            best = max(manifest.risk_coverage, key=lambda step: step["accuracy"])
-            raise ToolkitError(
-                f"a target accuracy of {target_accuracy} is out of reach; expected at most {best['accuracy']:.4f}, for which "
-                f"{1 - best['coverage']:.1%} of reviews are left undecided"
-            )
-        return cls(**max(reached, key=lambda step: step["coverage"]))
-
-    def verdict(self, label: Label, score: float) -> str:
-        """One of `VERDICTS`."""
+    def verdict(self, label: Label, score: float) -> Verdict:
+        """The label's name, or `uncertain` where the score is below the threshold."""
         return label.text if score >= self.uncertain_below else UNCERTAIN
 
 
+@dataclass(frozen=True, slots=True)
+class Abstention:
+    """Which verdicts a predictor withholds; without arguments, those that its model withholds.
+
+    Attributes:
+        uncertain_below: The threshold itself, 0.5 to 1.
+        target_accuracy: How often the decided reviews are to be right, 0.5 to 1; the threshold is the one that decides
+            the most reviews with that accuracy, as measured when the model was exported.
+
+    Raises:
+        ValueError: Both are given, or one is no such probability.
+    """
+
+    uncertain_below: float | None = None
+    target_accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no model could do."""
+        for name, value in (("uncertain_below", self.uncertain_below), ("target_accuracy", self.target_accuracy)):
+            if value is not None:
+                _check_probability(name, value)
+        if self.uncertain_below is not None and self.target_accuracy is not None:
+            raise ValueError("uncertain_below and target_accuracy are two ways to choose one threshold; give one")
+
+    def threshold(self, manifest: Manifest) -> Threshold:
+        """The threshold for a model, from what was measured on its parity set and stands in its manifest.
+
+        Raises:
+            ToolkitError: The model was not measured, or nothing it is sure of is right as often as it should be.
+        """
+        if self.target_accuracy is None:
+            return Threshold(manifest.uncertain_below if self.uncertain_below is None else self.uncertain_below)
+        if not manifest.risk_coverage:
+            raise ToolkitError(
+                "this model was never measured for a target accuracy; export it with --parity-set FILE of 2,000 reviews or "
+                "more, or give --uncertain-below"
+            )
+        reached = [step for step in manifest.risk_coverage if step["accuracy"] >= self.target_accuracy]
+        if not reached:
+            best = max(manifest.risk_coverage, key=lambda step: step["accuracy"])
+            raise ToolkitError(
+                f"a target accuracy of {self.target_accuracy} is out of reach; expected at most {best['accuracy']:.4f}, "
+                f"for which {1 - best['coverage']:.1%} of reviews are left undecided"
+            )
+        return Threshold(**max(reached, key=lambda step: step["coverage"]))
+
+
 def display(verdict: str, language: str) -> str:
-    """A verdict for a reader of `language` (`en` or `zh`)."""
+    """A verdict in the words of its reader's language."""
     if verdict == UNCERTAIN:
         return _DISPLAY[language]
     return Label[verdict.upper()].display(language)
+
+
+def _check_probability(name: str, value: float) -> None:
+    if not 0.5 <= value <= 1:
+        raise ValueError(f"{name} is a probability of the likelier label: 0.5 to 1, not {value}")

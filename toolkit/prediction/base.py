@@ -1,20 +1,47 @@
 """What every backend shares: text in, calibrated predictions out, in order and in bounded memory."""
 
-import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, overload
+from itertools import count, islice
+from threading import Event
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
-from toolkit.models.bundle import Manifest
-from toolkit.prediction.abstention import AbstentionPolicy
-from toolkit.prediction.estimator import TextClassifier
+from toolkit.choices import Truncation, Verdict, check_choice
+from toolkit.models.bundle import Manifest, check_max_length
+from toolkit.prediction.abstention import Abstention
 from toolkit.text.labels import Label
 from toolkit.text.tokenisation import Encoding, ReviewTokenizer, count_read
-from toolkit.text.truncation import POLICIES, combine
+from toolkit.text.truncation import combine
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceOptions:
+    """How a predictor reads and runs; what is None is the model's or the machine's own.
+
+    Attributes:
+        max_length: The number of tokens of a review that the model reads at a time, [CLS] and [SEP] included.
+        truncation: What is read of a longer review: `head`, its first tokens; `head-tail`, as many from its beginning
+            as from its end; `window`, everything, in windows that overlap.
+        workers: The number of reviews that the ONNX backend runs at the same time, each on one core; every core of this
+            process by default.
+
+    Raises:
+        ValueError: An option is none that any model could follow.
+    """
+
+    max_length: int | None = None
+    truncation: Truncation | None = None
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no model could follow."""
+        if self.truncation is not None:
+            check_choice("truncation", self.truncation, Truncation)
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers must be 1 or more, not {self.workers}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +49,17 @@ class Prediction:
     """The verdict on one review.
 
     Attributes:
-        label: the argmax.
-        score: calibrated probability of `label`, 0.5 to 1.
-        probabilities: of both labels, summing to 1.
-        tokens: tokens in the whole review, [CLS] and [SEP] included; a lower bound for one over
+        label: The more probable label.
+        score: The calibrated probability of `label`, 0.5 to 1.
+        probabilities: The probabilities of both labels, summing to 1.
+        tokens: The number of tokens in the whole review, [CLS] and [SEP] included; a lower bound for a review over
             `toolkit.text.normalisation.TEXT_LIMIT` characters, of which no more are counted.
-        tokens_read: tokens the model saw, counted alike, those in two windows once; fewer than `tokens` means that a part
-            was left out.
-        logits: of both labels as the model gave them, in `Label` order; the temperature is not in them.
-        verdict: the label's name, or `uncertain` where the predictor's policy leaves it open.
-        window: of several windows, the one that spoke most for `label`, as its first token and the one after its last,
-            [CLS] not counted; None where the review was read in one piece.
+        tokens_read: The number of tokens the model saw, counted alike, those in two windows once; fewer than `tokens`
+            means that some were left out.
+        logits: The logits of both labels as the model gave them, in `Label` order; the temperature is not in them.
+        verdict: The label's name, or `uncertain` where the score is below the predictor's threshold.
+        window: The window that spoke most for `label`, as its first token and the one after its last, [CLS] not
+            counted; None where the review was read in one piece.
     """
 
     label: Label
@@ -41,7 +68,7 @@ class Prediction:
     tokens: int
     tokens_read: int
     logits: tuple[float, float]
-    verdict: str
+    verdict: Verdict
     window: tuple[int, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,87 +84,163 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a model says of one review, all parts together.
+class RawOutput:
+    """What a model says of one review, all windows together.
 
     Attributes:
-        logits: (2,) float32 in `Label` order; divided by the manifest's temperature they are calibrated.
-        read: the parts that were read.
-        window: see `Prediction`.
+        logits: The logits, (2,) float32 in `Label` order; divided by the manifest's temperature they are calibrated.
+        encodings: The windows that were read.
+        window: The window that decided, see `Prediction`.
     """
 
     logits: np.ndarray
-    read: tuple[Encoding, ...]
+    encodings: tuple[Encoding, ...]
     window: tuple[int, int] | None = None
 
     @property
     def tokens_read(self) -> int:
-        """See `count_read`."""
-        return count_read(self.read)
+        """The number of tokens of the review that were read, see `count_read`."""
+        return count_read(self.encodings)
 
 
-class Predictor(TextClassifier, ABC):
+class Predictor(ABC):
     """A model that reads reviews; a backend implements `logits` and nothing else.
 
-    It is a scikit-learn classifier too: see `TextClassifier`.
+    Nothing about it changes once it is loaded; `with_options` gives another view of the same model. It is a context
+    manager: `with load_predictor() as predictor:` frees the model's threads and sessions at the end.
 
     Attributes:
-        backend: its name, `onnx` or `torch`.
-        device: where it runs, for people.
-        chunk_size: reviews taken from the input at a time by `predict_many`.
-        policy: decides which verdicts are withheld; the model's own unless somebody sets another.
+        backend: The backend's name, `onnx` or `torch`.
+        device: The device it runs on, in words.
+        chunk_size: The number of reviews that `predict_many` takes from its input at a time.
+        manifest: What the model's folder says of the model.
+        tokenizer: The tokenizer, which has the length and the truncation.
+        threshold: The score below which a verdict is `uncertain`.
+        positions: The number of tokens the model can read at most.
+
+    Args:
+        manifest: What the model's folder says of the model.
+        tokenizer: The model's tokenizer, with the length and the truncation that are wanted.
+        abstention: Which verdicts are withheld; by default those that the model withholds.
+        positions: The number of tokens the model can read at most; DistilBERT's 512 by default.
     """
 
     backend: str
     device: str
     chunk_size: int
 
-    def __init__(self, manifest: Manifest, tokenizer: ReviewTokenizer) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        tokenizer: ReviewTokenizer,
+        *,
+        abstention: Abstention | None = None,
+        positions: int = 512,
+    ) -> None:
         self.manifest = manifest
         self.tokenizer = tokenizer
-        self.policy = AbstentionPolicy.for_model(manifest)
-
-    def read(self, policy: str | None = None) -> None:
-        """Choose what is read of a longer review from now on; `policy` as `reading` of `load_predictor`."""
-        if policy not in (None, *POLICIES):
-            raise ValueError(f"reading must be one of {', '.join(POLICIES)}, not {policy!r}")
-        self.tokenizer = copy.copy(self.tokenizer)
-        self.tokenizer.policy = policy or self.manifest.reading
+        self.threshold = (abstention or Abstention()).threshold(manifest)
+        self.positions = positions
+        self._closed = Event()  # shared by every view of the model
 
     @abstractmethod
     def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
-        """Run the model on n reviews; (n, 2) float32, row i for encoding i, columns in `Label` order."""
+        """Run the model on n windows; (n, 2) float32, row i for encoding i, columns in `Label` order."""
 
-    @overload
-    def predict(self, text: str) -> Prediction: ...  # type: ignore[overload-overlap]  # of a str, an Iterable too, this one
-
-    @overload
-    def predict(self, text: Iterable[str]) -> np.ndarray: ...
-
-    def predict(self, text: str | Iterable[str]) -> Prediction | np.ndarray:
-        """Classify one review; of several, as scikit-learn asks, (n,) int64 labels, 0 negative and 1 positive.
+    def predict(self, text: str) -> Prediction:
+        """Classify one review.
 
         Raises:
-            EmptyReviewError: there is nothing to read.
+            EmptyReviewError: There is nothing to read.
+            TypeError: The review is not a string.
         """
-        return next(self.predict_many([text])) if isinstance(text, str) else self.predict_labels(text)
+        if not isinstance(text, str):
+            raise TypeError(
+                f"predict takes one review as a str, found {type(text).__name__}; predict_many takes several, "
+                "and in scikit-learn toolkit.sklearn.TextClassifier does"
+            )
+        return next(self.predict_many([text]))
 
     def predict_many(self, texts: Iterable[str]) -> Iterator[Prediction]:
-        """Classify reviews lazily: one prediction a text, in order, holding `chunk_size` texts at most.
+        """Classify reviews lazily: one prediction for each text, in order, holding `chunk_size` texts at most.
 
         Raises:
-            EmptyReviewError: when the chunk with an empty text is reached.
+            EmptyReviewError: When the chunk with an empty text is reached.
+            TypeError: The texts are a single string or a table; later, one of them is not a string.
         """
+        if isinstance(texts, (str, bytes, Mapping)) or hasattr(texts, "columns"):  # a table yields its columns' names
+            raise TypeError(
+                f"predict_many takes an iterable of reviews, found {type(texts).__name__}; predict takes a single one"
+            )
+        self._check_open()
+        return self._predict_lazily(texts)
+
+    def raw_outputs(self, reviews: Sequence[Sequence[Encoding]]) -> list[RawOutput]:
+        """Run n reviews, given as `ReviewTokenizer.encode_windows` cut them."""
+        self._check_open()
+        logits = iter(self.logits([encoding for encodings in reviews for encoding in encodings]))
+        return [_combined(encodings, list(islice(logits, len(encodings)))) for encodings in reviews]
+
+    def with_options(
+        self,
+        *,
+        max_length: int | None = None,
+        truncation: Truncation | None = None,
+        abstention: Abstention | None = None,
+    ) -> Self:
+        """The same loaded model, read otherwise; what is not given stays as it is.
+
+        A view is cheap: it shares weights, threads and vocabulary with this predictor, and is closed with it.
+
+        Args:
+            max_length: See `InferenceOptions`.
+            truncation: See `InferenceOptions`.
+            abstention: Which verdicts are withheld.
+
+        Raises:
+            BundleError: The model has no positions for so many tokens.
+        """
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        if max_length is not None:
+            check_max_length(max_length, self.positions)
+        view.tokenizer = self.tokenizer.with_options(max_length, truncation)
+        if abstention is not None:
+            view.threshold = abstention.threshold(self.manifest)
+        return view
+
+    def close(self) -> None:
+        """Free the model's threads and sessions, also for its views; calling it again does nothing."""
+        if not self._closed.is_set():
+            self._closed.set()
+            self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a predictor holds threads and sessions, which can be neither pickled nor copied; load one in each process "
+            "with load_predictor, share a view from with_options, or use toolkit.sklearn.TextClassifier, which can"
+        )
+
+    def _release(self) -> None:
+        """Free what the backend holds beyond memory: nothing, where it does not say otherwise."""
+        return
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise RuntimeError("this predictor is closed; load another one with load_predictor")
+
+    def _predict_lazily(self, texts: Iterable[str]) -> Iterator[Prediction]:
         for chunk in _batched(texts, self.chunk_size):
-            yield from map(self._prediction, self.answer(self.tokenizer.encode_parts(chunk)))
+            yield from map(self._prediction, self.raw_outputs(self.tokenizer.encode_windows(chunk)))
 
-    def answer(self, reviews: Sequence[Sequence[Encoding]]) -> list[Answer]:
-        """Read n reviews, given as `ReviewTokenizer.encode_parts` cut them."""
-        logits = iter(self.logits([part for parts in reviews for part in parts]))
-        return [_combined(parts, list(islice(logits, len(parts)))) for parts in reviews]
-
-    def _prediction(self, answer: Answer) -> Prediction:
-        scaled = answer.logits.astype(np.float64) / self.manifest.temperature  # (2,)
+    def _prediction(self, output: RawOutput) -> Prediction:
+        scaled = output.logits.astype(np.float64) / self.manifest.temperature  # (2,)
         exponentials = np.exp(scaled - scaled.max())
         probabilities = exponentials / exponentials.sum()
         label = Label(int(probabilities.argmax()))
@@ -146,27 +249,46 @@ class Predictor(TextClassifier, ABC):
             label=label,
             score=score,
             probabilities={each: float(probabilities[each]) for each in Label},
-            tokens=answer.read[0].tokens,
-            tokens_read=answer.tokens_read,
-            logits=(float(answer.logits[0]), float(answer.logits[1])),
-            verdict=self.policy.verdict(label, score),
-            window=answer.window,
+            tokens=output.encodings[0].tokens,
+            tokens_read=output.tokens_read,
+            logits=(float(output.logits[0]), float(output.logits[1])),
+            verdict=self.threshold.verdict(label, score),
+            window=output.window,
         )
 
+    if not TYPE_CHECKING:  # a type checker says of its own accord that these are not there
 
-def _combined(parts: Sequence[Encoding], logits: Sequence[np.ndarray]) -> Answer:
-    """One answer from those to all parts, (2,) each."""
-    if len(parts) == 1:
-        return Answer(logits[0], tuple(parts))
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say where the methods went that made a predictor a scikit-learn classifier."""
+            if name in _MOVED:
+                raise AttributeError(
+                    f"a predictor has no {name}; scikit-learn's classifier is toolkit.sklearn.TextClassifier"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+_MOVED = {"fit", "score", "predict_proba", "predict_labels", "classes_", "get_params", "set_params"}
+
+
+def _combined(encodings: Sequence[Encoding], logits: Sequence[np.ndarray]) -> RawOutput:
+    """One output from those for all windows of a review, (2,) each."""
+    if len(encodings) == 1:
+        return RawOutput(logits[0], tuple(encodings))
     margins: list[float] = np.diff(np.stack(logits).astype(np.float64), axis=1)[:, 0].tolist()
-    lengths = [len(part.input_ids) for part in parts]
+    lengths = [len(encoding.input_ids) for encoding in encodings]
     margin = combine(margins, lengths)
     sign = 1 if margin > 0 else -1
-    decisive = max(range(len(parts)), key=lambda index: sign * margins[index] * lengths[index])
-    return Answer(np.array([-margin / 2, margin / 2], np.float32), tuple(parts), parts[decisive].part[0])
+    decisive = max(range(len(encodings)), key=lambda index: sign * margins[index] * lengths[index])
+    logits_of_all = np.array([-margin / 2, margin / 2], np.float32)
+    return RawOutput(logits_of_all, tuple(encodings), encodings[decisive].spans[0])
 
 
 def _batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:
     iterator = iter(texts)
+    first = 0
     while chunk := list(islice(iterator, size)):
+        for position, text in zip(count(first), chunk, strict=False):
+            if not isinstance(text, str):
+                raise TypeError(f"expected each review as a str, found {type(text).__name__} at position {position}")
         yield chunk
+        first += len(chunk)

@@ -20,8 +20,8 @@ class Segment:
     """A stretch of the review.
 
     Attributes:
-        text: one or more whole sentences.
-        push: log-odds of positive with the segment minus without it: above 0 it speaks for positive. None where the
+        text: One or more whole sentences.
+        push: The log-odds of positive with the segment minus without it: above 0 it speaks for positive. None where the
             segment is all there is.
     """
 
@@ -34,9 +34,9 @@ class Explanation:
     """A review in segments.
 
     Attributes:
-        segments: of what the model read, in order, `MAX_SEGMENTS` at most.
-        unread_words: words after the first `unread_after` segments, which played no part.
-        unread_after: how many segments stand before them.
+        segments: The segments of what the model read, in order, `MAX_SEGMENTS` at most.
+        unread_words: The number of words after the first `unread_after` segments, which played no part.
+        unread_after: The number of segments that stand before them.
     """
 
     segments: tuple[Segment, ...]
@@ -75,7 +75,7 @@ def _words_read(predictor: Predictor, words: list[str]) -> tuple[int, int]:
     room = predictor.tokenizer.max_length - 2  # [CLS] and [SEP]
     if sum(_lengths(predictor, words[: room + 1])) <= room:
         return len(words), 0
-    tail = 0 if predictor.tokenizer.policy == "head" else room // 2
+    tail = 0 if predictor.tokenizer.truncation == "head" else room // 2
     first = sum(end <= room - tail for end in accumulate(_lengths(predictor, words[: room + 1])))
     last = sum(end <= tail for end in accumulate(_lengths(predictor, words[: -room - 2 : -1])))
     return max(first, 1), min(last, len(words) - max(first, 1))

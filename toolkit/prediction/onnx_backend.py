@@ -13,8 +13,9 @@ from toolkit.compat import import_onnxruntime
 from toolkit.errors import BundleError
 from toolkit.formats.limits import listed
 from toolkit.machine import available_cores
-from toolkit.models.bundle import Kind, Manifest, read_manifest, read_stable, reading_length
-from toolkit.prediction.base import Predictor
+from toolkit.models.bundle import Kind, Manifest, check_max_length, max_positions, read_manifest, read_stable
+from toolkit.prediction.abstention import Abstention
+from toolkit.prediction.base import InferenceOptions, Predictor
 from toolkit.prediction.onnx_graph import external_files
 from toolkit.text.tokenisation import Encoding, ReviewTokenizer
 
@@ -28,17 +29,28 @@ class OnnxPredictor(Predictor):
     a session of its own, opened when it is first needed.
 
     Args:
-        graph: path of `model.onnx`.
-        tokenizer: of the model.
-        manifest: of the bundle.
-        workers: reviews run at the same time; the cores of this process by default.
+        graph: The path of `model.onnx`.
+        tokenizer: The model's tokenizer.
+        manifest: What the bundle says of the model.
+        workers: The number of reviews that run at the same time; the cores of this process by default.
+        abstention: See `Predictor`.
+        positions: See `Predictor`.
     """
 
     backend = "onnx"
     device = "CPU"
 
-    def __init__(self, graph: Path, tokenizer: ReviewTokenizer, manifest: Manifest, workers: int | None = None) -> None:
-        super().__init__(manifest, tokenizer)
+    def __init__(
+        self,
+        graph: Path,
+        tokenizer: ReviewTokenizer,
+        manifest: Manifest,
+        workers: int | None = None,
+        *,
+        abstention: Abstention | None = None,
+        positions: int = 512,
+    ) -> None:
+        super().__init__(manifest, tokenizer, abstention=abstention, positions=positions)
         self._graph = graph
         self._graph_status = _status(graph)  # of the file that was verified; sessions are opened later
         self.workers = workers or available_cores()
@@ -48,28 +60,36 @@ class OnnxPredictor(Predictor):
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="onnx")
 
     @classmethod
-    def load(cls, folder: Path, max_length: int | None = None, workers: int | None = None) -> "OnnxPredictor":
+    def load(
+        cls,
+        folder: Path,
+        options: InferenceOptions = InferenceOptions(),
+        abstention: Abstention | None = None,
+    ) -> "OnnxPredictor":
         """Open `onnx_model/`, verified.
 
         Args:
-            folder: a bundle made by `toolkit export`.
-            max_length: tokens to read instead of the bundle's own number.
-            workers: see the class.
+            folder: A bundle made by `toolkit export`.
+            options: The length, the truncation and the number of workers.
+            abstention: See `Predictor`.
 
         Raises:
-            BundleError: the bundle is missing or damaged.
+            BundleError: The bundle is missing or damaged, or has no positions for so many tokens.
         """
 
         def read() -> OnnxPredictor:
             manifest = read_manifest(folder, Kind.ONNX)
-            if unlisted := external_files(folder / "model.onnx") - manifest.files.keys():
+            graph = folder / "model.onnx"
+            if unlisted := external_files(graph) - manifest.files.keys():
                 raise BundleError(
                     f"{folder / 'model.onnx'} reads weights from {listed(sorted(unlisted))}, which the manifest does not list; "
                     "make it with: toolkit export"
                 )
-            length = reading_length(folder, manifest, max_length)
-            tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", length, manifest.reading)
-            return cls(folder / "model.onnx", tokenizer, manifest, workers)
+            positions = max_positions(folder)
+            length = check_max_length(options.max_length or manifest.max_length, positions)
+            truncation = options.truncation or manifest.truncation
+            tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", length, truncation)
+            return cls(graph, tokenizer, manifest, options.workers, abstention=abstention, positions=positions)
 
         return read_stable(folder, read)
 
@@ -79,6 +99,11 @@ class OnnxPredictor(Predictor):
             return np.empty((0, 2), np.float32)
         run = partial(_run, self._session(threads=self.workers if len(encodings) == 1 else 1))
         return np.concatenate(list(self._pool.map(run, encodings)))
+
+    def _release(self) -> None:
+        self._pool.shutdown()
+        with self._opening:
+            self._sessions.clear()
 
     def _session(self, threads: int) -> Any:  # noqa: ANN401 - onnxruntime ships no types
         with self._opening:  # callers in many threads open each session once

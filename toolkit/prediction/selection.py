@@ -6,12 +6,13 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from toolkit.choices import Backend, check_choice
 from toolkit.errors import needs_extra
-from toolkit.prediction.abstention import AbstentionPolicy
-from toolkit.prediction.base import Predictor
+from toolkit.prediction.abstention import Abstention
+from toolkit.prediction.base import InferenceOptions, Predictor
 
-BACKENDS = ("auto", "onnx", "torch")
 DEFAULT_ONNX_MODEL = Path("onnx_model")
 DEFAULT_ADAPTER = Path("lora_model")
 _PACKAGE = Path(__file__).parents[1]
@@ -23,63 +24,56 @@ _logger = logging.getLogger(__name__)
 class Choice:
     """A backend, the folder it loads and the reason in words."""
 
-    backend: str
+    backend: Literal["onnx", "torch"]
     folder: Path
     reason: str
 
 
 def load_predictor(
-    backend: str = "auto",
+    backend: Backend = "auto",
     *,
     onnx_model: Path | str | None = None,
     adapter: Path | str | None = None,
-    max_length: int | None = None,
-    reading: str | None = None,
-    uncertain_below: float | None = None,
-    target_accuracy: float | None = None,
     base_model: str | None = None,
-    workers: int | None = None,
+    options: InferenceOptions = InferenceOptions(),
+    abstention: Abstention | None = None,
 ) -> Predictor:
     """Load the predictor that suits this machine.
 
     Args:
         backend: `onnx`, `torch`, or `auto`: torch where torch, a GPU and an adapter are there, else ONNX. A model that
             is named, while the other kind is not, is taken.
-        onnx_model: the ONNX bundle; else `$TOOLKIT_ONNX_MODEL`, else `./onnx_model`, else the one that was installed
+        onnx_model: The ONNX bundle; else `$TOOLKIT_ONNX_MODEL`, else `./onnx_model`, else the one that was installed
             with the toolkit.
-        adapter: the adapter folder; else `$TOOLKIT_ADAPTER`, else `./lora_model`.
-        max_length: tokens to read of a review at a time instead of the model's own number.
-        reading: what to read of a longer review, one of `toolkit.text.truncation.POLICIES`, instead of the model's own way.
-        uncertain_below: see `AbstentionPolicy`, like the next.
-        target_accuracy: see `AbstentionPolicy.for_model`.
-        base_model: for torch, the base to use instead of the one the adapter names.
-        workers: for ONNX, reviews run at the same time, each on one core; the cores of this process by default.
+        adapter: The adapter folder; else `$TOOLKIT_ADAPTER`, else `./lora_model`.
+        base_model: For torch, the base to use instead of the one the adapter names.
+        options: How reviews are read and run: `InferenceOptions(max_length=256, truncation="window")`.
+        abstention: Which verdicts are withheld, as `Abstention(uncertain_below=0.9)`; by default those that the model
+            withholds.
+
+    Returns:
+        A predictor, which is a context manager: `with load_predictor() as predictor:` frees its threads at the end.
 
     Raises:
-        BundleError: the folder is missing or damaged, or lacks what was asked for.
-        MissingExtraError: the backend's packages are not installed.
+        BundleError: The folder is missing or damaged, or lacks what was asked for.
+        MissingExtraError: The backend's packages are not installed.
     """
     choice = choose_backend(backend, onnx_model=onnx_model, adapter=adapter)
     _logger.info("backend %s from %s: %s", choice.backend, choice.folder, choice.reason)
     if choice.backend == "torch":
         from toolkit.prediction.torch_backend import TorchPredictor
 
-        predictor: Predictor = TorchPredictor.load(choice.folder, max_length, base_model)
-    else:
-        from toolkit.prediction.onnx_backend import OnnxPredictor
+        return TorchPredictor.load(choice.folder, options, abstention, base_model)
+    from toolkit.prediction.onnx_backend import OnnxPredictor
 
-        predictor = OnnxPredictor.load(choice.folder, max_length, workers)
-    predictor.read(reading)
-    predictor.policy = AbstentionPolicy.for_model(predictor.manifest, uncertain_below, target_accuracy)
-    return predictor
+    return OnnxPredictor.load(choice.folder, options, abstention)
 
 
 def choose_backend(
-    backend: str = "auto", *, onnx_model: Path | str | None = None, adapter: Path | str | None = None
+    backend: Backend = "auto", *, onnx_model: Path | str | None = None, adapter: Path | str | None = None
 ) -> Choice:
     """Decide without loading anything; the arguments are those of `load_predictor`."""
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
+    check_choice("backend", backend, Backend)
     onnx_folder = Path(onnx_model or os.environ.get("TOOLKIT_ONNX_MODEL") or _default_onnx_model())
     adapter_folder = Path(adapter or os.environ.get("TOOLKIT_ADAPTER") or DEFAULT_ADAPTER)
     if backend == "onnx":

@@ -8,8 +8,9 @@ import numpy as np
 
 from toolkit.errors import needs_extra
 from toolkit.models.adapter import load_adapter, merge_adapter
-from toolkit.models.bundle import Manifest, reading_length
-from toolkit.prediction.base import Predictor
+from toolkit.models.bundle import Manifest, check_max_length, max_positions
+from toolkit.prediction.abstention import Abstention
+from toolkit.prediction.base import InferenceOptions, Predictor
 from toolkit.text.tokenisation import Encoding, ReviewTokenizer
 
 with needs_extra("train", "the torch backend"):
@@ -20,11 +21,13 @@ class TorchPredictor(Predictor):
     """Serves a model with PyTorch.
 
     Args:
-        model: a sequence classifier in evaluation mode, merged or with its adapter beside.
-        tokenizer: of the model.
-        manifest: of the adapter.
-        device: a torch device; the GPU where there is one by default.
-        batch_size: reviews in one forward pass.
+        model: A sequence classifier in evaluation mode, merged or with its adapter beside.
+        tokenizer: The model's tokenizer.
+        manifest: What the adapter's folder says of it.
+        device: A torch device; the GPU where there is one by default.
+        batch_size: The number of windows in one forward pass.
+        abstention: See `Predictor`.
+        positions: See `Predictor`.
     """
 
     backend = "torch"
@@ -36,8 +39,11 @@ class TorchPredictor(Predictor):
         manifest: Manifest,
         device: str | None = None,
         batch_size: int = 32,
+        *,
+        abstention: Abstention | None = None,
+        positions: int = 512,
     ) -> None:
-        super().__init__(manifest, tokenizer)
+        super().__init__(manifest, tokenizer, abstention=abstention, positions=positions)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.device = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "CPU"
         self.model = model.to(self._device)
@@ -45,22 +51,31 @@ class TorchPredictor(Predictor):
         self.chunk_size = 16 * batch_size  # enough to sort by length, little enough to hold
 
     @classmethod
-    def load(cls, folder: Path, max_length: int | None = None, base_model: str | None = None) -> Self:
+    def load(
+        cls,
+        folder: Path,
+        options: InferenceOptions = InferenceOptions(),
+        abstention: Abstention | None = None,
+        base_model: str | None = None,
+    ) -> Self:
         """Open `lora_model/`, verified, and merge it into its base, which is faster and what export does.
 
         Args:
-            folder: an adapter made by `toolkit train` or by PEFT.
-            max_length: tokens to read instead of the adapter's own number.
-            base_model: the base to use instead of the one the adapter names.
+            folder: An adapter made by `toolkit train` or by PEFT.
+            options: The length and the truncation; `workers` concerns the ONNX backend alone.
+            abstention: See `Predictor`.
+            base_model: The base to use instead of the one the adapter names.
 
         Raises:
-            BundleError: the adapter is missing, damaged or does not fit its base.
-            HubError: the base is the hub's and cannot be had.
+            BundleError: The adapter is missing, damaged or does not fit its base.
+            HubError: The base is the hub's and cannot be had.
         """
         adapter, manifest = load_adapter(folder, base_model)
-        length = reading_length(folder, manifest, max_length)
-        tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", length, manifest.reading)
-        return cls(merge_adapter(adapter), tokenizer, manifest)
+        positions = max_positions(folder)
+        length = check_max_length(options.max_length or manifest.max_length, positions)
+        truncation = options.truncation or manifest.truncation
+        tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", length, truncation)
+        return cls(merge_adapter(adapter), tokenizer, manifest, abstention=abstention, positions=positions)
 
     def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
         """Run padded batches of similar length; see `Predictor.logits`."""

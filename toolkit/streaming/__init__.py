@@ -2,17 +2,16 @@
 
 from toolkit.formats.records import INPUTS, Record, read_records
 from toolkit.formats.sources import Source
-from toolkit.streaming.engine import ON_ERROR, Answers, Selection, Tally, classify
+from toolkit.streaming.engine import ResultWriter, Selection, Tally, classify
 from toolkit.streaming.writers import NEW_FIELDS, OUTPUTS, NoWriter, Writer, make_writer
 
 __all__ = [
     "INPUTS",
     "NEW_FIELDS",
-    "ON_ERROR",
     "OUTPUTS",
-    "Answers",
     "NoWriter",
     "Record",
+    "ResultWriter",
     "Selection",
     "Source",
     "Tally",

@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from toolkit.choices import OnError, Verdict
 from toolkit.errors import ToolkitError
 from toolkit.formats.records import Record, RecordError
 from toolkit.prediction import Prediction, Predictor
 from toolkit.streaming.writers import Writer
 
-ON_ERROR = ("report", "skip", "stop")
 # Records; doubled up to the chunk of a predictor, so that the first answers do not wait for a whole one.
 _FIRST_BATCH = 16
 _AHEAD_SIZE = 1 << 22  # some 3,000 reviews; a bound for inputs of a few huge records
@@ -108,12 +108,12 @@ class Selection:
     """Which answers are kept, as grep would.
 
     Attributes:
-        verdicts: those to keep; none named means all.
+        verdicts: The verdicts to keep; none named means all.
         min_score: calibrated probability that the label needs, 0 to 1.
         invert: keep the others instead.
     """
 
-    verdicts: Collection[str] = ()
+    verdicts: Collection[Verdict] = ()
     min_score: float = 0.0
     invert: bool = False
 
@@ -131,8 +131,8 @@ class Tally:
         verdicts: answers by verdict, kept or not.
         kept: answers written.
         problems: records that could not be classified or written.
-        score_sum: of all answers.
-        started: when the first record was asked for, by `time.perf_counter`.
+        score_sum: The sum of all scores.
+        started: The time when the first record was asked for, by `time.perf_counter`.
     """
 
     verdicts: Counter[str] = field(default_factory=Counter)
@@ -160,21 +160,21 @@ class Tally:
 
 
 @dataclass
-class Answers:
+class ResultWriter:
     """Turns results into output.
 
     Attributes:
-        writer: of the output format.
-        selection: says which are written.
-        on_error: one of `ON_ERROR`: put a bad record into the output, or tell it where the format has no place for it;
+        writer: Writes a record in the output format.
+        selection: Says which results are written.
+        on_error: `report`, `skip` or `stop`: put a bad record into the output, or tell it where the format has no place for it;
             leave it out and do not count it; end with it.
-        report: takes the place and the problem of a record that the output has no place for.
-        tally: counts along.
+        report: Takes the place and the problem of a record that the output has no place for.
+        tally: Counts what is written and what is not.
     """
 
     writer: Writer
     selection: Selection
-    on_error: str
+    on_error: OnError
     report: Callable[[str], None]
     tally: Tally = field(default_factory=Tally)
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
+from toolkit.choices import OutputFormat
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.formats.limits import header_problem, listed, shown
 from toolkit.formats.records import EMPTY, Record, read_records
@@ -14,7 +15,7 @@ from toolkit.formats.sources import Source
 from toolkit.formats.tables import FORMATS, parquet_batches, parquet_errors, to_values
 from toolkit.models.publishing import replacing_file
 from toolkit.prediction import Prediction, Predictor
-from toolkit.streaming.engine import Answers, Selection, Tally, classify
+from toolkit.streaming.engine import ResultWriter, Selection, Tally, classify
 from toolkit.streaming.writers import ERROR_FIELD, NEW_FIELDS, Writer, make_writer
 from toolkit.text.labels import Label
 from toolkit.text.normalisation import TEXT_LIMIT, normalise
@@ -30,12 +31,12 @@ class FileJob:
     Attributes:
         source: a CSV, JSONL or Parquet file; its ending says which, one for gzip or zstd apart.
         target: CSV or JSONL for either of these, Parquet for Parquet; takes its place when it is finished.
-        column: of the text.
-        prefix: of the names of the new columns.
-        label: a verdict as it is to be written.
-        advance: takes the bytes of the source that were done since it was last called.
-        note: takes the place and the reason of each row that cannot be classified.
-        row_groups: of a Parquet source, those to take; all by default.
+        column: The column of the text.
+        prefix: Stands before the names of the new columns.
+        label: Turns a verdict into the word that is written.
+        advance: Takes the bytes of the source that were done since it was last called.
+        note: Takes the place and the reason of each row that cannot be classified.
+        row_groups: The row groups of a Parquet source to take; all by default.
         first_row: the number that the first of their rows is noted with.
         empty: whether a source without a row is one to accept.
     """
@@ -80,14 +81,14 @@ class FileJob:
     ) -> Tally:
         source = Source.open(self.source)
         records = read_records(source, source_format, self.column)
-        writer = _Noting(make_writer(target_format, self.label, self.prefix), self.note)
-        answers = Answers(writer, Selection(), "report", _refuse)
+        writer = _Noting(make_writer(cast("OutputFormat", target_format), self.label, self.prefix), self.note)
+        results = ResultWriter(writer, Selection(), "report", _refuse)
         done = 0
-        for block in answers.write(classify(records, load)):
+        for block in results.write(classify(records, load)):
             stream.write(block)
             self.advance(source.position - done)
             done = source.position
-        return answers.tally
+        return results.tally
 
     def _run_parquet(self, load: Callable[[], Predictor], stream: IO[bytes]) -> Tally:
         with needs_extra("train", "reading Parquet"):

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from toolkit.choices import OutputFormat
 from toolkit.errors import ToolkitError
 from toolkit.formats.limits import listed, shown
 from toolkit.formats.records import Record, RecordError
@@ -21,8 +22,8 @@ class Writer(ABC):
     """One output format.
 
     Args:
-        label: a verdict as it is to be written.
-        show: what is to be written of the input.
+        label: Turns a verdict into the word that is written.
+        show: Turns what came of the input into what is written.
     """
 
     def __init__(self, label: Callable[[str], str], show: Callable[[bytes], bytes] = bytes) -> None:
@@ -56,8 +57,8 @@ class LabelWriter(Writer):
 
     Args:
         label: see `Writer`.
-        end: of a line.
-        show: see `Writer`.
+        end: The bytes that end a line.
+        show: See `Writer`.
     """
 
     def __init__(self, label: Callable[[str], str], end: bytes, show: Callable[[bytes], bytes] = bytes) -> None:
@@ -154,7 +155,7 @@ class CsvWriter(_FieldWriter):
 
 
 def make_writer(
-    output_format: str,
+    output_format: OutputFormat,
     label: Callable[[str], str],
     prefix: str = "",
     end: bytes = b"\n",
@@ -163,16 +164,16 @@ def make_writer(
     """A writer of one of `OUTPUTS`.
 
     Args:
-        output_format: see there.
-        label: a verdict as it is to be written.
-        prefix: of the names of new fields, for `jsonl` and `csv`.
-        end: of a record, for `tsv` and `label`.
-        show: what is to be written of the input; every byte by default.
+        output_format: One of `OUTPUTS`.
+        label: Turns a verdict into the word that is written.
+        prefix: Stands before the names of new fields, for `jsonl` and `csv`.
+        end: The bytes that end a record, for `tsv` and `label`.
+        show: Turns what came of the input into what is written; every byte as it came by default.
     """
     return OUTPUTS[output_format](label, prefix, end, show)
 
 
-OUTPUTS: dict[str, Callable[[Callable[[str], str], str, bytes, Callable[[bytes], bytes]], Writer]] = {
+OUTPUTS: dict[OutputFormat, Callable[[Callable[[str], str], str, bytes, Callable[[bytes], bytes]], Writer]] = {
     "tsv": lambda label, _prefix, end, show: TabWriter(label, end, show),
     "jsonl": lambda label, prefix, _end, show: JsonWriter(label, prefix, show),
     "csv": lambda label, prefix, _end, show: CsvWriter(label, prefix, show),

@@ -1,6 +1,7 @@
 """The two verdicts and how they are written."""
 
 from enum import IntEnum
+from typing import Literal
 
 _DISPLAY = {
     "en": ("negative", "positive"),
@@ -15,9 +16,9 @@ class Label(IntEnum):
     POSITIVE = 1
 
     @property
-    def text(self) -> str:
+    def text(self) -> Literal["negative", "positive"]:
         """The word used in JSON, manifests and terminals: `negative` or `positive`."""
-        return self.display("en")
+        return "positive" if self else "negative"
 
     def display(self, language: str) -> str:
         """The verdict for a reader of `language` (`en` or `zh`)."""

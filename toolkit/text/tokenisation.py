@@ -10,61 +10,73 @@ from typing import Any, Self
 import numpy as np
 from tokenizers import Tokenizer
 
+from toolkit.choices import Truncation, check_choice
 from toolkit.errors import BundleError, EmptyReviewError
 from toolkit.text.normalisation import TEXT_LIMIT, normalise
-from toolkit.text.truncation import Part, parts
+from toolkit.text.truncation import Spans, windows
 
 _BATCH = 1024  # texts tokenised at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """One part of a review as the model reads it, for most policies the only one.
+    """One window of a review as the model reads it; most reviews have no other.
 
     Attributes:
-        input_ids: (T,) int64, with [CLS] and [SEP]; T is at most the tokenizer's `max_length`.
-        tokens: length of the whole review counted the same way; more than T means that not all of it is read here. A
-            lower bound for a text over `TEXT_LIMIT` characters, of which no more are counted; exact for any other.
-        part: where it stands in the review, see `toolkit.text.truncation.Part`.
+        input_ids: The token ids, (T,) int64, with [CLS] and [SEP]; T is at most the tokenizer's `max_length`.
+        tokens: The length of the whole review, counted the same way; more than T means that not all of it is read here.
+            It is a lower bound for a text over `TEXT_LIMIT` characters, of which no more are counted.
+        spans: Where the window's tokens stand in the review, see `toolkit.text.truncation.Spans`.
     """
 
     input_ids: np.ndarray
     tokens: int
-    part: Part
+    spans: Spans
 
 
-def count_read(parts: Sequence[Encoding]) -> int:
-    """Tokens of a review that were read in `parts` of it, each once, and [CLS] and [SEP]."""
+def count_read(windows: Sequence[Encoding]) -> int:
+    """The number of tokens of a review that were read in its windows, each once, with [CLS] and [SEP]."""
     end, count = 0, 2
-    for start, stop in sorted(stretch for encoding in parts for stretch in encoding.part):
+    for start, stop in sorted(span for encoding in windows for span in encoding.spans):
         count += max(0, stop - max(start, end))
         end = max(end, stop)
     return count
 
 
 class ReviewTokenizer:
-    """The model's own tokenizer, cutting reviews to `max_length` and counting what it cut.
+    """The model's own tokenizer; it cuts reviews to `max_length` and counts what it cut.
 
     Args:
-        tokenizer: a `tokenizers.Tokenizer`; padding and truncation stored in it are switched off on a copy.
-        max_length: tokens the model may see at a time, [CLS] and [SEP] included; 3 to the model's positions.
-        policy: what is read of a longer review, one of `toolkit.text.truncation.POLICIES`.
+        tokenizer: A `tokenizers.Tokenizer`; padding and truncation stored in it are switched off on a copy.
+        max_length: The number of tokens the model may see at a time, [CLS] and [SEP] included; 3 or more.
+        truncation: What is read of a longer review.
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_length: int, policy: str = "head") -> None:
+    def __init__(self, tokenizer: Tokenizer, max_length: int, truncation: Truncation = "head") -> None:
         _check_length(max_length)
+        check_choice("truncation", truncation, Truncation)
         self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self.max_length = max_length
-        self.policy = policy
+        self._max_length = max_length
+        self._truncation = truncation
+
+    @property
+    def max_length(self) -> int:
+        """The number of tokens the model may see at a time, [CLS] and [SEP] included."""
+        return self._max_length
+
+    @property
+    def truncation(self) -> Truncation:
+        """What is read of a review with more tokens than that."""
+        return self._truncation
 
     @classmethod
-    def from_file(cls, path: Path, max_length: int, policy: str = "head") -> Self:
+    def from_file(cls, path: Path, max_length: int, truncation: Truncation = "head") -> Self:
         """Read a `tokenizer.json`.
 
         Raises:
-            BundleError: the file is missing or not a tokenizer.
+            BundleError: The file is missing or not a tokenizer.
         """
         try:
             tokenizer = Tokenizer.from_file(str(path))
@@ -72,38 +84,51 @@ class ReviewTokenizer:
             raise BundleError(
                 f"{path} is not a readable tokenizer ({error}); save or export the model again"
             ) from error
-        return cls(tokenizer, max_length, policy)
+        return cls(tokenizer, max_length, truncation)
 
     @classmethod
-    def wrap(cls, tokenizer: Any, max_length: int) -> Self:  # noqa: ANN401 - any of three tokenizer classes
+    def wrap(
+        cls,
+        tokenizer: Any,  # noqa: ANN401 - any of three tokenizer classes
+        max_length: int,
+        truncation: Truncation | None = None,
+    ) -> Self:
         """Accept a transformers fast tokenizer, a `tokenizers.Tokenizer` or a `ReviewTokenizer`.
 
-        The last keeps its way of reading and shares its vocabulary, of which a copy takes 6 MB.
+        The last keeps its truncation unless another is named, and shares its vocabulary.
         """
         if isinstance(tokenizer, cls):
-            _check_length(max_length)
-            view = copy.copy(tokenizer)
-            view.max_length = max_length
-            return view
+            return tokenizer.with_options(max_length, truncation)
         inner = getattr(tokenizer, "backend_tokenizer", None) or tokenizer
         if not isinstance(inner, Tokenizer):
             raise TypeError(
                 f"expected a fast tokenizer (AutoTokenizer.from_pretrained gives one), found {type(tokenizer).__name__}"
             )
-        return cls(inner, max_length)
+        return cls(inner, max_length, truncation or "head")
+
+    def with_options(self, max_length: int | None = None, truncation: Truncation | None = None) -> Self:
+        """The same tokenizer with another length or truncation; it shares the vocabulary, of which a copy takes 6 MB."""
+        view = copy.copy(self)
+        if max_length is not None:
+            _check_length(max_length)
+            view._max_length = max_length
+        if truncation is not None:
+            check_choice("truncation", truncation, Truncation)
+            view._truncation = truncation
+        return view
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """The first part of each text that the model is to read, for most policies the only one; see `encode_parts`."""
-        return [encodings[0] for encodings in self.encode_parts(texts)]
+        """The first window of each text that the model is to read; see `encode_windows`."""
+        return [encodings[0] for encodings in self.encode_windows(texts)]
 
-    def encode_parts(self, texts: Sequence[str]) -> list[list[Encoding]]:
+    def encode_windows(self, texts: Sequence[str]) -> list[list[Encoding]]:
         """Normalise and tokenise the first `TEXT_LIMIT` characters of each text in batches, on every core.
 
         Returns:
-            For each text the parts that the model is to read, in the order of reading; one at least.
+            For each text the windows that the model is to read, in the order of reading; one at least.
 
         Raises:
-            EmptyReviewError: a text has no visible character; such a row must never reach a model.
+            EmptyReviewError: A text has no visible character; such a row must never reach a model.
         """
         cleaned = [normalise(text[:TEXT_LIMIT]) for text in texts]
         if not all(cleaned):
@@ -118,12 +143,13 @@ class ReviewTokenizer:
         return [
             Encoding(
                 np.array(
-                    [ids[0], *chain.from_iterable(ids[1 + start : 1 + stop] for start, stop in part), ids[-1]], np.int64
+                    [ids[0], *chain.from_iterable(ids[1 + start : 1 + stop] for start, stop in spans), ids[-1]],
+                    np.int64,
                 ),
                 len(ids),
-                part,
+                spans,
             )
-            for part in parts(self.policy, len(ids) - 2, self.max_length - 2)  # [CLS] and [SEP] stay
+            for spans in windows(self.truncation, len(ids) - 2, self.max_length - 2)  # [CLS] and [SEP] stay
         ]
 
     def save(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How to train: one frozen dataclass whose defaults are the documents', overridden by presets, TOML and options."""
+"""How to train: one frozen dataclass whose defaults are the original's, overridden by presets, TOML and options."""
 
 import math
 import tomllib
@@ -99,7 +99,7 @@ class TrainingConfig:
         return {name: value for name, value in asdict(self).items() if name not in places}
 
     @property
-    def reading_length(self) -> int:
+    def training_length(self) -> int:
         """Tokens of a review seen in training."""
         return self.train_max_length or self.max_length
 

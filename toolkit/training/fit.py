@@ -24,7 +24,7 @@ from toolkit.models.bundle import Kind, Manifest
 from toolkit.models.publishing import publish
 from toolkit.prediction.torch_backend import TorchPredictor
 from toolkit.text.tokenisation import ReviewTokenizer
-from toolkit.text.truncation import DEFAULT_READING
+from toolkit.text.truncation import DEFAULT_TRUNCATION
 from toolkit.training.checkpoints import Run
 from toolkit.training.config import TrainingConfig
 from toolkit.training.model_card import write_model_card
@@ -150,8 +150,7 @@ def _logits(
     model: PeftModel, tokenizer: PreTrainedTokenizerFast, config: TrainingConfig, reviews: Sequence[Review]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits (N, 2) and labels (N,), as the torch backend will serve them: in float32, however it was trained."""
-    reader = ReviewTokenizer.wrap(tokenizer, config.max_length)
-    reader.policy = DEFAULT_READING
+    reader = ReviewTokenizer.wrap(tokenizer, config.max_length, DEFAULT_TRUNCATION)
     manifest = Manifest(kind=Kind.ADAPTER, base_model=config.base_model, max_length=config.max_length)
     logits = TorchPredictor(model, reader, manifest).logits(reader.encode([review.text for review in reviews]))
     if not np.isfinite(logits).all():

@@ -33,7 +33,7 @@ from toolkit.evaluation.metrics import classification_metrics
 from toolkit.models.adapter import ADAPTER_WEIGHTS, attach_adapter, load_classifier, load_weights
 from toolkit.models.base_models import BaseModel
 from toolkit.text.tokenisation import ReviewTokenizer
-from toolkit.text.truncation import DEFAULT_READING
+from toolkit.text.truncation import DEFAULT_TRUNCATION
 from toolkit.training.callbacks import Bar, Clock, FinalEvaluation
 from toolkit.training.checkpoints import (
     begin_checkpoint,
@@ -52,12 +52,12 @@ _logger = logging.getLogger(__name__)
 class ProbeTrainer(Trainer):
     """A Trainer that also measures accuracy on a fixed probe of the train set at every evaluation.
 
-    Evaluating the whole train set each time, as the documents' code did, costs more than the training.
+    Evaluating the whole train set each time, as the original's code did, costs more than the training.
 
     Attributes:
-        probe: reviews of the train set.
-        planned_steps: optimiser steps of the whole run.
-        description: goes into every checkpoint, to say whose it is.
+        probe: The reviews of the train set that are measured.
+        planned_steps: The number of optimiser steps of the whole run.
+        description: The description that goes into every checkpoint, to say whose it is.
     """
 
     probe: IMDBDataset
@@ -193,9 +193,9 @@ def build_trainer(
     for peft_config in model.peft_config.values():
         peft_config.target_modules = sorted(peft_config.target_modules)  # PEFT's set has another order in each process
     model.config.pad_token_id = tokenizer.pad_token_id
-    reader = ReviewTokenizer.wrap(tokenizer, config.reading_length)
-    reader.policy = DEFAULT_READING  # it learns from what it will be shown
-    train_split = IMDBDataset.from_reviews(splits["train"], reader, config.reading_length)
+    # It learns from what it will be shown.
+    reader = ReviewTokenizer.wrap(tokenizer, config.training_length, DEFAULT_TRUNCATION)
+    train_split = IMDBDataset.from_reviews(splits["train"], reader, config.training_length)
     validation = _sample(splits["validation"], config.eval_limit, config.seed)
     arguments = _training_arguments(config)
     steps = _scale_steps(config, arguments, len(train_split))
@@ -203,7 +203,7 @@ def build_trainer(
         model=model,
         args=arguments,
         train_dataset=train_split,
-        eval_dataset=IMDBDataset.from_reviews(validation, reader, config.reading_length),
+        eval_dataset=IMDBDataset.from_reviews(validation, reader, config.training_length),
         data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if torch.cuda.is_available() else None),
         processing_class=tokenizer,
         compute_metrics=compute_metrics,
@@ -212,7 +212,7 @@ def build_trainer(
     trainer.planned_steps = steps
     trainer.description = {}
     trainer.probe = IMDBDataset.from_reviews(
-        _sample(splits["train"], config.train_probe, config.seed), reader, config.reading_length
+        _sample(splits["train"], config.train_probe, config.seed), reader, config.training_length
     )
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
