@@ -14,8 +14,8 @@ import pytest
 from tests.conftest import ROOT
 from tests.faults.conftest import assert_one_error, namespace, run
 from tests.models.test_bundle import edit_manifest, write_bundle
-from toolkit.models import publishing, workspaces
 from toolkit.errors import BundleError, ToolkitError
+from toolkit.models import publishing, workspaces
 from toolkit.models.bundle import REQUIRED_FILES, Kind, Manifest, read_manifest, read_stable
 from toolkit.models.publishing import publish, refuse_foreign_target, replacing_file
 
