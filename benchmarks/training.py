@@ -189,7 +189,7 @@ def _train(dataset: Path, preset: str | None, **settings: Any) -> Run:  # noqa: 
 
     probe = max(1, round(_PROBE_SHARE * len(read_reviews(dataset / "train.csv"))))
     with tempfile.TemporaryDirectory(prefix="toolkit.") as output:
-        places = {"dataset": str(dataset), "output": str(Path(output) / "lora_model")}
+        places = {"dataset": str(dataset), "adapter_dir": str(Path(output) / "lora_model")}
         result = train(load_config(preset, None, {**settings, **places, "train_probe": probe}))
     if result is None:
         raise RuntimeError("a single process always has a result")

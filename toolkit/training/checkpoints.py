@@ -202,7 +202,7 @@ def _refuse_foreign(folder: Path) -> None:
         if not _is_ours(checkpoint):
             raise ToolkitError(
                 f"{checkpoint} has no {RUN_FILE} of this toolkit's, so nothing proves whose it is; "
-                "it is neither read nor deleted: move it away, or choose another --output or output_dir"
+                "it is neither read nor deleted: move it away, or choose another --output or checkpoint_dir"
             )
 
 

@@ -126,7 +126,7 @@ def _measure(
     _require_same(digest, weights_digest(best), "the model measured", trainer.best_checkpoint)
     temperature = fit_temperature(*validation)
     result = TrainingResult(
-        Path(config.output),
+        Path(config.adapter_dir),
         _final_metrics(*validation, temperature),
         _final_metrics(*test, temperature),
         temperature,

@@ -46,7 +46,7 @@ class TrainingResult:
 
 
 def train(config: TrainingConfig, resume: bool = False) -> TrainingResult | None:
-    """Train an adapter and publish it at `config.output`.
+    """Train an adapter and publish it at `config.adapter_dir`.
 
     Args:
         config: see `TrainingConfig`.
@@ -59,7 +59,7 @@ def train(config: TrainingConfig, resume: bool = False) -> TrainingResult | None
         ToolkitError: data, base model, configuration or checkpoints do not allow the run; nothing was trained.
     """
     with settled_environment() as launch:
-        refuse_foreign_target(Path(config.output), Kind.ADAPTER)
+        refuse_foreign_target(Path(config.adapter_dir), Kind.ADAPTER)
         splits = read_splits(Path(config.dataset))
         warnings = check_suitability(splits)
         base = resolve_base_model(config.base_model)
