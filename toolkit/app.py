@@ -14,8 +14,9 @@ from toolkit.chat.limits import KEPT_ANSWERS, KEPT_CHARACTERS, WAITING, WAITING_
 from toolkit.chat.models import Model
 from toolkit.chat.panels import file_panel, verdict_panel, why_panel
 from toolkit.chat.plain import inert
-from toolkit.chat.server import is_connected, models, serve, server_settings
+from toolkit.chat.server import models, serve, server_settings
 from toolkit.chat.settings import LONGEST_TEXT, UserSettings
+from toolkit.chat.sockets import is_connected
 from toolkit.chat.state import CORRECTIONS
 from toolkit.chat.texts import LANGUAGE_COOKIE, TEXTS, choose_language, starters
 from toolkit.chat.uploads import ClassifiedRow, classify_rows, read_upload, to_csv

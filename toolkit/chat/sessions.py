@@ -18,8 +18,7 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 
 from toolkit.chat.guard import request_language
 from toolkit.chat.limits import SESSIONS, STORED, STORED_EACH, Budget
-from toolkit.chat.server import is_connected
-from toolkit.chat.sockets import EVENTS
+from toolkit.chat.sockets import EVENTS, is_connected
 from toolkit.chat.texts import TEXTS
 from toolkit.errors import ToolkitError
 
