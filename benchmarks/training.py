@@ -193,7 +193,7 @@ def _train(dataset: Path, preset: str | None, **settings: Any) -> Run:  # noqa: 
         result = train(load_config(preset, None, {**settings, **places, "train_probe": probe}))
     if result is None:
         raise RuntimeError("a single process always has a result")
-    return Run(result.seconds, result.validation["accuracy"], result.steps, result.conditions["precision"])
+    return Run(result.seconds, result.validation["accuracy"], result.steps, result.conditions.precision)
 
 
 if __name__ == "__main__":

@@ -238,6 +238,46 @@ def test_checkpoints_of_others_are_neither_read_nor_deleted(config, resume, cont
     assert (foreign / "thesis.txt").read_text() == "chapter one"
 
 
+@pytest.fixture
+def of_0_1(config, interrupted):
+    """The checkpoints as version 0.1 left them: only the folder that they lie in says whose they are."""
+    folder = interrupted.parent
+    for checkpoint in folder.glob("checkpoint-*"):
+        (checkpoint / "run.json").unlink()
+        (checkpoint / "files.json").unlink()
+    described = json.loads((folder / "run.json").read_text())
+    settings = {"base_model": config.base_model, **described["settings"]}
+    write_json(folder / "run.json", {"settings": settings, "data": described["data"], "finished": True})
+    return folder
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_the_checkpoints_of_a_finished_run_of_version_0_1_make_room(config, of_0_1, resume):
+    (of_0_1 / "checkpoint-10").rename(of_0_1 / "checkpoint-500")
+    train(config, resume)
+    assert not (of_0_1 / "checkpoint-500").exists()
+    assert (of_0_1 / "checkpoint-10" / "run.json").is_file()
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_the_checkpoints_of_an_unfinished_run_of_version_0_1_are_named_and_left(config, of_0_1, resume):
+    described = json.loads((of_0_1 / "run.json").read_text())
+    write_json(of_0_1 / "run.json", {**described, "finished": False})
+    before = sorted(of_0_1.rglob("*"))
+    with pytest.raises(
+        ToolkitError, match=r"an interrupted run of version 0\.1, .* finish it with that version, or delete"
+    ):
+        train(config, resume)
+    assert set(before) <= set(of_0_1.rglob("*"))
+
+
+def test_what_version_0_1_did_not_write_is_nobodys_to_delete(config, of_0_1):
+    (of_0_1 / "checkpoint-10" / "thesis.txt").write_text("chapter one")
+    with pytest.raises(ToolkitError, match=r"checkpoint-10 has no run\.json"):
+        train(config)
+    assert (of_0_1 / "checkpoint-10" / "thesis.txt").read_text() == "chapter one"
+
+
 @pytest.mark.parametrize(
     "name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", "adapter_model.safetensors"]
 )
@@ -305,7 +345,7 @@ def test_another_number_of_processes_is_refused(config, interrupted, tiny_base):
 
 
 def test_what_was_not_measured_is_not_published(config, interrupted, monkeypatch):
-    monkeypatch.setattr("toolkit.training.trainer.ProbeTrainer._load_best_model", lambda self: None)
+    monkeypatch.setattr("toolkit.training.trainer.ProbeTrainer.load_best_model", lambda self: None)
     with pytest.raises(ToolkitError, match=r"the model measured has weights .* those of .*checkpoint-\d+; nothing was"):
         train(config, resume=True)
     assert not Path(config.adapter_dir).exists()

@@ -3,6 +3,8 @@
 import logging
 import re
 
+from toolkit.compat import format_of
+
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>~|#&$!{}]|:(?=\S))")  # the last begins a directive, such as `:name[text]`
 _LINKS = re.compile(r"(://|www(?=\.)|@)", re.IGNORECASE)  # by which Markdown knows an address that nothing marks
 _CONTROLS = {number: f"\\x{number:02x}" for number in [*range(0x20), *range(0x7F, 0xA0)]}
@@ -34,4 +36,4 @@ def log_plainly() -> None:
         logging.getLogger(name).handlers.clear()
     for handler in logging.getLogger().handlers:
         old = handler.formatter
-        handler.setFormatter(PlainFormatter(old._fmt, old.datefmt) if old else PlainFormatter())
+        handler.setFormatter(PlainFormatter(format_of(old), old.datefmt) if old else PlainFormatter())
