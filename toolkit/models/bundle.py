@@ -153,12 +153,13 @@ def read_stable(folder: Path, read: Callable[[], _Content]) -> _Content:
 
     Raises:
         BundleError: what `read` found wrong with a folder that nobody replaced.
+        FileNotFoundError: likewise.
     """
     while True:
         with _held(folder) as identity:
             try:
                 content = read()
-            except BundleError:
+            except (BundleError, FileNotFoundError):
                 if _identity(folder) == identity:
                     raise
                 continue
