@@ -58,7 +58,7 @@ def test_nothing_in_the_sources_runs_what_it_reads():
 
 
 def test_weights_are_asked_for_in_safetensors():
-    adapter = (ROOT / "toolkit" / "adapter.py").read_text()
+    adapter = (ROOT / "toolkit" / "models" / "adapter.py").read_text()
     loads = re.findall(r"from_pretrained\((?:[^()]|\([^()]*\))*\)", adapter)
     weights = [load for load in loads if "dtype" in load]
     assert weights
