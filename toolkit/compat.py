@@ -64,8 +64,8 @@ def fuse_attention(graph: Path, heads: int, width: int) -> Any:  # noqa: ANN401 
 
     Args:
         graph: a float graph.
-        heads: a layer.
-        width: of the hidden state.
+        heads: The number of heads in a layer.
+        width: The width of the hidden state.
 
     Returns:
         An `onnx.ModelProto`; where the tool did not know the pattern, with fewer such nodes than layers.

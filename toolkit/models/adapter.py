@@ -156,7 +156,7 @@ def load_weights(model: "PeftModel", file: Path, place: str) -> None:
     """Put saved weights into `model`, every key accounted for.
 
     Args:
-        model: with an adapter of the same configuration.
+        model: A model with an adapter of the same configuration.
         file: `ADAPTER_WEIGHTS` of some folder.
         place: what the model is, for the error.
 
