@@ -18,7 +18,7 @@ from toolkit import compat
 SOURCES = [*ROOT.glob("toolkit/**/*.py"), *ROOT.glob("export/*.py")]
 # Where they may be, and which; a module of its own for what cannot be had without importing torch.
 ALLOWED = {
-    "toolkit/compat.py": {"_fmt", "click._termui_impl"},
+    "toolkit/compat.py": {"click._termui_impl"},
     "toolkit/training/compat.py": {
         "_determine_best_metric", "_get_learning_rate", "_get_train_sampler", "_is_amx_tile_supported",
         "_load_callback_state", "_load_optimizer_and_scheduler", "_load_rng_state", "_save_checkpoint",
@@ -152,10 +152,6 @@ def test_the_root_logger_is_as_it_was():
     with compat.quiet_root_logger():
         assert logging.getLogger().level == logging.ERROR
     assert logging.getLogger().level == before
-
-
-def test_a_formatter_keeps_its_format():
-    assert compat.format_of(logging.Formatter("%(message)s!")) == "%(message)s!"
 
 
 def test_the_trainer_has_what_is_asked_of_it_and_calls_it():

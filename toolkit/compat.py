@@ -92,8 +92,3 @@ def quiet_root_logger() -> Iterator[None]:
         yield
     finally:
         root.setLevel(before)
-
-
-def format_of(formatter: logging.Formatter) -> str | None:
-    """The format that a formatter was made with; `logging` has no public name for it."""
-    return formatter._fmt

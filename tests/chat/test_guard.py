@@ -200,7 +200,7 @@ def test_markdown_of_strangers_is_text(text):
 def test_a_log_shows_control_characters_and_one_line_a_message():
     formatter = PlainFormatter("%(levelname)s %(message)s")
     record = logging.LogRecord("x", logging.WARNING, "x", 1, "a\x1b[31m\nWARNING forged\x9b\u202e", (), None)
-    assert formatter.format(record) == "WARNING a\\x1b[31m\\x0aWARNING forged\\x9b\\u202e"
+    assert formatter.format(record) == "WARNING a\\x1b[31m\\nWARNING forged\\x9b\\u202e"
     try:
         raise ValueError("b\x1b\nWARNING forged")
     except ValueError:

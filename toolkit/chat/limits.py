@@ -44,8 +44,8 @@ class Budget:
     """What many holders use of something, under a limit for each and for all; for one thread.
 
     Args:
-        total: for all together.
-        each: for one holder.
+        total: The most that all together may hold.
+        each: The most that one holder may hold.
     """
 
     def __init__(self, total: int, each: int) -> None:

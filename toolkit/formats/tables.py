@@ -27,7 +27,7 @@ def read_rows(path: Path, suffix: str, needed: Needed = list) -> Iterator[Row]:
     Args:
         path: the file.
         suffix: one of `FORMATS`, whatever the file's own is.
-        needed: of the names of the columns, those that are looked at; Parquet reads no others.
+        needed: Chooses, of the names of the columns, those that are looked at; Parquet reads no others.
 
     Raises:
         ToolkitError: a Parquet file is damaged, or unpacks to too much.
@@ -121,7 +121,7 @@ def parquet_batches(
         path: the file.
         columns: names of those to read, all by default.
         row_groups: numbers of those to read, all by default.
-        rows: of a batch, at most.
+        rows: The most rows in a batch.
 
     Raises:
         ToolkitError: it unpacks to too much, or a row does.
