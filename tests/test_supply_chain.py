@@ -291,6 +291,79 @@ def test_a_poisoned_checkpoint_is_refused(poison, tiny_settings, tiny_dataset, t
     assert message.splitlines()[-1].startswith(f"Error: {last} cannot be read (")
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("pre_tokenizer", {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}),
+        ("normalizer", {"type": "Replace", "pattern": {"Regex": "(x+x+)+y"}, "content": ""}),
+        (
+            "normalizer",
+            {
+                "type": "Sequence",
+                "normalizers": [{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}] * 40,
+            },
+        ),
+        ("model", {"type": "Unigram", "unk_id": 0, "vocab": [["[UNK]", 0.0]]}),
+        ("model", {"max_input_chars_per_word": 10**9}),
+        ("model", {"continuing_subword_prefix": "#" * 10**6}),
+        ("model", {"vocab": {"[UNK]": 4_000_000_000}}),
+        ("model", {"vocab": {}}),
+        ("post_processor", None),
+        ("post_processor", {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}] * 9}),
+        ("added_tokens", [{"id": 4_000_000_000, "content": "film"}]),
+    ],
+)
+def test_a_tokenizer_is_made_of_distilberts_pieces(tiny_tokenizer, tiny_base, tmp_path, part, value):
+    """Of the others some take exponential time or memory, and some end in a panic that no `except Exception` sees."""
+    from toolkit.models.adapter import load_tokenizer
+    from toolkit.text.tokenisation import ReviewTokenizer
+
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_base, folder)
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    ReviewTokenizer.from_file(path, 40)
+    content[part] = {**content[part], **value} if part == "model" and "type" not in value else value
+    path.write_text(json.dumps(content))
+    for load in (lambda: ReviewTokenizer.from_file(path, 40), lambda: load_tokenizer(folder)):
+        with pytest.raises(BundleError, match=f"is not a tokenizer of DistilBERT's.*another {part}"):
+            load()
+
+
+def test_a_tokenizer_that_is_huge_or_deep(tmp_path):
+    from toolkit.text.tokenizer_file import check_tokenizer_file
+
+    for content, message in ((b"[" * 5000, "not a readable"), (b" " * (1 << 26), "67108864 bytes"), (b"[]", "another")):
+        (tmp_path / "tokenizer.json").write_bytes(content)
+        with pytest.raises(BundleError, match=message):
+            check_tokenizer_file(tmp_path / "tokenizer.json")
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "vocab.txt"])
+def test_a_tokenizer_reads_no_file_outside_its_folder(tiny_base, tiny_tokenizer, tmp_path, file):
+    """Whose lines would be words, and published with the model that is made from it."""
+    from toolkit.models.adapter import load_tokenizer
+
+    folder, secret = tmp_path / "base", tmp_path / "secret"
+    shutil.copytree(tiny_base, folder)
+    secret.write_text("hunter2\n[UNK]\n[CLS]\n[SEP]\n[PAD]\n[MASK]\n")
+    other = json.loads((folder / "tokenizer.json").read_text())
+    other["normalizer"] = {"type": "Prepend", "prepend": "evil"}
+    for path in (tmp_path / "evil.json", folder / "tokenizer.4.0.json"):
+        path.write_text(json.dumps(other))
+    if file == "vocab.txt":
+        words = sorted(tiny_tokenizer.get_vocab(), key=tiny_tokenizer.get_vocab().__getitem__)
+        (folder / file).write_text("\n".join(words) + "\n")
+        (folder / "tokenizer.json").unlink()
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config |= {"vocab_file": str(secret), "tokenizer_file": str(tmp_path / "evil.json")}
+    config |= {"fast_tokenizer_files": ["tokenizer.4.0.json"]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    tokenizer = load_tokenizer(folder)
+    assert tokenizer.get_vocab() == tiny_tokenizer.get_vocab()
+    assert type(tokenizer.backend_tokenizer.normalizer).__name__ == "BertNormalizer"
+
+
 @pytest.mark.parametrize("place", ["weights.bin", "../weights.bin", "/etc/hostname", ""])
 def test_weights_that_the_manifest_does_not_list_are_not_read(tiny_bundle, tmp_path, place):
     """A graph may keep its weights in other files; whoever changes those changes no hash."""
@@ -330,7 +403,11 @@ def test_weights_that_the_manifest_does_not_list_are_not_read(tiny_bundle, tmp_p
         assert OnnxPredictor.load(folder).predict("A quiet film.").score >= 0.5
 
 
-@pytest.mark.parametrize("content", [b"", b"\x3a", b"\x3a\xff\xff\xff\x0f", b"\x3b", b"\xff" * 20, b"not ONNX at all"])
+# Field 7, the graph, and a bit that protobuf's own reader drops, so that it sees weights which another does not.
+_WIDE_TAG = b"\xba\x80\x80\x80\x10\x00"
+
+
+@pytest.mark.parametrize("content", [b"", b"\x3a", b"\x3a\xff\xff\xff\x0f", b"\x3b", b"\xff" * 20, b"not ONNX at all", _WIDE_TAG])
 def test_a_file_that_is_no_graph(tmp_path, content):
     from toolkit.prediction.onnx_graph import external_files
 
