@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import ROOT
@@ -403,11 +404,73 @@ def test_weights_that_the_manifest_does_not_list_are_not_read(tiny_bundle, tmp_p
         assert OnnxPredictor.load(folder).predict("A quiet film.").score >= 0.5
 
 
+def answering(tiny_bundle, folder: Path, value, nodes=None) -> Path:
+    """A bundle, hashes and all, whose graph answers every review with one value."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    from toolkit.models.bundle import _digest as digest
+    from toolkit.models.files import read_json_object, sha256, write_json
+
+    shutil.copytree(tiny_bundle, folder)
+    constant = numpy_helper.from_array(np.array(value), "constant")
+    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, [None, None])
+    answer = helper.make_tensor_value_info("logits", helper.np_dtype_to_tensor_dtype(np.array(value).dtype), None)
+    nodes = nodes or [helper.make_node("Identity", ["constant"], ["logits"])]
+    graph = helper.make_graph(nodes, "graph", [ids], [answer], [constant])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    manifest = read_json_object(folder / "manifest.json")
+    entry = {"sha256": sha256(folder / "model.onnx"), "bytes": (folder / "model.onnx").stat().st_size}
+    manifest["files"]["model.onnx"] = entry
+    manifest.pop("sha256")
+    write_json(folder / "manifest.json", {**manifest, "sha256": digest(manifest)})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([[np.float32("nan"), np.float32(0)]], "with no number"),
+        ([[np.float32("inf"), np.float32(0)]], "with no number"),
+        ([[np.float32(1)] * 3], "with no two numbers"),
+        (np.empty((0, 2), np.float32), "with no two numbers"),
+        (np.float32(1), "with no two numbers"),
+        ([[1, 2]], "with no two numbers"),
+    ],
+)
+def test_a_graph_that_answers_something_else(tiny_bundle, tmp_path, value, message):
+    from toolkit.prediction.onnx_backend import OnnxPredictor
+
+    predictor = OnnxPredictor.load(answering(tiny_bundle, tmp_path / "onnx_model", value))
+    with pytest.raises(BundleError, match=message):
+        predictor.predict("A quiet film.")
+    with pytest.raises(BundleError, match=message):
+        list(predictor.predict_many(["A quiet film.", "A loud film."]))
+
+
+def test_a_graph_that_fails_on_a_review_is_one_line(tiny_bundle, tmp_path, toolkit_command):
+    """onnxruntime's own log would write the names in the graph to the terminal as they are."""
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("Shape", ["input_ids"], ["shape"]),
+        helper.make_node("Reshape", ["constant", "shape"], ["logits"], name="\x1b[31mred\x07"),
+    ]
+    folder = answering(tiny_bundle, tmp_path / "onnx_model", np.ones((1, 2), np.float32), nodes)
+    process = toolkit_command("predict", "--onnx-model", str(folder), "A quiet film by a good hand.")
+    message = process.stderr.decode()
+    assert process.returncode == 1
+    assert message.startswith("Error: the graph cannot be run by onnxruntime")
+    assert not set(message) & set("\x1b\x07")
+
+
 # Field 7, the graph, and a bit that protobuf's own reader drops, so that it sees weights which another does not.
 _WIDE_TAG = b"\xba\x80\x80\x80\x10\x00"
 
 
-@pytest.mark.parametrize("content", [b"", b"\x3a", b"\x3a\xff\xff\xff\x0f", b"\x3b", b"\xff" * 20, b"not ONNX at all", _WIDE_TAG])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x3a", b"\x3a\xff\xff\xff\x0f", b"\x3b", b"\xff" * 20, b"not ONNX at all", _WIDE_TAG]
+)
 def test_a_file_that_is_no_graph(tmp_path, content):
     from toolkit.prediction.onnx_graph import external_files
 

@@ -12,7 +12,6 @@ from typing import Any
 from toolkit.errors import BundleError
 
 _LARGEST_FILE = 1 << 25  # bytes, 32 MiB; the multilingual DistilBERT's has 2 MB
-_LARGEST_ID = 1 << 20  # the library keeps a place for each id up to the largest
 _LONGEST_WORD = 100  # characters; as in every BERT
 _LONGEST_NAME = 100  # characters of a prefix or of an added token
 _MOST_ADDED = 10_000
@@ -51,8 +50,9 @@ def _is_of(part: Mapping[str, Any] | None, *kinds: str | None) -> bool:
     return (part["type"] if part is not None else None) in kinds
 
 
-def _is_id(value: object) -> bool:
-    return type(value) is int and 0 <= value < _LARGEST_ID
+def _is_id(value: object, limit: int = 1 << 20) -> bool:
+    """The library keeps a place for each id up to the largest."""
+    return type(value) is int and 0 <= value < limit
 
 
 def _is_name(value: object) -> bool:
@@ -66,7 +66,7 @@ def _is_word_piece(model: Mapping[str, Any]) -> bool:
         and _is_name(model["continuing_subword_prefix"])
         and model["unk_token"] in model["vocab"]
         and 0 < model["max_input_chars_per_word"] <= _LONGEST_WORD
-        and all(map(_is_id, model["vocab"].values()))
+        and all(_is_id(each, len(model["vocab"]) + _MOST_ADDED) for each in model["vocab"].values())
     )
 
 
