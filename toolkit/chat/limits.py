@@ -64,7 +64,7 @@ class Budget:
 
     def give(self, holder: Hashable, amount: int | None = None) -> None:
         """Give back an amount, or all that the holder has."""
-        given = self._taken[holder] if amount is None else amount
+        given = self._taken[holder] if amount is None else min(amount, self._taken[holder])
         self._sum -= given
         self._taken[holder] -= given
         if not self._taken[holder]:

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import whitespace
 
+from toolkit.chat.limits import LARGEST_MESSAGE
 from toolkit.chat.settings import UPLOAD_SUFFIXES
 from toolkit.chat.texts import Texts
 from toolkit.datasets.splits import TEXT_COLUMNS
@@ -15,7 +17,7 @@ from toolkit.formats.tables import read_rows
 from toolkit.models.bundle import LABELS
 from toolkit.prediction import Prediction, Predictor
 from toolkit.prediction.abstention import UNCERTAIN
-from toolkit.text.normalisation import normalise
+from toolkit.text.normalisation import TEXT_LIMIT, normalise
 
 MAX_ROWS = 50_000  # half an hour or more on two cores; anything larger belongs on the command line
 BATCH = 8  # reviews before somebody else's message gets its turn
@@ -103,18 +105,15 @@ def to_csv(rows: Sequence[ClassifiedRow]) -> bytes:
 
 
 def _text_lines(path: Path, texts: Texts) -> Iterator[Row]:
-    for number, line in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
-        if not line.strip():
-            continue  # a blank line between reviews is not a review
-        try:
-            yield _row(f"row {number}", line.decode(), texts)
-        except UnicodeDecodeError:
-            yield Row(f"row {number}", "", texts.bad_utf8)
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip(whitespace):  # a blank line between reviews is not a review
+                yield _row(f"row {number}", line.removesuffix("\n"), texts)
 
 
 def _text_column(path: Path, suffix: str, name: str, texts: Texts) -> Iterator[Row]:
     column = None
-    for place, row in read_rows(path, suffix):
+    for place, row in read_rows(path, suffix, largest=LARGEST_MESSAGE):
         if isinstance(row, str):
             yield Row(place, "", row)
             continue
@@ -128,8 +127,10 @@ def _text_column(path: Path, suffix: str, name: str, texts: Texts) -> Iterator[R
 
 
 def _row(place: str, text: object, texts: Texts) -> Row:
-    if not isinstance(text, str) or not normalise(text):
+    if not isinstance(text, str) or not normalise(text[:TEXT_LIMIT]):
         return Row(place, "", texts.empty_row)
-    if any("\udc80" <= character <= "\udcff" for character in text):  # how the reader spells undecodable bytes
+    if not text.isascii() and any(
+        "\udc80" <= character <= "\udcff" for character in text
+    ):  # how the reader spells undecodable bytes
         return Row(place, "", texts.bad_utf8)
     return Row(place, text)

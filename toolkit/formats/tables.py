@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.formats.limits import MAX_VALUE, UnpackedSize, header_problem
@@ -21,29 +21,62 @@ _SMALL = 1 << 26  # bytes, 64 MiB
 _ROW_COST = 100  # bytes that any row counts for, so that billions of empty ones are too many
 
 
-def read_rows(path: Path, suffix: str, needed: Needed = list) -> Iterator[Row]:
+def read_rows(path: Path, suffix: str, needed: Needed = list, largest: int = MAX_VALUE) -> Iterator[Row]:
     """The rows of a file, numbered from 1, the header apart.
 
     Args:
         path: the file.
         suffix: one of `FORMATS`, whatever the file's own is.
         needed: Chooses, of the names of the columns, those that are looked at; Parquet reads no others.
+        largest: The most characters in a row of CSV or JSONL.
 
     Raises:
         ToolkitError: a Parquet file is damaged, or unpacks to too much.
     """
     if suffix == ".parquet":
         return _parquet_rows(path, needed)
-    return _csv_rows(path) if suffix == ".csv" else _jsonl_rows(path)
+    return _csv_rows(path, largest) if suffix == ".csv" else _jsonl_rows(path, largest)
 
 
-def _csv_rows(path: Path) -> Iterator[Row]:
+class _TooLongError(Exception):
+    """A row is longer than it may be."""
+
+
+class _Lines(Iterator[str]):
+    """The lines of a file, of which those that make up a row are counted; none longer than a row may be is ever whole.
+
+    Args:
+        stream: the file.
+        largest: characters of a row.
+    """
+
+    def __init__(self, stream: TextIO, largest: int) -> None:
+        self._stream = stream
+        self._largest = largest
+        self.number = 0
+        self.size = 0  # since somebody last set it back
+
+    def __next__(self) -> str:
+        line = self._stream.readline(self._largest + 1)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        self.size += len(line)
+        if self.size <= self._largest:
+            return line
+        while line and line[-1] not in "\r\n":
+            line = self._stream.readline(self._largest)  # dropped as it comes
+        raise _TooLongError(f"longer than {self._largest >> 20} MiB")
+
+
+def _csv_rows(path: Path, largest: int) -> Iterator[Row]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses a field over 128 KiB
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-        reader = csv.reader(stream, strict=True)
+        lines = _Lines(stream, largest)
+        reader = csv.reader(lines, strict=True)
         try:
             header = next(reader, [])
-        except csv.Error as error:
+        except (csv.Error, _TooLongError) as error:
             yield "header", f"broken CSV ({error})"
             return
         if not header:
@@ -53,11 +86,16 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             return
         row_number = 1
         while True:
-            place = f"row {row_number} (line {reader.line_num + 1})"
+            place = f"row {row_number} (line {lines.number + 1})"
+            lines.size = 0
             try:
                 fields = next(reader)
             except StopIteration:
                 return
+            except _TooLongError as error:
+                yield place, str(error)
+                row_number += 1
+                continue
             except csv.Error as error:
                 yield place, f"broken CSV ({error})"
                 row_number += 1
@@ -71,12 +109,21 @@ def _csv_rows(path: Path) -> Iterator[Row]:
                 yield place, f"broken row: expected {len(header)} fields, found {len(fields)}"
 
 
-def _jsonl_rows(path: Path) -> Iterator[Row]:
+def _jsonl_rows(path: Path, largest: int) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
-        for number, line in enumerate(stream, start=1):
+        lines = _Lines(stream, largest)
+        while True:
+            lines.size = 0
+            try:
+                line = next(lines)
+            except StopIteration:
+                return
+            except _TooLongError as error:
+                yield f"row {lines.number}", str(error)
+                continue
             if not line.strip():
                 continue
-            place = f"row {number}"
+            place = f"row {lines.number}"
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:

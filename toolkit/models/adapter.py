@@ -13,6 +13,7 @@ from toolkit.models.bundle import Kind, Manifest, read_manifest, read_stable
 from toolkit.models.files import read_json_object, sha256
 from toolkit.models.lora_config import read_lora_config
 from toolkit.text.labels import ID2LABEL, LABEL2ID
+from toolkit.text.tokenizer_file import check_tokenizer_file
 
 if TYPE_CHECKING:
     import torch
@@ -44,8 +45,14 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
             raise BundleError(
                 f"{folder / file} asks for a tokenizer of class {shown(name)}; expected DistilBERT's own, choose another model"
             )
+    files = {"tokenizer_file": folder / "tokenizer.json", "vocab_file": folder / "vocab.txt"}
+    if files["tokenizer_file"].exists():
+        check_tokenizer_file(files["tokenizer_file"])
+    # Named here, since tokenizer_config.json may name others: any file of this machine would become the vocabulary, and
+    # be published with the model.
+    named = {name: str(file) if file.is_file() else None for name, file in files.items()}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **named)
     except Exception as error:  # the Rust side raises bare Exception, transformers whatever it stumbles over
         reason = (str(error).splitlines() or ["?"])[0]
         raise BundleError(
