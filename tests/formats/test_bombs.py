@@ -215,10 +215,10 @@ def test_parquet_of_every_kind_goes_through_unchanged(tmp_path, tiny_tokenizer):
     })  # fmt: skip
     for limit in (1 << 26, 1):  # the other way to read, for columns too large for the first
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("toolkit.formats.tables._SMALL", limit)
+            patch.setattr("toolkit.formats.parquet._SMALL", limit)
             pyarrow.parquet.write_table(table, tmp_path / "a.parquet", row_group_size=2)
             fake = FakePredictor(Manifest(Kind.ONNX, "fake", 64), ReviewTokenizer.wrap(tiny_tokenizer, 64))
-            job = FileJob(tmp_path / "a.parquet", tmp_path / "b.parquet", "text", "p_", str, lambda count: None)
+            job = FileJob(tmp_path / "a.parquet", tmp_path / "b.parquet", prefix="p_")
             tally = job.run(lambda fake=fake: fake)
         assert (tally.kept, tally.problems) == (3, 2)
         read = pyarrow.parquet.read_table(tmp_path / "b.parquet").select(table.column_names)
@@ -245,7 +245,7 @@ def test_compressed_streams(kind, content):
 
 def test_a_row_that_never_ends(monkeypatch):
     """A quoted field spans lines, and so may a row of many of them."""
-    monkeypatch.setattr("toolkit.formats.records.MAX_RECORD", 1000)
+    monkeypatch.setattr("toolkit.formats.parsing.MAX_VALUE", 1000)
     rows = b'text,b\n"' + b'x","\n' * 10_000 + b'y"\nfine,1\n'
     records = list(read_records(Source("", io.BytesIO(rows)), "csv", "text"))
     assert records[0].problem == "longer than 64 MiB"
@@ -282,7 +282,7 @@ def test_parquet_with_a_column_twice(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table(columns, ["text", "text", "label"]), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="expected every column once, found text more often"):
         read_reviews(tmp_path / "a.parquet")
-    job = FileJob(tmp_path / "a.parquet", tmp_path / "b.parquet", "text", "", str, lambda count: None)
+    job = FileJob(tmp_path / "a.parquet", tmp_path / "b.parquet")
     with pytest.raises(ToolkitError, match="expected every column once"):
         job.run(lambda: None)
 

@@ -68,7 +68,9 @@ def filter_stream(data: bytes) -> None:
     input_format, output_format = list(product(INPUTS, OUTPUTS))[choice % 16]
     packed = gzip.compress(stream, 1) if choice & 16 else stream
     complaints: list[str] = []
-    results = ResultWriter(make_writer(output_format, str, "", b"\n"), Selection(), "report", complaints.append)
+    results = ResultWriter(
+        make_writer(output_format, str, "", b"\n"), Selection(), "report", lambda error: complaints.append(str(error))
+    )
     try:
         records = read_records(Source("", io.BytesIO(packed)), input_format, "text")
         written = b"".join(results.write(classify(records, fake_predictor)))
@@ -113,7 +115,7 @@ def file_of_reviews(data: bytes) -> None:
         source, target = Path(name) / f"in{ending}", Path(name) / f"out{target_ending}"
         source.write_bytes(gzip.compress(data[1:], 1) if ending.endswith(".gz") else data[1:])
         try:
-            tally = FileJob(source, target, "text", "", str, lambda count: None).run(fake_predictor)
+            tally = FileJob(source, target).run(fake_predictor)
         except ToolkitError as error:
             assert str(error)
             assert not target.exists()

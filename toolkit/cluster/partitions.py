@@ -8,10 +8,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from toolkit.errors import ToolkitError, needs_extra
-from toolkit.formats.tables import FORMATS
+from toolkit.formats.names import FORMATS, format_of, split_name
 
 ROWS = 20_000  # of a piece of Parquet, at least, as whole row groups; some minutes of one core
-_COMPRESSED = (".gz", ".zst")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +132,7 @@ def find_partitions(pattern: str) -> tuple[Storage, list[Partition]]:
         rest = parts[fixed:] or ["**"]
         found = [each for each, name in zip(found, names, strict=True) if _matches(name.parts, rest)]
         if fixed == len(parts):
-            found = [each for each in found if _suffix(each.path) in FORMATS]
+            found = [each for each in found if format_of(each.path)]
     if not found:
         raise ToolkitError(f"{pattern}: expected files ending in {', '.join(FORMATS)}, found none")
     partitions = [piece for each in found for piece in _pieces(storage, each, folder)]
@@ -165,11 +164,10 @@ def _is_hidden(name: str) -> bool:
 
 def _pieces(storage: Storage, info: Any, folder: str) -> Iterator[Partition]:  # noqa: ANN401 - pyarrow ships no types
     name = PurePosixPath(info.path).relative_to(folder or "/").as_posix()
-    ending = _suffix(name)
+    stem, ending = split_name(name)
     if ending not in FORMATS:
         raise ToolkitError(f"{info.path}: expected a file ending in {', '.join(FORMATS)}")
-    for compression in _COMPRESSED:
-        name = name.removesuffix(compression)
+    name = str(PurePosixPath(name).with_name(stem + ending))
     sizes = _row_groups(storage, info.path) if ending == ".parquet" else []
     rows = sum(sizes)
     if rows < 2 * ROWS:
@@ -195,11 +193,6 @@ def _row_groups(storage: Storage, path: str) -> list[int]:
     except (pyarrow.ArrowException, OSError):
         return []
     return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-
-
-def _suffix(name: str) -> str:
-    suffixes = [suffix for suffix in PurePosixPath(name).suffixes if suffix not in _COMPRESSED]
-    return suffixes[-1] if suffixes else ""
 
 
 def _first_line(error: BaseException) -> str:

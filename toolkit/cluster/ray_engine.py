@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,9 +20,9 @@ from urllib.parse import urlsplit
 from toolkit.cluster.partitions import Partition, Storage, find_partitions
 from toolkit.compat import import_ray
 from toolkit.errors import ToolkitError, needs_extra
+from toolkit.formats.places import RecordError
 from toolkit.models.bundle import Kind, read_manifest
 from toolkit.prediction import Abstention, InferenceOptions, load_predictor
-from toolkit.prediction.abstention import display
 from toolkit.streaming.files import FileJob, count_rows
 
 DONE, ERRORS, SUCCESS = "_done", "_errors", "_SUCCESS"
@@ -248,10 +247,11 @@ class _Worker:
         return {"outcome": [json.dumps(self._classify(_from_json(each))) for each in batch["partition"]]}
 
     def _classify(self, piece: Partition) -> dict[str, Any]:
-        job, errors = self._job, []
+        job = self._job
+        errors: list[dict[str, Any]] = []
 
-        def note(row: str | None, reason: str) -> None:
-            errors.append({"file": piece.source, "row": row, "error": reason})
+        def note(error: RecordError) -> None:
+            errors.append({"file": piece.source, "row": error.place.in_stream, "error": error.reason})
 
         outcome: dict[str, Any] = {
             "partition": _as_json(piece), "fingerprint": self._fingerprint, "size": piece.size,
@@ -265,16 +265,14 @@ class _Worker:
             try:
                 self._source.fetch(piece.source, source)
                 tally = FileJob(
-                    source, answers, job.column, job.prefix, partial(display, language=job.lang), lambda count: None,
-                    note, piece.row_groups, piece.first_row, empty=True,
-                ).run(lambda: self._predictor)  # fmt: skip
+                    source, answers, job.column, job.prefix, job.lang, piece.row_groups, piece.first_row, empty=True
+                ).run(lambda: self._predictor, note=note)
                 outcome["rows_in"] = tally.verdicts.total() + tally.problems
                 outcome["rows_out"] = count_rows(answers)
                 outcome["verdicts"], outcome["problems"] = dict(tally.verdicts), tally.problems
             except (ToolkitError, OSError) as error:
                 outcome["failed"] = str(error).replace(str(source), piece.source)
-                errors[:] = []
-                note(None, outcome["failed"])
+                errors[:] = [{"file": piece.source, "row": None, "error": outcome["failed"]}]
             if not (job.strict and errors):
                 self._publish(piece, outcome, errors, answers)
         return {**outcome, "errors": errors[:1]}

@@ -116,8 +116,7 @@ def predict(
     from toolkit.text.normalisation import TEXT_LIMIT
 
     if file and output:
-        label = label_writer(lang, on_terminal=False)
-        _classify_file(file, Path(output), column, prefix, label, partial(load, **model))
+        _classify_file(file, Path(output), column, prefix, lang, partial(load, **model))
         return
     reviews = [read_all(open_stdin()) if text == "-" else text for text in texts]
     on_terminal = sys.stdout.isatty() and not as_json
@@ -148,13 +147,13 @@ def _classify_file(
     target: Path,
     column: str,
     prefix: str,
-    label: Callable[[str], str],
+    lang: str,
     load_model: "Callable[[], Predictor]",
 ) -> None:
     from toolkit.streaming.files import FileJob
 
     with progress_bar(source.stat().st_size, "classifying") as bar:
-        tally = FileJob(source, target, column, prefix, label, bar.update).run(load_model)
+        tally = FileJob(source, target, column, prefix, lang).run(load_model, bar.update)
     _logger.info("%s: %s", target, tally.summary())
     if tally.problems:
         raise click.ClickException(f"rows that could not be classified: {tally.problems}; their column error says why")
