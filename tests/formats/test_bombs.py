@@ -190,9 +190,7 @@ def test_parquet_whose_other_columns_are_the_bomb(tmp_path):
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet", compression="zstd", store_schema=False)
     process = toolkit(tmp_path, "dataset", "import", tmp_path / "a.parquet", "--output", tmp_path / "out")
     assert process.returncode == 0, process.stderr
-    process = toolkit(
-        tmp_path, "predict", "--file", tmp_path / "a.parquet", "--output", tmp_path / "b.parquet", "--prefix", "p_"
-    )
+    process = toolkit(tmp_path, "predict-files", tmp_path / "a.parquet", tmp_path / "b.parquet", "--prefix", "p_")
     assert process.returncode == 1
     assert "unpacks to more than 256 MiB" in process.stderr.decode()
     assert not (tmp_path / "b.parquet").exists()

@@ -108,7 +108,7 @@ def _records(stream: bytes, input_format: str) -> int | None:
 
 
 def file_of_reviews(data: bytes) -> None:
-    """`predict --file`: as many rows out as were counted in, or no file at all."""
+    """`predict-files`: as many rows out as were counted in, or no file at all."""
     ending = ENDINGS[data[0] % 4] if data else ".csv"
     target_ending = ".parquet" if ending == ".parquet" else (".csv", ".jsonl")[data[0] // 4 % 2] if data else ".csv"
     with tempfile.TemporaryDirectory() as name:

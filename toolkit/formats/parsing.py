@@ -1,8 +1,8 @@
 """The one parser: a source's bytes become lines, JSON texts and CSV rows, each with its place; a broken one is there too.
 
-Lines end with LF or CRLF, rows of a CSV also with a lone CR. A CSV's bytes that are no UTF-8 stay as `surrogateescape` spells
-them, for `is_undecodable` to find, since they may stand in a column that nobody reads. A blank line has the problem `BLANK`: who gives every line an answer says so, and who reads a
-table passes over it.
+Lines end with LF or CRLF, rows of a CSV also with a lone CR. A CSV's bytes that are no UTF-8 stay as `surrogateescape`
+spells them, for `is_undecodable` to find, since they may stand in a column that nobody reads. A blank line has the problem
+`BLANK`: who gives every line an answer says so, and who reads a table passes over it.
 """
 
 import codecs
