@@ -20,7 +20,7 @@ from toolkit.benchmark.report import as_markdown
 from toolkit.datasets.splits import read_reviews
 from toolkit.machine import available_cores
 
-PLAIN = "toolkit predict --file"
+PLAIN = "toolkit predict-files"
 
 
 @click.command()
@@ -33,7 +33,7 @@ def main(dataset: Path, onnx_model: Path, reviews: int, files: int, rounds: int)
     """Print the table as Markdown."""
     every = (review.text for split in ("train", "test") for review in read_reviews(dataset / f"{split}.csv"))
     texts = list(itertools.islice(every, reviews))
-    command = [sys.executable, "-m", "toolkit", "-q", "predict", "--onnx-model", str(onnx_model.absolute())]
+    command = [sys.executable, "-m", "toolkit", "-q", "predict-files", "--onnx-model", str(onnx_model.absolute())]
     cores = available_cores()
     usages: dict[str, list[Usage]] = {}
     with tempfile.TemporaryDirectory(prefix="scaling.") as name:
@@ -44,12 +44,11 @@ def main(dataset: Path, onnx_model: Path, reviews: int, files: int, rounds: int)
             start, stop = len(texts) * number // files, len(texts) * (number + 1) // files
             _write(folder / "parts" / f"{number:04}.csv", texts[start:stop])
         for number_of_round in range(rounds):
-            ways = {PLAIN: ["--file", str(whole), "--output", str(folder / "answers.csv")]}
+            ways = {PLAIN: [str(whole), str(folder / "answers.csv")]}
             for workers in (1, cores):
                 output = folder / f"out-{workers}-{number_of_round}"
                 ways[f"--engine ray --concurrency {workers}"] = [
-                    "--engine", "ray", "--input", str(folder / "parts"), "--output", str(output),
-                    "--concurrency", str(workers),
+                    "--engine", "ray", "--concurrency", str(workers), str(folder / "parts"), str(output),
                 ]  # fmt: skip
             for way, options in ways.items():
                 usages.setdefault(way, []).append(run_measured([*command, *options], None))

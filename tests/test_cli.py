@@ -2,6 +2,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -66,7 +67,9 @@ def test_the_fixed_option_names_are_there():
         "train": "--preset --config --dataset --output --base-model --epochs --max-steps --batch-size --learning-rate "
         "--max-length --seed --early-stopping --resume",
         "export": "--adapter --output --parity-set --quantize",
-        "predict": "--backend --onnx-model --adapter --max-length --json --lang --uncertain-below --file --output --column --prefix",
+        "predict": "--backend --onnx-model --adapter --max-length --json --lang --uncertain-below",
+        "predict-files": "--backend --onnx-model --adapter --max-length --lang --uncertain-below --column --prefix --engine --address "
+        "--concurrency --resume --strict",
         "filter": "--backend --onnx-model --adapter --max-length -0 --jsonl --field --csv --column --format --prefix --keep "
         "--invert --count --min-score --uncertain-below --summary --strict --on-error --lang",
         "evaluate": "--backend --onnx-model --adapter --max-length --dataset --split --file --json --lang --output --slice "
@@ -165,10 +168,11 @@ def test_predict_calls_the_unsure_uncertain_and_speaks_chinese(run_fake, fake_pr
 
 def test_predict_classifies_a_file(run_fake, fake_predictor, tmp_path):
     (tmp_path / "in.csv").write_text("id,review\n1,a great film\n2,\n")
-    arguments = ("predict", "--file", tmp_path / "in.csv", "--output", tmp_path / "out.jsonl")
-    assert run_fake(*arguments).exit_code == 1
-    assert not (tmp_path / "out.jsonl").exists()
-    result = run_fake(*arguments, "--column", "review", "--lang", "zh")
+    arguments = ("predict-files", tmp_path / "in.csv", tmp_path / "out.jsonl")
+    for wrong in (("--column", "body"), ("--strict",)):
+        assert run_fake(*arguments, *wrong).exit_code == 1
+        assert not (tmp_path / "out.jsonl").exists()
+    result = run_fake(*arguments, "--lang", "zh")
     assert result.exit_code == 1
     assert "rows that could not be classified: 1" in result.stderr
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
@@ -176,10 +180,50 @@ def test_predict_classifies_a_file(run_fake, fake_predictor, tmp_path):
     assert rows[1] == {"id": "2", "review": "", "error": f"{tmp_path / 'in.csv'}: line 3: empty review"}
 
 
-@pytest.mark.parametrize("arguments", [("--file", "pyproject.toml"), ("--output", "x.csv", "a"),
-                                       ("--file", "pyproject.toml", "--output", "x.csv", "a"), ("--file", "none.csv")])  # fmt: skip
-def test_a_file_needs_an_output_and_no_text(run_fake, arguments):
-    assert run_fake("predict", *arguments).exit_code == 2
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("dataset/test.csv",), "Missing argument"),
+        (("none.csv", "out.csv"), "none.csv does not exist"),
+        (("dataset/test.csv", "dataset/train.csv", "out.csv"), "expected a folder as OUTPUT, found out.csv"),
+        (("dataset/*.csv", "out.csv"), "expected a folder as OUTPUT"),
+        (("dataset/test.csv", "out.csv", "--resume"), "--resume goes on with a folder"),
+        (("dataset/test.csv", "out", "--address", "auto"), "go with --engine ray"),
+        (("dataset/test.csv", "out", "--concurrency", "2"), "go with --engine ray"),
+    ],
+)
+def test_files_that_go_nowhere_are_a_usage_error(run_fake, arguments, message):
+    result = run_fake("predict-files", *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("--file a.csv --output b.csv", "a.csv b.csv"),
+        (
+            "--file=a.csv --output='my verdicts.csv' --column body --prefix m_",
+            "--column body --prefix m_ a.csv 'my verdicts.csv'",
+        ),
+        (
+            "--engine ray --input in/*.csv --output out --resume --onnx-model m",
+            "--engine ray --resume --onnx-model m 'in/*.csv' out",
+        ),
+        ("--file a.csv", "a.csv OUTPUT"),
+        ("--strict review", "--strict INPUT OUTPUT"),
+        ("--file a.csv --output b.csv --lang zh --max-length 9", "--lang zh --max-length 9 a.csv b.csv"),
+    ],
+)
+def test_who_names_files_to_predict_is_told_the_new_command(run_fake, before, now):
+    result = run_fake("predict", *shlex.split(before))
+    assert result.exit_code == 2
+    message, _, command = result.output.strip().splitlines()[-1].partition("now: ")
+    assert message == "Error: files have a command of their own "
+    assert command.startswith("toolkit predict-files ")
+    words = shlex.split(command)[2:]
+    assert sorted(words) == sorted(shlex.split(now))
+    assert words[-2:] == shlex.split(now)[-2:]
 
 
 def test_evaluate_names_the_labels_in_chinese(run_fake, tiny_dataset):

@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "train",
     "export": "export",
     "predict": "predict",
+    "predict-files": "predict_files",
     "filter": "filter_command",
     "evaluate": "evaluate",
     "dataset": "dataset",
@@ -29,7 +30,7 @@ COMMANDS = {
 
 # The help's headings; a command that is in none of them stands under the last.
 SECTIONS = {
-    "Ask a model": ("predict", "filter", "chat"),
+    "Ask a model": ("predict", "predict-files", "filter", "chat"),
     "Make a model": ("dataset", "train", "export", "evaluate"),
     "Know your machine": ("doctor", "bench"),
 }
@@ -112,7 +113,9 @@ class _ToolkitGroup(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"toolkit.commands.{name}"), COMMANDS[name])
+        command: click.Command = getattr(
+            importlib.import_module(f"toolkit.commands.{name.replace('-', '_')}"), COMMANDS[name]
+        )
         return command
 
 

@@ -8,7 +8,8 @@ import pytest
 
 pytest.importorskip("ray", reason="the extra ray is not installed")
 
-from toolkit.cluster.ray_engine import Job, classify_files
+from toolkit.cluster.jobs import Job
+from toolkit.cluster.ray_engine import classify_files
 from toolkit.prediction import load_predictor
 
 FILES, ROWS = 8, 400
@@ -42,7 +43,7 @@ def test_a_machine_that_dies_loses_and_doubles_nothing(cluster, demo_reviews, ti
 
     killer = Thread(target=kill, daemon=True)
     killer.start()
-    totals = classify_files(str(source), str(out), Job(tiny_bundle), address=cluster.address)
+    totals = classify_files(str(source), str(out), tiny_bundle, Job(), address=cluster.address)
     killer.join(30)
     assert not killer.is_alive()
     assert len(cluster.list_all_nodes()) == 1

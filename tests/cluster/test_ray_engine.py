@@ -16,8 +16,10 @@ import pytest
 pytest.importorskip("ray", reason="the extra ray is not installed")
 
 from tests.test_cli import run
-from toolkit.cluster.partitions import Storage, find_partitions
-from toolkit.cluster.ray_engine import Job, classify_files
+from toolkit.cluster.jobs import Job
+from toolkit.cluster.partitions import find_partitions
+from toolkit.cluster.ray_engine import classify_files
+from toolkit.cluster.storage import open_storage
 from toolkit.errors import ToolkitError
 from toolkit.prediction import load_predictor
 
@@ -66,7 +68,7 @@ def test_every_row_gets_the_predictors_own_answer(cluster, folder, reviews, tiny
     import pyarrow.parquet
 
     monkeypatch.setattr("toolkit.cluster.partitions.ROWS", 20)
-    totals = classify_files(str(folder), str(tmp_path / "out"), Job(tiny_bundle))
+    totals = classify_files(str(folder), str(tmp_path / "out"), tiny_bundle, Job())
     predictor = load_predictor("onnx", onnx_model=tiny_bundle)
     expected = [(prediction.label.text, prediction.score) for prediction in predictor.predict_many(reviews)]
     out = tmp_path / "out"
@@ -93,7 +95,7 @@ def test_bad_rows_and_files_are_listed_and_the_rest_is_done(cluster, tiny_bundle
     (source / "b.parquet").write_bytes(b"PAR1 and no more")
     (source / "c.csv").write_text("text\nfine\n")
     (source / "d.csv").write_text("")
-    totals = classify_files(f"{source}/*", str(out), Job(tiny_bundle))
+    totals = classify_files(f"{source}/*", str(out), tiny_bundle, Job())
     assert (totals.rows_in, totals.rows_out, totals.problems, totals.failed) == (4, 4, 2, 1)
     listed = [
         json.loads(line) for path in sorted((out / "_errors").iterdir()) for line in path.read_text().splitlines()
@@ -107,11 +109,11 @@ def test_bad_rows_and_files_are_listed_and_the_rest_is_done(cluster, tiny_bundle
 
     (source / "b.parquet").unlink()
     (source / "b.jsonl").write_text('{"text": "mended"}\n')
-    again = classify_files(f"{source}/*", str(out), Job(tiny_bundle), resume=True)
+    again = classify_files(f"{source}/*", str(out), tiny_bundle, Job(), resume=True)
     assert (again.skipped, again.partitions, again.failed) == (3, 4, 0)
 
     with pytest.raises(ToolkitError, match=r"a\.jsonl: line 2: empty review"):
-        classify_files(str(source / "a.jsonl"), str(tmp_path / "strict"), Job(tiny_bundle, strict=True))
+        classify_files(str(source / "a.jsonl"), str(tmp_path / "strict"), tiny_bundle, Job(strict=True))
     assert not (tmp_path / "strict" / "a.jsonl").exists()
 
 
@@ -120,19 +122,19 @@ def test_what_is_there_already_is_not_overwritten(cluster, folder, tiny_bundle, 
     out.mkdir()
     (out / "mine.txt").write_text("mine")
     with pytest.raises(ToolkitError, match=r"holds other files \(mine\.txt, …\)"):
-        classify_files(str(folder / "a.csv"), str(out), Job(tiny_bundle))
+        classify_files(str(folder / "a.csv"), str(out), tiny_bundle, Job())
     (out / "mine.txt").unlink()
-    classify_files(str(folder / "a.csv"), str(out), Job(tiny_bundle))
+    classify_files(str(folder / "a.csv"), str(out), tiny_bundle, Job())
     with pytest.raises(ToolkitError, match="holds 1 finished partitions; go on with --resume"):
-        classify_files(str(folder / "a.csv"), str(out), Job(tiny_bundle))
+        classify_files(str(folder / "a.csv"), str(out), tiny_bundle, Job())
     with pytest.raises(ToolkitError, match="begun with another model or other options"):
-        classify_files(str(folder / "a.csv"), str(out), Job(tiny_bundle, lang="zh"), resume=True)
+        classify_files(str(folder / "a.csv"), str(out), tiny_bundle, Job(lang="zh"), resume=True)
     written = (out / "a.csv").stat().st_mtime_ns
-    totals = classify_files(str(folder), str(out), Job(tiny_bundle), resume=True)
+    totals = classify_files(str(folder), str(out), tiny_bundle, Job(), resume=True)
     assert (totals.skipped, totals.partitions) == (1, 3)
     assert (out / "a.csv").stat().st_mtime_ns == written
     with pytest.raises(ToolkitError, match="found none"):
-        find_partitions(str(tmp_path / "nothing" / "*.csv"))
+        find_partitions([str(tmp_path / "nothing" / "*.csv")])
 
 
 def test_a_killed_worker_loses_and_doubles_nothing(cluster, reviews, tiny_bundle, tmp_path):
@@ -153,7 +155,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(cluster, reviews, tiny_bundle
 
     killer = Thread(target=kill, daemon=True)
     killer.start()
-    totals = classify_files(str(source), str(out), Job(tiny_bundle))
+    totals = classify_files(str(source), str(out), tiny_bundle, Job())
     killer.join(10)
     assert len(killed) == 2
     rows = [json.loads(line)["id"] for path in out.glob("*.jsonl") for line in path.read_text().splitlines()]
@@ -163,23 +165,17 @@ def test_a_killed_worker_loses_and_doubles_nothing(cluster, reviews, tiny_bundle
 
 def test_the_command_says_what_was_done_and_what_could_not_be(cluster, folder, tiny_bundle, tmp_path):
     out = tmp_path / "out"
-    options = ("predict", "--engine", "ray", "--onnx-model", tiny_bundle, "--output", out)
+    options = ("predict-files", "--engine", "ray", "--onnx-model", tiny_bundle)
     (folder / "d.csv").write_text("text\nfine\n \n")
-    result = run(*options, "--input", folder / "**" / "*", "--lang", "zh", "--prefix", "x_")
+    result = run(*options, "--lang", "zh", "--prefix", "x_", folder / "**" / "*", out)
     assert result.exit_code == 1
     assert "expected a file ending in .csv, .jsonl, .parquet" not in result.output
     assert f"rows that could not be classified: 1, files: 0; {out}/_errors says why" in result.output
     assert f"{3 * ROWS + 2} rows in, {3 * ROWS + 2} out" in result.output
     rows = [json.loads(line) for line in (out / "b.jsonl").read_text().splitlines()]
     assert {row["x_label"] for row in rows} <= {"正面评论", "负面评论"}
-    assert "go on with --resume" in run(*options, "--input", folder).output
-    for wrong in (
-        ("--engine", "ray", "--input", folder), ("--engine", "ray", "--output", out, "a review"),
-        ("--resume", "a review"), ("--input", folder, "--output", out),
-    ):  # fmt: skip
-        result = run("predict", *wrong)
-        assert result.exit_code == 2, wrong
-        assert "--engine ray" in result.output
+    assert "go on with --resume" in run(*options, folder, out).output
+    assert run(*options, folder, tmp_path / "out.csv").exit_code == 2
 
 
 @pytest.mark.parametrize(
@@ -190,26 +186,28 @@ def test_the_command_says_what_was_done_and_what_could_not_be(cluster, folder, t
     ],
 )  # fmt: skip
 def test_patterns(folder, pattern, names):
-    _, partitions = find_partitions(f"{folder}/{pattern}")
+    _, partitions = find_partitions([f"{folder}/{pattern}"])
     assert [Path(piece.source).name[0] for piece in partitions] == names
 
 
 def test_a_store_that_cannot_rename_has_whole_files_too(tmp_path):
     """As S3: what is written there shows at its end."""
-    store = Storage("mock:///bucket/out")
+    store = open_storage("mock:///bucket/out")
     store.files.create_dir(f"{store.root}/more", recursive=True)  # the mock has folders; an object store has none
     (tmp_path / "a.csv").write_text("text\nfine\n")
     store.put("more/a.csv", tmp_path / "a.csv")
     assert store.read("more/a.csv") == b"text\nfine\n"
-    assert [info.path for info in store.list() if info.is_file] == [f"{store.root}/more/a.csv"]
-    store.fetch(f"{store.root}/more/a.csv", tmp_path / "b.csv")
-    assert (tmp_path / "b.csv").read_text() == "text\nfine\n"
+    assert [file.path for file in store.list_files()] == [f"{store.root}/more/a.csv"]
+    (tmp_path / "copies").mkdir()
+    copy = store.local(f"{store.root}/more/a.csv", tmp_path / "copies")
+    assert copy == tmp_path / "copies" / "a.csv"
+    assert copy.read_text() == "text\nfine\n"
     store.remove("more/a.csv")
     store.remove("more/a.csv")
     assert store.read("more/a.csv") is None
-    assert not any(info.is_file for info in store.list())
+    assert not store.list_files()
     with pytest.raises(ToolkitError, match="cannot be reached"):
-        Storage("gopher://bucket")
+        open_storage("gopher://bucket")
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
@@ -218,8 +216,8 @@ def test_where_nobody_listens_is_said_at_once(folder, tiny_bundle, tmp_path, sch
         free.bind(("127.0.0.1", 0))
         address = f"{scheme}127.0.0.1:{free.getsockname()[1]}"
     command = [
-        sys.executable, "-m", "toolkit", "predict", "--engine", "ray", "--onnx-model", tiny_bundle, "--input", folder,
-        "--output", tmp_path / "out", "--address", address,
+        sys.executable, "-m", "toolkit", "predict-files", "--engine", "ray", "--onnx-model", tiny_bundle,
+        "--address", address, folder, tmp_path / "out",
     ]  # fmt: skip
     process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert process.returncode == 1

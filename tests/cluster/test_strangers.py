@@ -32,8 +32,9 @@ def advance(done, whole):
         run = subprocess.run([sys.executable, "-c", driver], env=strange, capture_output=True, text=True)
         answers["driver"] = [run.returncode, run.stdout, run.stderr]
 from pathlib import Path
-from toolkit.cluster.ray_engine import Job, classify_files
-classify_files(sys.argv[1], sys.argv[2], Job(Path(sys.argv[3])), concurrency=1, advance=advance)
+from toolkit.cluster.jobs import Job
+from toolkit.cluster.ray_engine import classify_files
+classify_files(sys.argv[1], sys.argv[2], Path(sys.argv[3]), Job(), concurrency=1, advance=advance)
 print(json.dumps(answers))
 """
 CALLS = """

@@ -63,8 +63,8 @@ def stage(request, tmp_path, tiny_base, tiny_dataset, tiny_adapter, tiny_bundle)
         return Stage(arguments, tmp_path / "onnx_model", Kind.ONNX)
     (tmp_path / "reviews.csv").write_text("text\n" + "".join(f"film number {n}\n" for n in range(REVIEWS)))
     (tmp_path / "verdicts.csv").write_text("text\n" + "old\n" * REVIEWS)
-    arguments = ["predict", "--onnx-model", str(tiny_bundle), "--file", str(tmp_path / "reviews.csv")]
-    return Stage([*arguments, "--output", str(tmp_path / "verdicts.csv")], tmp_path / "verdicts.csv")
+    arguments = ["predict-files", "--onnx-model", str(tiny_bundle), str(tmp_path / "reviews.csv")]
+    return Stage([*arguments, str(tmp_path / "verdicts.csv")], tmp_path / "verdicts.csv")
 
 
 def start(arguments: Sequence[str], largest_file: int | None = None, **options) -> subprocess.Popen:

@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 from tests.faults.conftest import assert_one_error, namespace, run
 
 # The largest file that may be written. The tiny adapter has 14 kB, its optimizer 27, its plot 94; the graph 215.
-LIMITS = {"train": (4_000, 40_000), "export": (4_000, 150_000), "predict": (0, 60_000)}
+LIMITS = {"train": (4_000, 40_000), "export": (4_000, 150_000), "predict-files": (0, 60_000)}
 
 
 def test_files_that_may_not_grow(stage):
@@ -27,7 +27,7 @@ def test_files_that_may_not_grow(stage):
 
 def test_a_disk_that_is_full(stage, tmp_path):
     """A file system of its own, of a size that holds the beginning of the work."""
-    sizes = {"train": "300k", "export": "350k", "predict": "330k"}
+    sizes = {"train": "300k", "export": "350k", "predict-files": "330k"}
     arguments = [str(each).replace(str(tmp_path), "/mnt") for each in stage.arguments]
     name = stage.target.name
     script = f"""

@@ -193,9 +193,7 @@ def test_parquet_whose_other_columns_are_the_bomb(tmp_path):
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet", compression="zstd", store_schema=False)
     process = toolkit(tmp_path, "dataset", "import", tmp_path / "a.parquet", "--output", tmp_path / "out")
     assert process.returncode == 0, process.stderr
-    process = toolkit(
-        tmp_path, "predict", "--file", tmp_path / "a.parquet", "--output", tmp_path / "b.parquet", "--prefix", "p_"
-    )
+    process = toolkit(tmp_path, "predict-files", tmp_path / "a.parquet", tmp_path / "b.parquet", "--prefix", "p_")
     assert process.returncode == 1
     assert "unpacks to more than 256 MiB" in process.stderr.decode()
     assert not (tmp_path / "b.parquet").exists()
@@ -218,10 +216,10 @@ def test_parquet_of_every_kind_goes_through_unchanged(tmp_path, tiny_tokenizer):
     })  # fmt: skip
     for limit in (1 << 26, 1):  # the other way to read, for columns too large for the first
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("toolkit.formats.tables._SMALL", limit)
+            patch.setattr("toolkit.formats.parquet._SMALL", limit)
             pyarrow.parquet.write_table(table, tmp_path / "a.parquet", row_group_size=2)
             fake = FakePredictor(Manifest(Kind.ONNX, "fake", 64), ReviewTokenizer.wrap(tiny_tokenizer, 64))
-            job = FileJob(tmp_path / "a.parquet", tmp_path / "b.parquet", "text", "p_", str, lambda count: None)
+            job = FileJob(tmp_path / "a.parquet", tmp_path / "b.parquet", prefix="p_")
             tally = job.run(lambda fake=fake: fake)
         assert (tally.kept, tally.problems) == (3, 2)
         read = pyarrow.parquet.read_table(tmp_path / "b.parquet").select(table.column_names)
@@ -248,10 +246,10 @@ def test_compressed_streams(kind, content):
 
 def test_a_row_that_never_ends(monkeypatch):
     """A quoted field spans lines, and so may a row of many of them."""
-    monkeypatch.setattr("toolkit.formats.records.MAX_RECORD", 1000)
+    monkeypatch.setattr("toolkit.formats.sources.MAX_VALUE", 1000)
     rows = b'text,b\n"' + b'x","\n' * 10_000 + b'y"\nfine,1\n'
     records = list(read_records(Source("", io.BytesIO(rows)), "csv", "text"))
-    assert records[0].problem == "longer than 64 MiB"
+    assert records[0].problem == "longer than 0 MiB"
     assert max(record.size for record in records) <= 1000
     assert records[-1].text == "fine"
     with pytest.raises(ToolkitError, match="the header is broken CSV"):
@@ -269,8 +267,7 @@ def test_a_row_of_a_table_that_never_ends(tmp_path, suffix):
             stream.write('"' + "y" * 5000)  # and never closed
         else:
             stream.writelines(json.dumps({"text": text}) + "\n" for text in ("fine", *long.values(), "bad"))
-    rows = [row for _, row in read_rows(path, suffix, largest=1000)]
-    texts = [row if isinstance(row, str) else row["text"] for row in rows]
+    texts = [problem or row["text"] for _, row, problem in read_rows(path, suffix, longest=1000)]
     assert texts[0] == "fine"
     assert texts.count("longer than 0 MiB") >= 3
     assert "bad" in texts or suffix == ".csv"  # the rest of a field of many lines looks like other rows
@@ -305,7 +302,7 @@ def test_parquet_with_a_column_twice(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table(columns, ["text", "text", "label"]), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="expected every column once, found text more often"):
         read_reviews(tmp_path / "a.parquet")
-    job = FileJob(tmp_path / "a.parquet", tmp_path / "b.parquet", "text", "", str, lambda count: None)
+    job = FileJob(tmp_path / "a.parquet", tmp_path / "b.parquet")
     with pytest.raises(ToolkitError, match="expected every column once"):
         job.run(lambda: None)
 

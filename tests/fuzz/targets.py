@@ -68,7 +68,9 @@ def filter_stream(data: bytes) -> None:
     input_format, output_format = list(product(INPUTS, OUTPUTS))[choice % 16]
     packed = gzip.compress(stream, 1) if choice & 16 else stream
     complaints: list[str] = []
-    results = ResultWriter(make_writer(output_format, str, "", b"\n"), Selection(), "report", complaints.append)
+    results = ResultWriter(
+        make_writer(output_format, str, "", b"\n"), Selection(), "report", lambda error: complaints.append(str(error))
+    )
     try:
         records = read_records(Source("", io.BytesIO(packed)), input_format, "text")
         written = b"".join(results.write(classify(records, fake_predictor)))
@@ -106,14 +108,14 @@ def _records(stream: bytes, input_format: str) -> int | None:
 
 
 def file_of_reviews(data: bytes) -> None:
-    """`predict --file`: as many rows out as were counted in, or no file at all."""
+    """`predict-files`: as many rows out as were counted in, or no file at all."""
     ending = ENDINGS[data[0] % 4] if data else ".csv"
     target_ending = ".parquet" if ending == ".parquet" else (".csv", ".jsonl")[data[0] // 4 % 2] if data else ".csv"
     with tempfile.TemporaryDirectory() as name:
         source, target = Path(name) / f"in{ending}", Path(name) / f"out{target_ending}"
         source.write_bytes(gzip.compress(data[1:], 1) if ending.endswith(".gz") else data[1:])
         try:
-            tally = FileJob(source, target, "text", "", str, lambda count: None).run(fake_predictor)
+            tally = FileJob(source, target).run(fake_predictor)
         except ToolkitError as error:
             assert str(error)
             assert not target.exists()

@@ -3,6 +3,7 @@ import threading
 import pytest
 
 from toolkit.errors import ToolkitError
+from toolkit.formats.places import Place
 from toolkit.formats.records import LineRecord
 from toolkit.streaming import Selection, Source, Tally, classify, read_records
 
@@ -44,7 +45,7 @@ def test_input_that_is_there_soon_fills_every_chunk(predictor, monkeypatch):
 
     def records():
         for number in range(64):
-            yield LineRecord(f"line {number}", b"a film")
+            yield LineRecord(Place(line=number), b"a film")
         there.set()
 
     def load():
@@ -61,7 +62,7 @@ def test_no_more_is_read_than_a_chunk_ahead(predictor):
         nonlocal taken
         for number in range(10_000):
             taken += 1
-            yield LineRecord(f"line {number}", b"a film")
+            yield LineRecord(Place(line=number), b"a film")
 
     answered = 0
     for batch in classify(records(), lambda: predictor):
@@ -77,7 +78,7 @@ def test_huge_records_are_read_ahead_by_few(predictor):
         nonlocal taken
         for number in range(40):
             taken += 1
-            yield LineRecord(f"line {number}", b"film " * 200_000)
+            yield LineRecord(Place(line=number), b"film " * 200_000)
 
     answered = 0
     for batch in classify(records(), lambda: predictor):
@@ -88,17 +89,17 @@ def test_huge_records_are_read_ahead_by_few(predictor):
 
 def test_what_was_read_before_an_error_is_answered(predictor):
     def records():
-        yield LineRecord("line 1", b"a film")
+        yield LineRecord(Place(line=1), b"a film")
         raise ToolkitError("the disk is gone")
 
     batches = classify(records(), lambda: predictor)
-    assert [record.place for record, _ in next(batches)] == ["line 1"]
+    assert [str(record.place) for record, _ in next(batches)] == ["line 1"]
     with pytest.raises(ToolkitError, match="the disk is gone"):
         next(batches)
 
 
 def test_the_reader_ends_with_the_one_who_asks(predictor):
-    batches = classify((LineRecord("line", b"a film") for _ in range(10_000)), lambda: predictor)
+    batches = classify((LineRecord(Place(line=1), b"a film") for _ in range(10_000)), lambda: predictor)
     next(batches)
     readers = [thread for thread in threading.enumerate() if thread.name == "reader"]
     batches.close()

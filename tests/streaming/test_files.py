@@ -13,10 +13,9 @@ TEST_SPLIT = ROOT / "dataset" / "test.csv"
 
 @pytest.fixture
 def classify_file(predictor):
-    def classify_file(source, target, *, column="text", prefix="", load=lambda: predictor):
+    def classify_file(source, target, *, column=None, prefix="", load=lambda: predictor):
         progress = []
-        job = FileJob(source, target, column, prefix, str, progress.append)
-        tally = job.run(load)
+        tally = FileJob(source, target, column, prefix).run(load, progress.append)
         assert sum(progress) == source.stat().st_size
         return tally
 
@@ -44,7 +43,7 @@ def test_parquet_keeps_types_order_and_metadata(classify_file, predictor, tmp_pa
         metadata={"origin": "a test"},
     )
     parquet.write_table(table, tmp_path / "in.parquet", row_group_size=700)
-    tally = classify_file(tmp_path / "in.parquet", tmp_path / "out.parquet", column="review")
+    tally = classify_file(tmp_path / "in.parquet", tmp_path / "out.parquet")
     result = parquet.read_table(tmp_path / "out.parquet")
     assert result.select(["id", "review", "tags"]).equals(table)
     assert result.schema.metadata[b"origin"] == b"a test"
@@ -54,7 +53,7 @@ def test_parquet_keeps_types_order_and_metadata(classify_file, predictor, tmp_pa
     assert {name: rows[0][name] for name in NEW_FIELDS} == predictor.predict(texts[0]).to_dict()
     assert (tally.kept, tally.problems) == (4998, 2)
     with pytest.raises(ToolkitError, match="expected a column 'text', found id, review, tags"):
-        classify_file(tmp_path / "in.parquet", tmp_path / "x.parquet")
+        classify_file(tmp_path / "in.parquet", tmp_path / "x.parquet", column="text")
     with pytest.raises(ToolkitError, match=r"already has a field 'error'.*--prefix"):
         classify_file(tmp_path / "out.parquet", tmp_path / "x.parquet", column="review")
 

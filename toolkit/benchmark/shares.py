@@ -57,7 +57,7 @@ class _Instant(Predictor):
 
 def _stream(source: Path, predictor: Predictor) -> None:
     """What `toolkit filter --jsonl --format jsonl` does, into nowhere."""
-    results = ResultWriter(make_writer("jsonl", str, "", b"\n"), Selection(), "report", lambda message: None)
+    results = ResultWriter(make_writer("jsonl", str, "", b"\n"), Selection(), "report", lambda error: None)
     records = read_records(Source.open(source), "jsonl", "text")
     with Path(os.devnull).open("wb") as output:
         for block in results.write(classify(records, lambda: predictor)):

@@ -72,8 +72,12 @@ class Session(WebsocketSession):
             _stored.give(self.id, size)
             raise
         finally:
-            if self._ended:  # meanwhile, and nobody would come again to remove it
-                self._forget_files()
+            self._forget_after_the_end()
+
+    def _forget_after_the_end(self) -> None:
+        """Of a file that was stored while the conversation ended, nobody else would come again to remove it."""
+        if self._ended:
+            self._forget_files()
 
     def begin(self, task: "asyncio.Task[Any] | None") -> None:
         """Have a task end with the conversation."""

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from string import whitespace
 
 from toolkit.chat.limits import LARGEST_MESSAGE
-from toolkit.chat.settings import UPLOAD_SUFFIXES
+from toolkit.chat.settings import LARGEST_UPLOAD, UPLOAD_SUFFIXES
 from toolkit.chat.texts import Texts
-from toolkit.datasets.splits import TEXT_COLUMNS
 from toolkit.errors import ToolkitError
+from toolkit.formats.names import TEXT_COLUMNS, find_column
+from toolkit.formats.parsing import is_undecodable
 from toolkit.formats.tables import read_rows
 from toolkit.models.bundle import LABELS
 from toolkit.prediction import Prediction, Predictor
@@ -60,7 +60,7 @@ def read_upload(path: Path, name: str, texts: Texts) -> list[Row]:
     if suffix not in UPLOAD_SUFFIXES:
         raise ToolkitError(f"{name}: {texts.upload_type}")
     rows = []
-    for row in _text_lines(path, texts) if suffix == ".txt" else _text_column(path, suffix, name, texts):
+    for row in _text_column(path, suffix, name, texts):
         rows.append(row)
         if len(rows) > MAX_ROWS:
             raise ToolkitError(texts.too_many_rows.format(name=name, limit=MAX_ROWS))
@@ -104,33 +104,22 @@ def to_csv(rows: Sequence[ClassifiedRow]) -> bytes:
     return stream.getvalue().encode("utf-8-sig", errors="replace")
 
 
-def _text_lines(path: Path, texts: Texts) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip(whitespace):  # a blank line between reviews is not a review
-                yield _row(f"row {number}", line.removesuffix("\n"), texts)
-
-
 def _text_column(path: Path, suffix: str, name: str, texts: Texts) -> Iterator[Row]:
     column = None
-    for place, row in read_rows(path, suffix, largest=LARGEST_MESSAGE):
-        if isinstance(row, str):
-            yield Row(place, "", row)
+    for place, row, problem in read_rows(path, suffix, name=name, most=LARGEST_UPLOAD << 20, longest=LARGEST_MESSAGE):
+        if problem:
+            yield Row(place.in_table, "", problem)
             continue
-        if column is None:
-            by_lower_name = {str(key).strip().lower(): key for key in row}
-            column = next((by_lower_name[each] for each in TEXT_COLUMNS if each in by_lower_name), None)
+        column = column or find_column(row, None)
         if column is None:
             expected, found = " / ".join(TEXT_COLUMNS), ", ".join(map(str, row))
             raise ToolkitError(texts.no_text_column.format(name=name, expected=expected, found=found[:200]))
-        yield _row(place, row.get(column), texts)
+        yield _row(place.in_table, row.get(column), texts)
 
 
 def _row(place: str, text: object, texts: Texts) -> Row:
     if not isinstance(text, str) or not normalise(text[:TEXT_LIMIT]):
         return Row(place, "", texts.empty_row)
-    if not text.isascii() and any(
-        "\udc80" <= character <= "\udcff" for character in text
-    ):  # how the reader spells undecodable bytes
+    if is_undecodable(text):
         return Row(place, "", texts.bad_utf8)
     return Row(place, text)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from toolkit.commands.options import PATH, say
+from toolkit.commands.options import PATH, permille, progress_bar, say
 from toolkit.errors import DataError, ToolkitError
 
 _logger = logging.getLogger(__name__)
@@ -46,7 +46,8 @@ def import_command(source: str, output: Path, **options: Any) -> None:  # noqa: 
     """
     from toolkit.datasets.importers import ImportOptions, import_dataset
 
-    info = import_dataset(source, output, ImportOptions(**options))
+    with progress_bar(1000, "importing") as bar:
+        info = import_dataset(source, output, ImportOptions(**options), permille(bar))
     for split, counts in info.counts.items():
         click.echo(
             f"{split:<11} {sum(counts.values()):>6} reviews: "

@@ -13,6 +13,7 @@ import click
 from toolkit.choices import OnError, OutputFormat, Verdict, choices
 from toolkit.commands.options import (
     INPUT_FILE,
+    USUAL_COLUMNS,
     SectionCommand,
     label_writer,
     language_option,
@@ -41,8 +42,8 @@ _logger = logging.getLogger(__name__)
 )
 @section_option("Input", "--jsonl", is_flag=True, help="A JSON object a line.")
 @section_option("Input", "--csv", "csv_input", is_flag=True, help="CSV with a header.")
-@section_option("Input", "--field", help="Of an object, the text's field.  [default: text]")
-@section_option("Input", "--column", help="Of a CSV, the text's column.  [default: text]")
+@section_option("Input", "--field", help=f"Of an object, the text's field.  [default: {USUAL_COLUMNS}]")
+@section_option("Input", "--column", help=f"Of a CSV, the text's column.  [default: {USUAL_COLUMNS}]")
 @section_option(
     "Output",
     "--format",
@@ -137,10 +138,10 @@ def filter_command(
         NoWriter(label) if count else make_writer(output_format, label, prefix, b"\0" if null else b"\n", show),
         Selection(keep, min_score, invert),
         "stop" if strict else on_error,
-        partial(say, err=True),
+        lambda error: say(str(error), err=True),
     )
     input_format = "nul" if null else "jsonl" if jsonl else "csv" if csv_input else "lines"
-    records = chain.from_iterable(read_records(source, input_format, field or column or "text") for source in sources)
+    records = chain.from_iterable(read_records(source, input_format, field or column) for source in sources)
     try:
         _copy(results.write(classify(records, partial(_load, keep, **model))), sources)
     finally:

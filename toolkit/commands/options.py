@@ -11,6 +11,7 @@ import click
 
 from toolkit.choices import Backend, Language, Truncation, choices
 from toolkit.formats.limits import printable
+from toolkit.formats.names import TEXT_COLUMNS
 
 if TYPE_CHECKING:
     from toolkit.compat import ProgressBar
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 INPUT_FILE = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
+
+USUAL_COLUMNS = f"{', '.join(TEXT_COLUMNS[:-1])} or {TEXT_COLUMNS[-1]}"
 
 _logger = logging.getLogger(__name__)
 
@@ -187,6 +190,11 @@ def label_writer(language: str, on_terminal: bool) -> Callable[[str], str]:
         return click.style(text, fg=_COLOURS[verdict]) if colourful else text
 
     return write
+
+
+def permille(bar: "ProgressBar[int]") -> Callable[[int, int], None]:
+    """Takes what is done and what there is in all, for a bar of a thousand."""
+    return lambda done, total: bar.update(1000 * done // max(1, total) - bar.pos)
 
 
 def progress_bar(length: int | None, label: str, shown: bool = True) -> "AbstractContextManager[ProgressBar[int]]":

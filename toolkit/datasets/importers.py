@@ -2,17 +2,15 @@
 
 import random
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from toolkit.datasets.splits import SPLITS, Review, count_labels, scan_reviews, write_reviews
-from toolkit.errors import BundleError, DataError, ToolkitError, needs_extra
+from toolkit.errors import BundleError, DataError, ToolkitError
 from toolkit.formats.archives import regular_members
 from toolkit.formats.limits import shown
-from toolkit.formats.tables import FORMATS
+from toolkit.formats.names import FORMATS, format_of, split_name
 from toolkit.machine import package_versions
 from toolkit.models.files import read_json_object, sha256, write_json
 from toolkit.models.hub import hub_snapshot
@@ -29,7 +27,7 @@ KEPT_COLUMNS = ("rating",)  # of the source, beside text and label, for slices o
 _ACL_MEMBER = re.compile(r"(?:^|/)(train|test)/(neg|pos)/(?:\d+_(\d+)|[^/]+)\.txt$")  # 12_9.txt: rated 9
 _MAX_REVIEW = 1 << 20  # bytes of a review in a file of its own; the longest of aclImdb has 14 kB
 _ACL_LABELS = {"neg": Label.NEGATIVE, "pos": Label.POSITIVE}
-_Item = TypeVar("_Item")
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,9 @@ class DatasetInfo:
     versions: dict[str, str] = field(default_factory=package_versions)
 
 
-def import_dataset(source: str, output: Path, options: ImportOptions) -> DatasetInfo:
+def import_dataset(
+    source: str, output: Path, options: ImportOptions, advance: Progress = lambda done, total: None
+) -> DatasetInfo:
     """Read `source`, clean and split it, and write the data set into `output`.
 
     Args:
@@ -97,6 +97,7 @@ def import_dataset(source: str, output: Path, options: ImportOptions) -> Dataset
         output: a folder; its four files are replaced at the end, if they are those of an earlier import, the info first and
             last, so that a kill in between leaves no data set that says it is whole; the next import completes it.
         options: see `ImportOptions`.
+        advance: takes how much of the source has been read, and how much there is.
 
     Raises:
         DataError: lists every unusable row; nothing is written.
@@ -105,7 +106,7 @@ def import_dataset(source: str, output: Path, options: ImportOptions) -> Dataset
     """
     sweep(output)
     refuse_other_files(output, _listed(output), "import", among=(*_CSV_FILES, INFO_FILE))
-    by_split = _load(source, options)
+    by_split = _load(source, options, advance)
     if options.official and "test" not in by_split:
         raise ToolkitError(f"{source} has no test split of its own to keep; leave out --official")
     rng = random.Random(options.seed)
@@ -120,7 +121,7 @@ def import_dataset(source: str, output: Path, options: ImportOptions) -> Dataset
     return _write(output, source, options, splits, dropped)
 
 
-def _load(source: str, options: ImportOptions) -> dict[str, list[Review]]:
+def _load(source: str, options: ImportOptions, advance: Progress) -> dict[str, list[Review]]:
     """The source's reviews by its own splits; `all` where it has none."""
     path = Path(source)
     if source == "imdb":
@@ -132,9 +133,9 @@ def _load(source: str, options: ImportOptions) -> dict[str, list[Review]]:
         )
         path /= "plain_text"
     if path.is_file() and path.name.endswith((".tar.gz", ".tgz")):
-        return _load_acl(regular_members(path, _ACL_MEMBER.search, _MAX_REVIEW), source)
+        return _load_acl(regular_members(path, _ACL_MEMBER.search, _MAX_REVIEW, advance), source)
     if path.is_file():
-        return _load_files({"all": [path]}, options)
+        return _load_files({"all": [path]}, options, advance)
     if not path.is_dir():
         raise ToolkitError(
             f"{source} does not exist; expected an aclImdb folder or .tar.gz, a {', '.join(FORMATS)} file, a folder of "
@@ -142,30 +143,41 @@ def _load(source: str, options: ImportOptions) -> dict[str, list[Review]]:
         )
     for folder in (path, path / "aclImdb"):
         if (folder / "train" / "pos").is_dir():
-            return _load_acl(_folder_members(folder), source)
+            return _load_acl(_folder_members(folder, advance), source)
     files = {
-        split: sorted(file for file in path.glob(f"{split}*") if file.suffix in FORMATS and _names_split(file, split))
+        split: sorted(file for file in path.glob(f"{split}*") if format_of(file) and _names_split(file, split))
         for split in SPLITS
     }
     if not files["train"]:
         raise ToolkitError(
             f"{source} holds neither train/pos and train/neg nor a train.* file ending in {', '.join(FORMATS)}"
         )
-    return _load_files({split: paths for split, paths in files.items() if paths}, options)
+    return _load_files({split: paths for split, paths in files.items() if paths}, options, advance)
 
 
 def _names_split(file: Path, split: str) -> bool:
-    return re.fullmatch(rf"{split}(-\d+-of-\d+)?", file.stem) is not None  # the hub's shards: train-00000-of-00001
+    return (
+        re.fullmatch(rf"{split}(-\d+-of-\d+)?", split_name(file)[0]) is not None
+    )  # the hub's shards: train-00000-of-00001
 
 
-def _load_files(paths_of: Mapping[str, Sequence[Path]], options: ImportOptions) -> dict[str, list[Review]]:
+def _load_files(
+    paths_of: Mapping[str, Sequence[Path]], options: ImportOptions, advance: Progress
+) -> dict[str, list[Review]]:
     by_split: dict[str, list[Review]] = {}
     problems: list[str] = []
+    total = sum(path.stat().st_size for paths in paths_of.values() for path in paths)
+    done = 0
+
+    def add(count: int) -> None:
+        nonlocal done
+        done += count
+        advance(done, total)
+
     for split, paths in paths_of.items():
         by_split[split] = []
         for path in paths:
-            track = partial(_progress, description=path.name)
-            reviews, wrong = scan_reviews(path, options.text_column, options.label_column, KEPT_COLUMNS, track)
+            reviews, wrong = scan_reviews(path, options.text_column, options.label_column, KEPT_COLUMNS, add)
             by_split[split] += reviews
             problems += wrong
     if problems:
@@ -177,8 +189,10 @@ def _load_files(paths_of: Mapping[str, Sequence[Path]], options: ImportOptions) 
     return by_split
 
 
-def _folder_members(folder: Path) -> Iterator[tuple[str, bytes]]:
-    for path in sorted(folder.glob("t*/*/*.txt")):
+def _folder_members(folder: Path, advance: Progress) -> Iterator[tuple[str, bytes]]:
+    paths = sorted(folder.glob("t*/*/*.txt"))
+    for number, path in enumerate(paths, start=1):
+        advance(number, len(paths))
         name = path.relative_to(folder).as_posix()
         if not _ACL_MEMBER.search(name):
             continue
@@ -194,7 +208,7 @@ def _folder_members(folder: Path) -> Iterator[tuple[str, bytes]]:
 def _load_acl(members: Iterable[tuple[str, bytes]], source: str) -> dict[str, list[Review]]:
     by_split: dict[str, list[Review]] = {}
     problems = []
-    for name, content in _progress(members, Path(source).name):
+    for name, content in members:
         match = _ACL_MEMBER.search(name)
         assert match is not None  # noqa: S101 - both iterators above filter by it
         try:
@@ -304,10 +318,3 @@ def _listed(folder: Path) -> Collection[str]:
         return ()
     listed = content.get("sha256")
     return (INFO_FILE, *listed) if isinstance(listed, dict) else ()
-
-
-def _progress(items: Iterable[_Item], description: str) -> Iterator[_Item]:
-    """A bar on stderr where stderr is a terminal, nothing elsewhere."""
-    with needs_extra("train", "importing a data set"):
-        from tqdm import tqdm
-    yield from tqdm(items, desc=description, unit=" reviews", disable=None, leave=False)

@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ import numpy as np
 from toolkit.choices import Split, choices
 from toolkit.errors import DataError
 from toolkit.formats.limits import listed, shown
-from toolkit.formats.tables import FORMATS, Row, read_rows
+from toolkit.formats.names import FORMATS, TEXT_COLUMNS, find_column, format_of
+from toolkit.formats.parsing import is_undecodable
+from toolkit.formats.tables import read_rows
 from toolkit.text.labels import Label, parse_label
 from toolkit.text.normalisation import normalise
 from toolkit.text.tokenisation import ReviewTokenizer
 
 SPLITS = choices(Split)
-TEXT_COLUMNS = ("text", "review", "content", "sentence")
 LABEL_COLUMNS = ("label", "sentiment", "labels", "polarity", "corrected")  # the last is the chat app's
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
@@ -124,7 +125,7 @@ def scan_reviews(
     text_column: str | None = None,
     label_column: str | None = None,
     others: Collection[str] | None = None,
-    track: Callable[[Iterator[Row]], Iterable[Row]] = iter,
+    advance: Callable[[int], None] = lambda count: None,
 ) -> tuple[list[Review], list[str]]:
     """Read what can be read; the second part lists what cannot, one line a row, starting with file and row.
 
@@ -133,24 +134,24 @@ def scan_reviews(
         text_column: See `read_reviews`.
         label_column: See `read_reviews`.
         others: See `read_reviews`.
-        track: passes the rows on, as a progress bar does.
+        advance: takes the bytes of the file that were read since it was last called.
     """
     if not path.is_file():
         return [], [f"{path}: no such file; make a data set with: toolkit dataset import SOURCE --output {path.parent}"]
-    if path.suffix not in FORMATS:
+    ending = format_of(path)
+    if ending is None:
         return [], [f"{path}: expected a file ending in {', '.join(FORMATS)}"]
 
-    def needed(names: Iterable[str]) -> list[str]:
-        names = list(names)
+    def needed(names: Sequence[str]) -> list[str]:
         found = _find_columns(names, text_column, label_column) or ()
         return [*found, *(name for name in names if name not in found and (others is None or name in others))]
 
     reviews: list[Review] = []
     problems: list[str] = []
     columns: tuple[str, str] | None = None
-    for place, row in track(read_rows(path, path.suffix, needed)):
-        if isinstance(row, str):
-            problems.append(f"{path.name} {place}: {row}")
+    for place, row, problem in read_rows(path, ending, needed, advance=advance):
+        if problem:
+            problems.append(f"{path.name} {place.in_table}: {problem}")
             continue
         columns = columns or _find_columns(row, text_column, label_column)
         if columns is None:
@@ -158,7 +159,7 @@ def scan_reviews(
             return [], [f"{path.name}: expected columns {wanted}; found {listed(row) or 'none'}"]
         review = _parse_row(row, *columns, others)
         if isinstance(review, str):
-            problems.append(f"{path.name} {place}: {review}")
+            problems.append(f"{path.name} {place.in_table}: {review}")
         else:
             reviews.append(review)
     if not reviews and not problems:
@@ -202,16 +203,12 @@ def check_splits(splits: Mapping[str, Sequence[Review]], tokenizer: ReviewTokeni
     return reports
 
 
-def _find_columns(present: Iterable[str], text_column: str | None, label_column: str | None) -> tuple[str, str] | None:
-    by_lower_name = {str(name).strip().lower(): name for name in present}
-    found = []
-    for named, candidates in ((text_column, TEXT_COLUMNS), (label_column, LABEL_COLUMNS)):
-        names = (named.lower(),) if named else candidates
-        name = next((by_lower_name[candidate] for candidate in names if candidate in by_lower_name), None)
-        if name is None:
-            return None
-        found.append(name)
-    return found[0], found[1]
+def _find_columns(
+    present: Collection[str], text_column: str | None, label_column: str | None
+) -> tuple[str, str] | None:
+    text = find_column(present, text_column)
+    label = find_column(present, label_column, LABEL_COLUMNS)
+    return None if text is None or label is None else (text, label)
 
 
 def _parse_row(
@@ -222,9 +219,7 @@ def _parse_row(
         return "the text is missing (NaN)"
     if not isinstance(text, str):
         return f"the text is {shown(text)}, expected a string"
-    if not text.isascii() and any(
-        "\udc80" <= character <= "\udcff" for character in text
-    ):  # how surrogateescape spells undecodable bytes
+    if is_undecodable(text):
         return "the text is not valid UTF-8"
     cleaned = normalise(text)
     if not cleaned:

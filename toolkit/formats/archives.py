@@ -24,21 +24,30 @@ _KINDS = {
 }  # fmt: skip
 
 
-def regular_members(path: Path, wanted: Callable[[str], object], largest: int) -> Iterator[tuple[str, bytes]]:
+def regular_members(
+    path: Path,
+    wanted: Callable[[str], object],
+    largest: int,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[tuple[str, bytes]]:
     """Name and content of the members whose names are `wanted`.
 
     Args:
         path: a `.tar.gz`.
         wanted: takes a name.
         largest: bytes that such a member may have.
+        advance: takes the bytes of the archive that have been read, and all of them.
 
     Raises:
         ToolkitError: the archive is damaged, unpacks to too much, has a member that is too large, or one that is neither a
             regular file nor a folder.
     """
     try:
-        with gzip.open(path) as stream:
-            yield from _members(_Counted(cast(BinaryIO, stream), UnpackedSize(path)), path, wanted, largest)
+        with path.open("rb") as raw, gzip.open(raw) as stream:
+            size = path.stat().st_size
+            for member in _members(_Counted(cast(BinaryIO, stream), UnpackedSize.of(path)), path, wanted, largest):
+                advance(raw.tell(), size)
+                yield member
     except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error) as error:
         raise ToolkitError(f"{path} is not a complete .tar.gz ({error}); download it again") from error
 

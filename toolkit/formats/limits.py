@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Self
 
 from toolkit.errors import ToolkitError
 
@@ -15,16 +16,21 @@ _SHOWN_NAMES, _SHOWN_CHARACTERS = 20, 80
 
 
 class UnpackedSize:
-    """Counts what a compressed file becomes, up to a hundred times its own size, or 256 MiB if that is more.
+    """Counts what a compressed file becomes.
 
     Args:
-        path: the file.
+        name: The name of the file.
+        most: bytes that it may become.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.left = max(_LEAST_UNPACKED, _MOST_TIMES * path.stat().st_size)
-        self._limit = self.left
+    def __init__(self, name: str, most: int) -> None:
+        self._name = name
+        self.left = self._limit = most
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Up to a hundred times the file's own size, or 256 MiB if that is more."""
+        return cls(str(path), most_unpacked(path))
 
     def add(self, size: int) -> None:
         """Take `size` bytes more.
@@ -35,9 +41,14 @@ class UnpackedSize:
         self.left -= size
         if self.left < 0:
             raise ToolkitError(
-                f"{self._path} unpacks to more than {self._limit >> 20} MiB, a hundred times its size or more: "
-                "no file of reviews does; unpack it yourself if you trust it"
+                f"{self._name} unpacks to more than {self._limit >> 20} MiB: no file of reviews of its size does; "
+                "unpack it yourself if you trust it"
             )
+
+
+def most_unpacked(path: Path) -> int:
+    """Bytes that a file may become: a hundred times its own size, or 256 MiB if that is more."""
+    return max(_LEAST_UNPACKED, _MOST_TIMES * path.stat().st_size)
 
 
 def header_problem(names: Sequence[str]) -> str | None:

@@ -1,7 +1,8 @@
-"""Where records come from: stdin or a file, compressed or not, a block at a time."""
+"""Where records come from: stdin, a file or bytes, compressed or not, a block at a time."""
 
 import os
 import stat
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from toolkit.errors import ToolkitError, needs_extra
+from toolkit.formats.limits import MAX_VALUE, UnpackedSize
 
 READ_BYTES = 1 << 16  # a pipe's capacity on Linux
 # Decompressed at a time, so few that they make 4 MiB at most, whoever wrote them: deflate makes up to 1032 bytes of one,
@@ -31,14 +33,21 @@ class Source:
         name: The name shown to people; empty for stdin.
         stream: unbuffered, so that a typed line is there at once, and no lock is held while a thread waits for it; or the
             path of a file, which is opened when its turn comes.
+        most: bytes that compressed data may become, for who keeps it all in memory; any number by default.
+
+        longest: The most bytes in one record; 64 MiB by default.
 
     Attributes:
         size: bytes to come, where that is known; else None.
         position: bytes read so far.
     """
 
-    def __init__(self, name: str, stream: RawReader | Path) -> None:
+    def __init__(
+        self, name: str, stream: RawReader | Path, most: int | None = None, longest: int | None = None
+    ) -> None:
         self.name = name
+        self.longest = MAX_VALUE if longest is None else longest
+        self._most = most
         self.size = _file_size(stream)
         self.position = 0
         self._stream = stream
@@ -88,6 +97,7 @@ class Source:
     ) -> Iterator[bytes]:
         """Members one after the other, as `cat a.gz b.gz` makes them; zero bytes between and after them are padding."""
         decompressor = None
+        unpacked = UnpackedSize(self.name, sys.maxsize if self._most is None else self._most)
         block: bytes | None = head
         while block is not None:
             for start in range(0, len(block), step):
@@ -101,6 +111,7 @@ class Source:
                             f"{self._place}broken {name} data ({error}); the records before it were read"
                         ) from error
                     if data:
+                        unpacked.add(len(data))
                         yield data
                     rest = decompressor.unused_data if decompressor.eof else b""
                     decompressor = None if decompressor.eof else decompressor

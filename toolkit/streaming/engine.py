@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from toolkit.choices import OnError, Verdict
 from toolkit.errors import ToolkitError
-from toolkit.formats.records import Record, RecordError
+from toolkit.formats.places import RecordError
+from toolkit.formats.records import Record
 from toolkit.prediction import Prediction, Predictor
 from toolkit.streaming.writers import Writer
 
@@ -168,14 +169,16 @@ class ResultWriter:
         selection: Says which results are written.
         on_error: `report`, `skip` or `stop`: put a bad record into the output, or tell it where the format has no place for it;
             leave it out and do not count it; end with it.
-        report: Takes the place and the problem of a record that the output has no place for.
+        report: Takes what is wrong with a record that the output has no place for.
+        note: Takes what is wrong with any record.
         tally: Counts what is written and what is not.
     """
 
     writer: Writer
     selection: Selection
     on_error: OnError
-    report: Callable[[str], None]
+    report: Callable[[RecordError], None]
+    note: Callable[[RecordError], None] = lambda error: None
     tally: Tally = field(default_factory=Tally)
 
     def write(self, batches: Iterable[Results]) -> Iterator[bytes]:
@@ -189,16 +192,16 @@ class ResultWriter:
             for record, prediction in batch:
                 try:
                     if prediction is None:
-                        raise RecordError(record.problem)
+                        raise RecordError(record.place, record.problem or "")
                     lines.append(self._answer(record, prediction))
                 except RecordError as error:
-                    message = f"{record.place}: {error}"
+                    self.note(error)
                     if self.on_error == "stop":
                         yield b"".join(lines)
-                        raise ToolkitError(message) from error
+                        raise ToolkitError(str(error)) from error
                     self.tally.problems += 1
                     if self.on_error == "report":
-                        lines.append(self._complain(record, message))
+                        lines.append(self._complain(record, error))
             yield b"".join(lines)
 
     def _answer(self, record: Record, prediction: Prediction) -> bytes:
@@ -206,8 +209,8 @@ class ResultWriter:
         self.tally.count(prediction, kept=line is not None)
         return line or b""
 
-    def _complain(self, record: Record, message: str) -> bytes:
-        line = self.writer.problem(record, message)
+    def _complain(self, record: Record, error: RecordError) -> bytes:
+        line = self.writer.problem(record, error)
         if line is None:
-            self.report(message)
+            self.report(error)
         return line or b""

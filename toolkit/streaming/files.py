@@ -1,8 +1,8 @@
 """A file of reviews into another file with the answers beside them, whole or not at all."""
 
-import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import IO, Any, cast
@@ -10,13 +10,17 @@ from typing import IO, Any, cast
 from toolkit.choices import OutputFormat
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.formats.limits import header_problem, listed, shown
-from toolkit.formats.records import EMPTY, Record, read_records
+from toolkit.formats.names import FORMATS, TEXT_COLUMNS, find_column, format_of
+from toolkit.formats.parquet import parquet_batches, parquet_errors, to_values
+from toolkit.formats.parsing import parse_csv, parse_json_lines
+from toolkit.formats.places import Place, RecordError
+from toolkit.formats.records import EMPTY, read_records
 from toolkit.formats.sources import Source
-from toolkit.formats.tables import FORMATS, parquet_batches, parquet_errors, to_values
 from toolkit.models.publishing import replacing_file
-from toolkit.prediction import Prediction, Predictor
+from toolkit.prediction import Predictor
+from toolkit.prediction.abstention import display
 from toolkit.streaming.engine import ResultWriter, Selection, Tally, classify
-from toolkit.streaming.writers import ERROR_FIELD, NEW_FIELDS, Writer, make_writer
+from toolkit.streaming.writers import ERROR_FIELD, NEW_FIELDS, make_writer
 from toolkit.text.labels import Label
 from toolkit.text.normalisation import TEXT_LIMIT, normalise
 
@@ -31,11 +35,9 @@ class FileJob:
     Attributes:
         source: a CSV, JSONL or Parquet file; its ending says which, one for gzip or zstd apart.
         target: CSV or JSONL for either of these, Parquet for Parquet; takes its place when it is finished.
-        column: The column of the text.
+        column: The column of the text; one of the usual by default.
         prefix: Stands before the names of the new columns.
-        label: Turns a verdict into the word that is written.
-        advance: Takes the bytes of the source that were done since it was last called.
-        note: Takes the place and the reason of each row that cannot be classified.
+        lang: The language of the verdicts.
         row_groups: The row groups of a Parquet source to take; all by default.
         first_row: the number that the first of their rows is noted with.
         empty: whether a source without a row is one to accept.
@@ -43,17 +45,25 @@ class FileJob:
 
     source: Path
     target: Path
-    column: str
-    prefix: str
-    label: Callable[[str], str]
-    advance: Callable[[int], None]
-    note: Callable[[str, str], None] = lambda place, reason: None
+    column: str | None = None
+    prefix: str = ""
+    lang: str = "en"
     row_groups: Sequence[int] | None = None
     first_row: int = 1
     empty: bool = False
 
-    def run(self, load: Callable[[], Predictor]) -> Tally:
+    def run(
+        self,
+        load: Callable[[], Predictor],
+        advance: Callable[[int], None] = lambda count: None,
+        note: Callable[[RecordError], None] = lambda error: None,
+    ) -> Tally:
         """Classify every row; one that cannot be has its reason in the column `error`.
+
+        Args:
+            load: gives the predictor.
+            advance: Takes the bytes of the source that were done since it was last called.
+            note: Takes what is wrong with each row that cannot be classified; what it raises ends the job.
 
         Raises:
             ToolkitError: the two files do not go together, the text's column is missing, a new one is there already, or
@@ -69,41 +79,57 @@ class FileJob:
             raise ToolkitError(f"{self.target} is the input; choose another file for the output")
         with replacing_file(self.target) as stream:
             if source_format == "parquet":
-                tally = self._run_parquet(load, stream)
+                tally = self._run_parquet(load, stream, advance, note)
             else:
-                tally = self._run_text(load, stream, source_format, target_format)
+                writer = make_writer(cast("OutputFormat", target_format), self._label, self.prefix)
+                tally = self._run_text(
+                    load, stream, source_format, ResultWriter(writer, Selection(), "report", _refuse, note), advance
+                )
             if not tally.problems and not tally.kept and not self.empty:
                 raise ToolkitError(f"{self.source}: expected reviews, found no row")
         return tally
 
+    @property
+    def _label(self) -> Callable[[str], str]:
+        return partial(display, language=self.lang)
+
     def _run_text(
-        self, load: Callable[[], Predictor], stream: IO[bytes], source_format: str, target_format: str
+        self,
+        load: Callable[[], Predictor],
+        stream: IO[bytes],
+        source_format: str,
+        results: ResultWriter,
+        advance: Callable[[int], None],
     ) -> Tally:
         source = Source.open(self.source)
-        records = read_records(source, source_format, self.column)
-        writer = _Noting(make_writer(cast("OutputFormat", target_format), self.label, self.prefix), self.note)
-        results = ResultWriter(writer, Selection(), "report", _refuse)
         done = 0
-        for block in results.write(classify(records, load)):
+        for block in results.write(classify(read_records(source, source_format, self.column), load)):
             stream.write(block)
-            self.advance(source.position - done)
+            advance(source.position - done)
             done = source.position
         return results.tally
 
-    def _run_parquet(self, load: Callable[[], Predictor], stream: IO[bytes]) -> Tally:
+    def _run_parquet(
+        self,
+        load: Callable[[], Predictor],
+        stream: IO[bytes],
+        advance: Callable[[int], None],
+        note: Callable[[RecordError], None],
+    ) -> Tally:
         with needs_extra("train", "reading Parquet"):
             import pyarrow
             import pyarrow.parquet
         with parquet_errors(self.source):
             file = pyarrow.parquet.ParquetFile(self.source)
+            column = self._find_column(file.schema_arrow.names)
             schema = self._extend_schema(file.schema_arrow)
             groups = range(file.num_row_groups) if self.row_groups is None else self.row_groups
-            advance = self._count_rows(sum(file.metadata.row_group(group).num_rows for group in groups))
+            count_row = self._count_rows(sum(file.metadata.row_group(group).num_rows for group in groups), advance)
             predictor, tally = load(), Tally()
             with pyarrow.parquet.ParquetWriter(stream, schema) as writer:
                 for batch in parquet_batches(self.source, row_groups=groups, rows=_ROWS):
-                    texts = to_values(batch.column(self.column))
-                    rows = list(self._parquet_rows(texts, predictor, tally, advance))
+                    texts = to_values(batch.column(column))
+                    rows = list(self._parquet_rows(texts, predictor, tally, count_row, note))
                     new = [
                         pyarrow.array([row.get(name) for row in rows], each.type)
                         for name, each in zip(_FIELDS, list(schema)[-len(_FIELDS) :], strict=True)
@@ -112,16 +138,21 @@ class FileJob:
                     writer.write_batch(pyarrow.record_batch([*columns, *new], schema=schema))
         return tally
 
+    def _find_column(self, names: Sequence[str]) -> str:
+        if problem := header_problem(names):
+            raise ToolkitError(f"{self.source}: {problem}")
+        column = find_column(names, self.column)
+        if column is None:
+            raise ToolkitError(
+                f"{self.source}: expected a column {self.column or TEXT_COLUMNS[0]!r}, found {listed(names)}; "
+                "name it with --column"
+            )
+        return column
+
     def _extend_schema(self, schema: Any) -> Any:  # noqa: ANN401 - pyarrow ships no types
         """The file's columns, types and metadata as they are, and the new columns behind them."""
         import pyarrow
 
-        if problem := header_problem(schema.names):
-            raise ToolkitError(f"{self.source}: {problem}")
-        if self.column not in schema.names:
-            raise ToolkitError(
-                f"{self.source}: expected a column {self.column!r}, found {listed(schema.names)}; name it with --column"
-            )
         probabilities = pyarrow.struct([(label.text, pyarrow.float64()) for label in Label])
         types = (pyarrow.string(), pyarrow.float64(), probabilities, pyarrow.int64(), pyarrow.int64(), pyarrow.string())
         new = [pyarrow.field(self.prefix + name, each) for name, each in zip(_FIELDS, types, strict=True)]
@@ -133,32 +164,37 @@ class FileJob:
         return pyarrow.schema([*schema, *new], metadata=schema.metadata)
 
     def _parquet_rows(
-        self, texts: list[Any], predictor: Predictor, tally: Tally, advance: Callable[[], None]
+        self,
+        texts: list[Any],
+        predictor: Predictor,
+        tally: Tally,
+        count_row: Callable[[], None],
+        note: Callable[[RecordError], None],
     ) -> Iterator[dict[str, Any]]:
         problems = [_problem(text) for text in texts]
         first = self.first_row + tally.verdicts.total() + tally.problems
         predictions = predictor.predict_many(text for text, problem in zip(texts, problems, strict=True) if not problem)
         for row, problem in enumerate(problems, start=first):
-            advance()
+            count_row()
             if problem:
                 tally.problems += 1
-                self.note(f"row {row}", problem)
+                note(RecordError(Place(str(self.source), row), problem))
                 yield {ERROR_FIELD: problem}
                 continue
             prediction = next(predictions)
             tally.count(prediction, kept=True)
-            yield {**prediction.to_dict(), "label": self.label(prediction.verdict)}
+            yield {**prediction.to_dict(), "label": self._label(prediction.verdict)}
 
-    def _count_rows(self, rows: int) -> Callable[[], None]:
+    def _count_rows(self, rows: int, advance: Callable[[int], None]) -> Callable[[], None]:
         """Tell the progress in bytes, as if every row had as many."""
         size = self.source.stat().st_size
         numbers = count(1)
 
-        def advance() -> None:
+        def count_row() -> None:
             number = next(numbers)
-            self.advance(size * number // rows - size * (number - 1) // rows)
+            advance(size * number // rows - size * (number - 1) // rows)
 
-        return advance
+        return count_row
 
 
 def count_rows(path: Path) -> int:
@@ -168,37 +204,17 @@ def count_rows(path: Path) -> int:
 
         rows: int = pyarrow.parquet.read_metadata(path).num_rows
         return rows
-    names = iter(_header(path)) if _format(path) == "csv" else iter(("",))
-    return sum(1 for _ in read_records(Source.open(path), _format(path), next(names, "")))
-
-
-def _header(path: Path) -> list[str]:
-    with path.open(newline="") as stream:
-        return next(csv.reader(stream), [])
-
-
-class _Noting(Writer):
-    """Writes as another writer does, and notes what is wrong with a record."""
-
-    def __init__(self, writer: Writer, note: Callable[[str, str], None]) -> None:
-        self._writer = writer
-        self._note = note
-
-    def answer(self, record: Record, prediction: Prediction) -> bytes:
-        """As the other."""
-        return self._writer.answer(record, prediction)
-
-    def problem(self, record: Record, message: str) -> bytes | None:
-        """As the other."""
-        self._note(record.place.rpartition(": ")[2], message.removeprefix(f"{record.place}: "))
-        return self._writer.problem(record, message)
+    source = Source.open(path)
+    if _format(path) == "csv":
+        return max(0, sum(1 for _ in parse_csv(source)) - 1)
+    return sum(1 for _ in parse_json_lines(source))
 
 
 def _format(path: Path) -> str:
-    suffixes = [suffix for suffix in path.suffixes if suffix not in (".gz", ".zst")]
-    if not suffixes or suffixes[-1] not in FORMATS:
+    ending = format_of(path)
+    if ending is None:
         raise ToolkitError(f"{path}: expected a file ending in {', '.join(FORMATS)}")
-    return suffixes[-1].removeprefix(".")
+    return ending.removeprefix(".")
 
 
 def _problem(text: object) -> str | None:
@@ -209,6 +225,6 @@ def _problem(text: object) -> str | None:
     return None if normalise(text[:TEXT_LIMIT]) else EMPTY
 
 
-def _refuse(message: str) -> None:
+def _refuse(error: RecordError) -> None:
     """A CSV cannot say what is wrong with a record before the first that has columns."""
-    raise ToolkitError(f"{message}; a CSV takes its columns from the first record: mend it, or write .jsonl")
+    raise ToolkitError(f"{error}; a CSV takes its columns from the first record: mend it, or write .jsonl")

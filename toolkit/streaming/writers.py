@@ -10,7 +10,8 @@ from typing import Any
 from toolkit.choices import OutputFormat
 from toolkit.errors import ToolkitError
 from toolkit.formats.limits import listed, shown
-from toolkit.formats.records import Record, RecordError
+from toolkit.formats.places import RecordError
+from toolkit.formats.records import Record
 from toolkit.prediction import Prediction
 
 NEW_FIELDS = ("label", "score", "probabilities", "tokens", "tokens_read")
@@ -39,7 +40,7 @@ class Writer(ABC):
             ToolkitError: none would.
         """
 
-    def problem(self, record: Record, message: str) -> bytes | None:
+    def problem(self, record: Record, error: RecordError) -> bytes | None:
         """A record without one; None where the format has no place for that."""
         return None
 
@@ -109,9 +110,9 @@ class JsonWriter(_FieldWriter):
         window = {self._window_name: list(prediction.window)} if prediction.window else {}
         return self._extend(record, self._new_fields(prediction) | window)
 
-    def problem(self, record: Record, message: str) -> bytes:
+    def problem(self, record: Record, error: RecordError) -> bytes:
         """The input's fields, as far as it had any, and `error`."""
-        return self._extend(record, {self._error_name: message})
+        return self._extend(record, {self._error_name: str(error)})
 
     def _extend(self, record: Record, new: dict[str, Any]) -> bytes:
         self._check_names(record, record.names())
@@ -136,11 +137,11 @@ class CsvWriter(_FieldWriter):
         new = self._new_fields(prediction).values()
         return self._row(record, [json.dumps(value) if isinstance(value, dict) else str(value) for value in new], "")
 
-    def problem(self, record: Record, message: str) -> bytes | None:
+    def problem(self, record: Record, error: RecordError) -> bytes | None:
         """Empty cells in the place of the answer; None as long as no record has said what the columns are."""
         if self._columns is None and not record.names():
             return None
-        return self._row(record, [""] * len(NEW_FIELDS), message)
+        return self._row(record, [""] * len(NEW_FIELDS), str(error))
 
     def _row(self, record: Record, answer: list[str], message: str) -> bytes:
         header = b""
@@ -150,7 +151,9 @@ class CsvWriter(_FieldWriter):
             header = _csv_line([*self._columns, *self._names, self._error_name])
         cells = record.cells()
         if not message and (others := [name for name in cells if name not in self._columns]):
-            raise RecordError(f"{shown(others[0])} is not among the first record's columns, {listed(self._columns)}")
+            raise RecordError(
+                record.place, f"{shown(others[0])} is not among the first record's columns, {listed(self._columns)}"
+            )
         return self._show(header + _csv_line([*(cells.get(name, "") for name in self._columns), *answer, message]))
 
 
