@@ -48,7 +48,7 @@ class Session(WebsocketSession):
         super().__init__(*arguments, **named)
         self.memory: dict[str, Any] = {}
         self._work: set[asyncio.Task[Any]] = set()
-        self._ended = False
+        self._ended = asyncio.Event()
 
     @property
     def files_dir(self) -> Path:
@@ -65,7 +65,7 @@ class Session(WebsocketSession):
         """
         content = content.encode() if isinstance(content, str) else content
         size = Path(path).stat().st_size if path else len(content or b"")
-        if self._ended or not _stored.take(self.id, size):
+        if self._ended.is_set() or not _stored.take(self.id, size):
             raise QuotaError(TEXTS[request_language.get()].no_room)
         try:
             return await super().persist_file(name, mime, path, content)
@@ -73,7 +73,7 @@ class Session(WebsocketSession):
             _stored.give(self.id, size)
             raise
         finally:
-            if self._ended:  # meanwhile, and nobody would come again to remove it
+            if self._ended.is_set():  # meanwhile, and nobody would come again to remove it
                 self._forget_files()
 
     def begin(self, task: "asyncio.Task[Any] | None") -> None:
@@ -84,7 +84,7 @@ class Session(WebsocketSession):
 
     async def delete(self) -> None:
         """End the conversation: its work, its files and all that was remembered of it."""
-        self._ended = True
+        self._ended.set()
         for task in self._work:
             task.cancel()
         await super().delete()
