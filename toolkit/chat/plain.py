@@ -6,7 +6,10 @@ import re
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>~|#&$!{}]|:(?=\S))")  # the last begins a directive, such as `:name[text]`
 _LINKS = re.compile(r"(://|www(?=\.)|@)", re.IGNORECASE)  # by which Markdown knows an address that nothing marks
 _CONTROLS = {number: f"\\x{number:02x}" for number in [*range(0x20), *range(0x7F, 0xA0)]}
-_CONTROLS |= {number: f"\\u{number:04x}" for number in [0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]}
+_CONTROLS |= {
+    number: f"\\u{number:04x}"
+    for number in [0x061C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+}
 _LINES = _CONTROLS | {ord("\n"): "\n  "}
 
 
