@@ -404,6 +404,33 @@ def test_weights_that_the_manifest_does_not_list_are_not_read(tiny_bundle, tmp_p
         assert OnnxPredictor.load(folder).predict("A quiet film.").score >= 0.5
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_layers": 10**6}, "has 1000000 layers, the weights have 2"),
+        ({"n_layers": 1}, "has 1 layers, the weights have 2"),
+        ({"dim": 10**6}, "word_embeddings.weight of shape"),
+        ({"vocab_size": 10**10}, "word_embeddings.weight of shape"),
+        ({"max_position_embeddings": 10**9}, "position_embeddings.weight of shape"),
+        ({"hidden_dim": 10**9}, "ffn.lin1.weight of shape"),
+        ({"n_layers": "2"}, "is damaged"),
+        ({"dropout": float("nan")}, "has dropout nan, expected 0 to 1"),
+    ],
+)
+def test_a_base_takes_the_memory_of_its_weights(tiny_base, tmp_path, change, message):
+    """Whatever its configuration asks for, which was allocated, and filled, before anything was compared."""
+    from toolkit.models.adapter import load_classifier
+    from toolkit.models.base_models import resolve_base_model
+
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_base, folder)
+    load_classifier(resolve_base_model(str(folder)))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(BundleError, match=message):
+        load_classifier(resolve_base_model(str(folder)))
+
+
 def answering(tiny_bundle, folder: Path, value, nodes=None) -> Path:
     """A bundle, hashes and all, whose graph answers every review with one value."""
     from onnx import TensorProto, helper, numpy_helper

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
+from toolkit.chat.plain import inert
 from toolkit.formats.limits import listed, printable, shown
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202efilm"
@@ -24,6 +25,13 @@ def test_spelling():
     assert len(listed(["a" * 10**6])) < 100
     assert len(shown("a" * 10**6)) < 100
     assert "\x1b" not in shown(EVIL)
+
+
+def test_what_turns_the_direction_of_writing():
+    """Unicode's property Bidi_Control, in a terminal, a log and the chat's page."""
+    for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)):
+        assert printable(chr(code)) == f"\\u{code:04x}"
+        assert chr(code) not in inert(chr(code))
 
 
 def on_terminal(*arguments, stdin: str = "") -> str:

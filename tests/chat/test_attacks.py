@@ -245,6 +245,16 @@ def test_packets_that_no_page_sends_end_their_connection_and_nothing_else(server
 # Bodies and headers.
 
 
+@pytest.mark.parametrize("payload", ["[]," * 20_000 + "[]", "[" * 940 + "]" * 940, '{"a":' * 600 + "1" + "}" * 600])
+def test_events_of_lists_in_lists_end_their_connection(server, payload):
+    """They took the time of ten times their size in text, and a depth that only one of two parsers bears."""
+    before = server.log.stat().st_size
+    connection = joined(server)
+    connection.sendall(frame(f'42["client_message",[{payload}]]'.encode()))
+    assert_closed(connection)
+    assert b"RecursionError" not in server.log.read_bytes()[before:]
+
+
 def test_a_length_beside_chunks_is_refused(server):
     async def attack():
         async with Visitor(server.url) as visitor:

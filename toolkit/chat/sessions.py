@@ -47,7 +47,7 @@ class Session(WebsocketSession):
         super().__init__(*arguments, **named)
         self.memory: dict[str, Any] = {}
         self._work: set[asyncio.Task[Any]] = set()
-        self._ended = False
+        self._ended = asyncio.Event()
 
     @property
     def files_dir(self) -> Path:
@@ -64,7 +64,7 @@ class Session(WebsocketSession):
         """
         content = content.encode() if isinstance(content, str) else content
         size = Path(path).stat().st_size if path else len(content or b"")
-        if self._ended or not _stored.take(self.id, size):
+        if self._ended.is_set() or not _stored.take(self.id, size):
             raise QuotaError(TEXTS[request_language.get()].no_room)
         try:
             return await super().persist_file(name, mime, path, content)
@@ -72,12 +72,8 @@ class Session(WebsocketSession):
             _stored.give(self.id, size)
             raise
         finally:
-            self._forget_after_the_end()
-
-    def _forget_after_the_end(self) -> None:
-        """Of a file that was stored while the conversation ended, nobody else would come again to remove it."""
-        if self._ended:
-            self._forget_files()
+            if self._ended.is_set():  # meanwhile, and nobody would come again to remove it
+                self._forget_files()
 
     def begin(self, task: "asyncio.Task[Any] | None") -> None:
         """Have a task end with the conversation."""
@@ -87,7 +83,7 @@ class Session(WebsocketSession):
 
     async def delete(self) -> None:
         """End the conversation: its work, its files and all that was remembered of it."""
-        self._ended = True
+        self._ended.set()
         for task in self._work:
             task.cancel()
         await super().delete()

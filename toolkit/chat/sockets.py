@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +19,10 @@ from toolkit.chat.settings import LONGEST_TEXT
 
 # Socket.IO would take `connect` and `disconnect` too, with arguments of the client's making in the place of its own.
 EVENTS = ("connection_successful", "client_message", "chat_settings_change", "clear_session", "stop")
+_STRING = re.compile(
+    r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL
+)  # to its end or the text's, so that each character is looked at once
+_LARGEST_STRUCTURE = 1_000  # characters of an event without its strings; the page's have some 200
 _GONE: Message = {"type": "websocket.disconnect", "code": 1008}
 _one_large_message = asyncio.Lock()  # at a time, whoever sends it
 
@@ -67,7 +72,7 @@ class Socket:
             await self._pace()
             text = await self._measured(message.get("text") or "")
             if text.startswith("42["):
-                event = _parsed(text[2:])
+                event = _parsed(text[2:]) if _is_plain(text) else None
                 if not isinstance(event, list) or not event or not isinstance(event[0], str):
                     return _GONE
                 if event[0] not in EVENTS:
@@ -100,6 +105,11 @@ class Socket:
         self._last = now
         if self._allowance < 0:
             await asyncio.sleep(-self._allowance / MESSAGES_PER_SECOND)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether an event is mostly strings, as the page's are; lists in lists take long to parse, or too deep a stack."""
+    return len(_STRING.sub("", text)) <= _LARGEST_STRUCTURE
 
 
 def _parsed(text: str) -> Any:  # noqa: ANN401

@@ -67,6 +67,7 @@ def printable(text: str, on_one_line: bool = False) -> str:
 _CONTROLS = (
     *range(0x20),
     *range(0x7F, 0xA0),
+    0x061C,
     0x200E,
     0x200F,
     0x2028,

@@ -18,7 +18,7 @@ from toolkit.text.tokenizer_file import check_tokenizer_file
 if TYPE_CHECKING:
     import torch
     from peft import LoraConfig, PeftModel
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import DistilBertConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 PACKAGE = "distilbert-review-toolkit"  # of this toolkit, among a manifest's versions
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -90,6 +90,7 @@ def load_classifier(base: BaseModel, dropouts: dict[str, float] | None = None) -
             label2id=LABEL2ID,
             problem_type="single_label_classification",  # whatever the base's own head was for
         )
+        _check_against_weights(config, base.folder / "model.safetensors")
         return DistilBertForSequenceClassification.from_pretrained(
             base.folder,
             config=config,
@@ -105,6 +106,33 @@ def load_classifier(base: BaseModel, dropouts: dict[str, float] | None = None) -
         ) from error
     finally:
         logging.set_verbosity(verbosity)
+
+
+def _check_against_weights(config: "DistilBertConfig", weights: Path) -> None:
+    """What is allocated is what is there: a configuration of a few bytes may ask for any number of layers of any size.
+
+    Raises:
+        ValueError: the configuration describes other weights, or a dropout is no share.
+    """
+    from safetensors import safe_open
+
+    with safe_open(weights, framework="numpy") as tensors:
+        names = tensors.keys()
+        shapes = {name.removeprefix("distilbert."): tuple(tensors.get_slice(name).get_shape()) for name in names}
+    inner = {name: shape for name, shape in shapes.items() if name.endswith(".ffn.lin1.weight")}
+    expected = {f"transformer.layer.{number}.ffn.lin1.weight" for number in range(min(config.n_layers, len(shapes)))}
+    if len(inner) != config.n_layers or inner.keys() != expected:
+        raise ValueError(f"config.json has {shown(config.n_layers)} layers, the weights have {len(inner)}")
+    for name, shape in {
+        "embeddings.word_embeddings.weight": (config.vocab_size, config.dim),
+        "embeddings.position_embeddings.weight": (config.max_position_embeddings, config.dim),
+        **dict.fromkeys(inner, (config.hidden_dim, config.dim)),
+    }.items():
+        if shapes.get(name) != shape:
+            raise ValueError(f"config.json asks for {name} of shape {shown(shape)}, found {shown(shapes.get(name))}")
+    for name in ("dropout", "attention_dropout", "seq_classif_dropout"):
+        if not 0 <= getattr(config, name) <= 1:
+            raise ValueError(f"config.json has {name} {shown(getattr(config, name))}, expected 0 to 1")
 
 
 def attach_adapter(model: "PreTrainedModel", config: "LoraConfig") -> "PeftModel":
