@@ -1,7 +1,13 @@
 """A small, honest text classifier on your own machine: is this film review positive or negative?"""
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
+
+if os.name != "posix":
+    raise ImportError(
+        "this toolkit runs on POSIX systems (Linux, macOS), whose locks and renames it builds on; on Windows use it in WSL"
+    )
 
 if TYPE_CHECKING:
     from export.pipeline import ExportOptions, export_model

@@ -12,7 +12,7 @@ from toolkit.prediction import InferenceOptions, Predictor, load_predictor
 from toolkit.text.labels import Label, parse_label
 from toolkit.text.normalisation import normalise
 
-with needs_extra("train", "toolkit.sklearn"):
+with needs_extra("evaluate", "toolkit.sklearn"):
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.metrics import accuracy_score
     from sklearn.utils import check_array, check_consistent_length, column_or_1d

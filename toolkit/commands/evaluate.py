@@ -95,7 +95,7 @@ def evaluate(
 
         refuse_foreign_folder(output, EVALUATION)
         find_columns(reviews, slices, str(source))  # what is missing is said before the work
-        with needs_extra("train", "writing a report"):
+        with needs_extra("evaluate", "writing a report"):
             import jinja2  # noqa: F401
             import matplotlib  # noqa: F401
     predictor = load(**model)

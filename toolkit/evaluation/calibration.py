@@ -79,7 +79,7 @@ def _is_bound(temperature: float) -> bool:
 
 
 def _likeliest(margins: np.ndarray) -> float:
-    with needs_extra("train", "calibrating"):
+    with needs_extra("evaluate", "calibrating"):
         from scipy.optimize import minimize_scalar
 
     bound = np.log(_BOUND)

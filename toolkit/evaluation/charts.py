@@ -66,7 +66,7 @@ def draw_charts(
 
 
 def _roc(folder: Path, result: EvaluationResult) -> Chart:
-    with needs_extra("train", "drawing a plot"):
+    with needs_extra("evaluate", "drawing a plot"):
         from sklearn.metrics import roc_curve
 
     false_positives, true_positives, _ = roc_curve(result.labels, result.positive)

@@ -65,7 +65,7 @@ def run_evaluation(
         reviews: The labelled reviews, one at least.
         advance: Takes the number of reviews that were done since it was last called.
     """
-    with needs_extra("train", "computing metrics"):
+    with needs_extra("evaluate", "computing metrics"):
         import sklearn  # noqa: F401 - better missed before the work than after it
     started = time.perf_counter()
     predictions = []

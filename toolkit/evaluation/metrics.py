@@ -21,7 +21,7 @@ def classification_metrics(labels: np.ndarray, positive_scores: np.ndarray) -> d
         `accuracy`, `precision`, `recall`, `f1` of the positive class, `roc_auc` (None where only one class occurs),
         and `confusion_matrix` as [[TN, FP], [FN, TP]].
     """
-    with needs_extra("train", "computing metrics"):
+    with needs_extra("evaluate", "computing metrics"):
         from sklearn import metrics
 
     predicted = (positive_scores > 0.5).astype(int)
@@ -40,7 +40,7 @@ def classification_metrics(labels: np.ndarray, positive_scores: np.ndarray) -> d
 
 def accuracy_interval(right: int, reviews: int) -> tuple[float, float]:
     """Wilson's 95% interval of a share, which holds near 1 too, where the normal one runs over."""
-    with needs_extra("train", "computing metrics"):
+    with needs_extra("evaluate", "computing metrics"):
         from scipy.stats import binomtest
 
     interval = binomtest(right, reviews).proportion_ci(0.95, method="wilson")
@@ -111,7 +111,7 @@ def mcnemar(only_first: int, only_second: int) -> dict[str, float]:
         which is less cautious and nearer the nominal level (Fagerland, Lydersen and Laake 2013, BMC Med. Res.
         Methodol. 13:91).
     """
-    with needs_extra("train", "computing metrics"):
+    with needs_extra("evaluate", "computing metrics"):
         from scipy.stats import binom, binomtest
 
     if only_first == only_second:

@@ -15,7 +15,7 @@ def render(template: str, pictures: Path | None = None, **content: object) -> st
         pictures: the folder of the pictures it shows.
         content: its variables.
     """
-    with needs_extra("train", "writing a report"):
+    with needs_extra("evaluate", "writing a report"):
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

@@ -89,7 +89,7 @@ def save_picture(figure: "Figure", path: Path, dpi: int) -> None:
 
 def blank_figure(width: float, height: float) -> "Figure":
     """A figure bound to no window system; pyplot would look for one."""
-    with needs_extra("train", "drawing a plot"):
+    with needs_extra("evaluate", "drawing a plot"):
         from matplotlib.figure import Figure
     return Figure(figsize=(width, height), layout="constrained")
 

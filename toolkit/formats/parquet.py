@@ -29,7 +29,7 @@ def parquet_rows(
     Raises:
         ToolkitError: it is damaged, or unpacks to too much.
     """
-    with needs_extra("train", "reading Parquet"):
+    with needs_extra("parquet", "reading Parquet"):
         import pyarrow.parquet
     head = Place(str(path))
     with parquet_errors(path):

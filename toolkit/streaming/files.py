@@ -116,7 +116,7 @@ class FileJob:
         advance: Callable[[int], None],
         note: Callable[[RecordError], None],
     ) -> Tally:
-        with needs_extra("train", "reading Parquet"):
+        with needs_extra("parquet", "reading Parquet"):
             import pyarrow
             import pyarrow.parquet
         with parquet_errors(self.source):
