@@ -60,7 +60,7 @@ def _answer(model: Mapping[str, Any]) -> dict[str, Any]:
     except (ToolkitError, OSError) as error:
         return {"review": _PROBE, "problem": str(error)}
     seconds = time.perf_counter() - started
-    return {"review": _PROBE, "label": prediction.label.text, "score": prediction.score, "seconds": seconds}
+    return {"review": _PROBE, "label": prediction.label.name, "score": prediction.score, "seconds": seconds}
 
 
 def _model(kind: Kind, folder: Path) -> dict[str, Any]:

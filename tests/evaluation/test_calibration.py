@@ -8,6 +8,7 @@ from toolkit.evaluation.calibration import (
     fit_temperature,
     risk_coverage,
 )
+from toolkit.evaluation.metrics import two_columns
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_a_bound_that_is_reached_is_said(caplog):
 def test_risk_and_coverage_by_hand():
     # Scores 0.9 (right), 0.75 (one right, one wrong, on either side), 0.625 (wrong), 0.5 (called negative, right).
     labels = np.array([0, 1, 0, 1, 1])
-    coverage, accuracy, thresholds = risk_coverage(labels, np.array([0.5, 0.9, 0.75, 0.375, 0.75]))
+    coverage, accuracy, thresholds = risk_coverage(labels, two_columns(np.array([0.5, 0.9, 0.75, 0.375, 0.75])))
     assert thresholds == pytest.approx([0.9, 0.75, 0.625, 0.5])
     assert coverage == pytest.approx([1 / 5, 3 / 5, 4 / 5, 1])
     assert accuracy == pytest.approx([1, 2 / 3, 2 / 4, 3 / 5])
@@ -99,7 +100,7 @@ def test_risk_and_coverage_by_hand():
 def test_every_threshold_decides_what_it_says(honest):
     logits, labels = honest
     positive = np.round(1 / (1 + np.exp(logits[:, 0] - logits[:, 1])), 2)[:500]  # with many ties
-    coverage, accuracy, thresholds = risk_coverage(labels[:500], positive)
+    coverage, accuracy, thresholds = risk_coverage(labels[:500], two_columns(positive))
     scores = np.maximum(positive, 1 - positive)
     for share, right, threshold in zip(coverage, accuracy, thresholds, strict=True):
         decided = scores >= threshold

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from toolkit.evaluation.metrics import bootstrap_intervals, classification_metrics, difference_interval, mcnemar
+from toolkit.evaluation.metrics import (
+    bootstrap_intervals,
+    classification_metrics,
+    difference_interval,
+    mcnemar,
+    two_columns,
+)
 
 
 @pytest.fixture
@@ -16,8 +22,8 @@ def test_samples_are_measured_as_the_whole_is(scored):
     labels, scores = scored
     rng = np.random.default_rng(7)
     drawn = [rng.integers(400, size=400) for _ in range(5)]
-    expected = [classification_metrics(labels[rows], scores[rows]) for rows in drawn]
-    intervals = bootstrap_intervals(labels, scores, resamples=5, seed=7)
+    expected = [classification_metrics(labels[rows], two_columns(scores[rows])) for rows in drawn]
+    intervals = bootstrap_intervals(labels, two_columns(scores), resamples=5, seed=7)
     for name in ("precision", "recall", "f1", "roc_auc"):
         low, high = np.percentile([each[name] for each in expected], [2.5, 97.5])
         assert intervals[name] == pytest.approx((low, high)), name
@@ -27,15 +33,19 @@ def test_samples_are_measured_as_the_whole_is(scored):
 
 def test_the_seed_decides_and_the_interval_is_as_wide_as_theory_has_it(scored):
     labels, scores = scored
-    intervals = bootstrap_intervals(labels, scores)
-    assert intervals == bootstrap_intervals(labels, scores) != bootstrap_intervals(labels, scores, seed=1)
+    intervals = bootstrap_intervals(labels, two_columns(scores))
+    assert (
+        intervals
+        == bootstrap_intervals(labels, two_columns(scores))
+        != bootstrap_intervals(labels, two_columns(scores), seed=1)
+    )
     low, high = intervals["recall"]
-    recall = classification_metrics(labels, scores)["recall"]
+    recall = classification_metrics(labels, two_columns(scores))["recall"]
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(recall * (1 - recall) / labels.sum()), rel=0.15)
 
 
 def test_one_class_has_no_interval_of_roc_auc():
-    intervals = bootstrap_intervals(np.array([1, 1, 1]), np.array([0.9, 0.2, 0.7]))
+    intervals = bootstrap_intervals(np.array([1, 1, 1]), two_columns(np.array([0.9, 0.2, 0.7])))
     assert intervals["roc_auc"] is None
 
 

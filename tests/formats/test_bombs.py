@@ -218,7 +218,14 @@ def test_parquet_of_every_kind_goes_through_unchanged(tmp_path, tiny_tokenizer):
             patch.setattr("toolkit.formats.tables._SMALL", limit)
             pyarrow.parquet.write_table(table, tmp_path / "a.parquet", row_group_size=2)
             fake = FakePredictor(Manifest(Kind.ONNX, "fake", 64), ReviewTokenizer.wrap(tiny_tokenizer, 64))
-            job = FileJob(tmp_path / "a.parquet", tmp_path / "b.parquet", "text", "p_", str, lambda count: None)
+            job = FileJob(
+                tmp_path / "a.parquet",
+                tmp_path / "b.parquet",
+                "text",
+                "p_",
+                lambda prediction: prediction.verdict,
+                lambda count: None,
+            )
             tally = job.run(lambda fake=fake: fake)
         assert (tally.kept, tally.problems) == (3, 2)
         read = pyarrow.parquet.read_table(tmp_path / "b.parquet").select(table.column_names)
@@ -282,7 +289,14 @@ def test_parquet_with_a_column_twice(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table(columns, ["text", "text", "label"]), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="expected every column once, found text more often"):
         read_reviews(tmp_path / "a.parquet")
-    job = FileJob(tmp_path / "a.parquet", tmp_path / "b.parquet", "text", "", str, lambda count: None)
+    job = FileJob(
+        tmp_path / "a.parquet",
+        tmp_path / "b.parquet",
+        "text",
+        "",
+        lambda prediction: prediction.verdict,
+        lambda count: None,
+    )
     with pytest.raises(ToolkitError, match="expected every column once"):
         job.run(lambda: None)
 

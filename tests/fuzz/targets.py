@@ -113,7 +113,9 @@ def file_of_reviews(data: bytes) -> None:
         source, target = Path(name) / f"in{ending}", Path(name) / f"out{target_ending}"
         source.write_bytes(gzip.compress(data[1:], 1) if ending.endswith(".gz") else data[1:])
         try:
-            tally = FileJob(source, target, "text", "", str, lambda count: None).run(fake_predictor)
+            tally = FileJob(source, target, "text", "", lambda prediction: prediction.verdict, lambda count: None).run(
+                fake_predictor
+            )
         except ToolkitError as error:
             assert str(error)
             assert not target.exists()
@@ -153,7 +155,7 @@ def upload(data: bytes) -> None:
             return
     classified = [row for batch in classify_rows(rows, fake_predictor()) for row in batch]
     assert [each.row for each in classified] == rows
-    table = list(csv.reader(io.StringIO(to_csv(classified).decode("utf-8-sig"), newline="")))
+    table = list(csv.reader(io.StringIO(to_csv(classified, fake_predictor().labels).decode("utf-8-sig"), newline="")))
     assert len(table) == len(rows) + 1
 
 

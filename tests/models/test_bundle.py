@@ -83,7 +83,11 @@ def test_every_file_is_verified(bundle, name):
     [
         ({"format": 5}, "newer than the 4 known here"),
         ({"format": None}, "is not a manifest"),
-        ({"labels": ["positive", "negative"]}, "orders the labels"),
+        ({"labels": ["positive"]}, "garbles the labels: 1 labels, expected 2 to 200"),
+        ({"labels": ["a", "a"]}, "garbles the labels: the label 'a' occurs twice"),
+        ({"labels": ["a", "b"], "displays": {"zh": {"c": "x"}}}, "garbles the labels: a word for the label 'c'"),
+        ({"displays": {"zh": {"positive": 1}}}, "garbles: displays"),
+        ({"uncertain_below": 0.4}, "garbles: uncertain_below"),
         ({"kind": "adapter"}, "kind 'adapter', expected 'onnx'"),
         ({"format": True}, "is not a manifest"),
         ({"format": 0}, "is not a manifest"),
@@ -206,7 +210,7 @@ def test_an_adapter_made_elsewhere(foreign_adapter):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("config.json", {"id2label": {"0": "POSITIVE", "1": "NEGATIVE"}}, r"config\.json names the labels"),
+        ("config.json", {"id2label": {"0": "A", "1": "A"}}, r"config\.json garbles the labels: .* occurs twice"),
         ("config.json", {"id2label": ["NEGATIVE", "POSITIVE"]}, r"config\.json names the labels"),
         ("config.json", {"id2label": {"a": "NEGATIVE"}}, r"config\.json names the labels"),
         ("config.json", {"max_position_embeddings": None}, "max_position_embeddings None"),

@@ -34,7 +34,10 @@ def run(predictor):
         stream = data if isinstance(data, Reads) else io.BytesIO(data)
         complaints = []
         results = ResultWriter(
-            make_writer(output_format, str, prefix, end), selection or Selection(), on_error, complaints.append
+            make_writer(output_format, lambda prediction: prediction.verdict, prefix, end),
+            selection or Selection(),
+            on_error,
+            complaints.append,
         )
         view = predictor.with_options(abstention=Abstention(below))
         records = read_records(Source("", stream), input_format, field)

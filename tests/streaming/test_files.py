@@ -15,7 +15,7 @@ TEST_SPLIT = ROOT / "dataset" / "test.csv"
 def classify_file(predictor):
     def classify_file(source, target, *, column="text", prefix="", load=lambda: predictor):
         progress = []
-        job = FileJob(source, target, column, prefix, str, progress.append)
+        job = FileJob(source, target, column, prefix, lambda prediction: prediction.verdict, progress.append)
         tally = job.run(load)
         assert sum(progress) == source.stat().st_size
         return tally

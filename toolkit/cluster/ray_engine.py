@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +22,6 @@ from toolkit.compat import import_ray
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.models.bundle import Kind, read_manifest
 from toolkit.prediction import Abstention, InferenceOptions, load_predictor
-from toolkit.prediction.abstention import display
 from toolkit.streaming.files import FileJob, count_rows
 
 DONE, ERRORS, SUCCESS = "_done", "_errors", "_SUCCESS"
@@ -265,7 +263,7 @@ class _Worker:
             try:
                 self._source.fetch(piece.source, source)
                 tally = FileJob(
-                    source, answers, job.column, job.prefix, partial(display, language=job.lang), lambda count: None,
+                    source, answers, job.column, job.prefix, lambda prediction: prediction.display(job.lang), lambda count: None,
                     note, piece.row_groups, piece.first_row, empty=True,
                 ).run(lambda: self._predictor)  # fmt: skip
                 outcome["rows_in"] = tally.verdicts.total() + tally.problems

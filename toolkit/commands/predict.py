@@ -28,7 +28,7 @@ from toolkit.commands.options import (
 from toolkit.formats.limits import printable
 
 if TYPE_CHECKING:
-    from toolkit.prediction import Predictor
+    from toolkit.prediction import Prediction, Predictor
 
 _logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def predict(
     label = label_writer(lang, on_terminal)
     for number, prediction in enumerate(load(**model).predict_many(reviews), start=1):
         review = reviews[number - 1]
-        verdict = label(prediction.verdict)
+        verdict = label(prediction)
         if as_json:
             click.echo(json.dumps({**prediction.to_dict(), "label": verdict}, ensure_ascii=False))
         elif on_terminal:
@@ -148,7 +148,7 @@ def _classify_file(
     target: Path,
     column: str,
     prefix: str,
-    label: Callable[[str], str],
+    label: "Callable[[Prediction], str]",
     load_model: "Callable[[], Predictor]",
 ) -> None:
     from toolkit.streaming.files import FileJob

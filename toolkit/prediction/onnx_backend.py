@@ -96,7 +96,7 @@ class OnnxPredictor(Predictor):
     def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
         """Run each review alone; see `Predictor.logits`. The bits do not depend on order, grouping or workers."""
         if not encodings:
-            return np.empty((0, 2), np.float32)
+            return np.empty((0, len(self.labels)), np.float32)
         run = partial(_run, self._session(threads=self.workers if len(encodings) == 1 else 1))
         return np.concatenate(list(self._pool.map(run, encodings)))
 
@@ -109,6 +109,12 @@ class OnnxPredictor(Predictor):
         with self._opening:  # callers in many threads open each session once
             if threads not in self._sessions:
                 session = _open_session(self._graph, threads)
+                columns = session.get_outputs()[0].shape[-1]
+                if isinstance(columns, int) and columns != len(self.labels):
+                    raise BundleError(
+                        f"{self._graph} gives {columns} logits, expected one for each of {len(self.labels)} labels; "
+                        "make it with: toolkit export"
+                    )
                 if _status(self._graph) != self._graph_status:
                     raise BundleError(f"{self._graph} was replaced since it was verified; load the predictor again")
                 self._sessions[threads] = session
@@ -125,7 +131,7 @@ def _run(session: Any, encoding: Encoding) -> np.ndarray:  # noqa: ANN401
     input_ids = encoding.input_ids[np.newaxis]  # (1, T)
     feeds = {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
     declared = [model_input.name for model_input in session.get_inputs()]
-    logits: np.ndarray = session.run(["logits"], {name: feeds[name] for name in declared})[0]  # (1, 2)
+    logits: np.ndarray = session.run(["logits"], {name: feeds[name] for name in declared})[0]  # (1, k)
     return logits
 
 

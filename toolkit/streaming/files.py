@@ -17,7 +17,7 @@ from toolkit.models.publishing import replacing_file
 from toolkit.prediction import Prediction, Predictor
 from toolkit.streaming.engine import ResultWriter, Selection, Tally, classify
 from toolkit.streaming.writers import ERROR_FIELD, NEW_FIELDS, Writer, make_writer
-from toolkit.text.labels import Label
+from toolkit.text.labels import LabelSet
 from toolkit.text.normalisation import TEXT_LIMIT, normalise
 
 _FIELDS = (*NEW_FIELDS, ERROR_FIELD)
@@ -33,7 +33,7 @@ class FileJob:
         target: CSV or JSONL for either of these, Parquet for Parquet; takes its place when it is finished.
         column: The column of the text.
         prefix: Stands before the names of the new columns.
-        label: Turns a verdict into the word that is written.
+        label: The word that is written for a prediction's verdict.
         advance: Takes the bytes of the source that were done since it was last called.
         note: Takes the place and the reason of each row that cannot be classified.
         row_groups: The row groups of a Parquet source to take; all by default.
@@ -45,7 +45,7 @@ class FileJob:
     target: Path
     column: str
     prefix: str
-    label: Callable[[str], str]
+    label: Callable[[Prediction], str]
     advance: Callable[[int], None]
     note: Callable[[str, str], None] = lambda place, reason: None
     row_groups: Sequence[int] | None = None
@@ -96,10 +96,10 @@ class FileJob:
             import pyarrow.parquet
         with parquet_errors(self.source):
             file = pyarrow.parquet.ParquetFile(self.source)
-            schema = self._extend_schema(file.schema_arrow)
+            predictor, tally = load(), Tally()
+            schema = self._extend_schema(file.schema_arrow, predictor.labels)
             groups = range(file.num_row_groups) if self.row_groups is None else self.row_groups
             advance = self._count_rows(sum(file.metadata.row_group(group).num_rows for group in groups))
-            predictor, tally = load(), Tally()
             with pyarrow.parquet.ParquetWriter(stream, schema) as writer:
                 for batch in parquet_batches(self.source, row_groups=groups, rows=_ROWS):
                     texts = to_values(batch.column(self.column))
@@ -112,7 +112,7 @@ class FileJob:
                     writer.write_batch(pyarrow.record_batch([*columns, *new], schema=schema))
         return tally
 
-    def _extend_schema(self, schema: Any) -> Any:  # noqa: ANN401 - pyarrow ships no types
+    def _extend_schema(self, schema: Any, labels: LabelSet) -> Any:  # noqa: ANN401 - pyarrow ships no types
         """The file's columns, types and metadata as they are, and the new columns behind them."""
         import pyarrow
 
@@ -122,7 +122,7 @@ class FileJob:
             raise ToolkitError(
                 f"{self.source}: expected a column {self.column!r}, found {listed(schema.names)}; name it with --column"
             )
-        probabilities = pyarrow.struct([(label.text, pyarrow.float64()) for label in Label])
+        probabilities = pyarrow.struct([(label.name, pyarrow.float64()) for label in labels])
         types = (pyarrow.string(), pyarrow.float64(), probabilities, pyarrow.int64(), pyarrow.int64(), pyarrow.string())
         new = [pyarrow.field(self.prefix + name, each) for name, each in zip(_FIELDS, types, strict=True)]
         if taken := {each.name for each in new}.intersection(schema.names):
@@ -147,7 +147,7 @@ class FileJob:
                 continue
             prediction = next(predictions)
             tally.count(prediction, kept=True)
-            yield {**prediction.to_dict(), "label": self.label(prediction.verdict)}
+            yield {**prediction.to_dict(), "label": self.label(prediction)}
 
     def _count_rows(self, rows: int) -> Callable[[], None]:
         """Tell the progress in bytes, as if every row had as many."""

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from toolkit.errors import ConfigError, ToolkitError
+from toolkit.text.labels import LabelSet
 
 METRICS = ("accuracy", "f1", "precision", "recall", "loss")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -71,6 +72,9 @@ class TrainingConfig:
     metric_for_best_model: str = _setting("accuracy", f"picks the checkpoint that is kept: {', '.join(METRICS)}")
     early_stopping: int = _setting(0, "stop after so many evaluations without improvement; 0 never stops early")
     seed: int = _setting(42, "of every random choice")
+    display: tuple[str, ...] = _setting(
+        (), "words for labels, as zh:positive=正面评论; in a file also a table [labels.zh] of names and words"
+    )
 
     def __post_init__(self) -> None:
         """Refuse values and combinations that cannot work, all of them in one error."""
@@ -94,9 +98,24 @@ class TrainingConfig:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The settings that decide what is learnt: all but the places, which are the machine's."""
-        places = ("dataset", "output", "output_dir", "logging_dir")
-        return {name: value for name, value in asdict(self).items() if name not in places}
+        """The settings that decide what is learnt: not the places, which are the machine's, nor the words for labels."""
+        apart = ("dataset", "output", "output_dir", "logging_dir", "display")
+        return {name: value for name, value in asdict(self).items() if name not in apart}
+
+    def with_words(self, labels: LabelSet) -> LabelSet:
+        """A data set's labels with the words for them.
+
+        Raises:
+            ConfigError: A word is for no label, or in a language that there is not.
+        """
+        displays: dict[str, dict[str, str]] = {}
+        for entry in self.display:
+            language, name, word = _display_parts(entry)
+            displays.setdefault(language, {})[name] = word
+        try:
+            return LabelSet.of_model(labels.names, displays)
+        except ValueError as error:
+            raise ConfigError("the words for labels cannot be used; found:", [str(error)], ADVICE) from error
 
     @property
     def training_length(self) -> int:
@@ -126,6 +145,7 @@ def load_config(
     length, view = values.get("max_length"), values.get("train_max_length")
     if overrides and "max_length" in overrides and isinstance(view, int) and isinstance(length, int) and view > length:
         values["train_max_length"] = length  # a preset's view of a review must not outgrow what the user asked for
+    values = _with_tables(values)
     known = {each.name for each in fields(TrainingConfig)}
     unknown = [f"unknown setting '{key}'{_nearest(key, known)}" for key in values if key not in known]
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
@@ -157,6 +177,24 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ToolkitError(f"the configuration file {path} does not exist; presets are {', '.join(PRESETS)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ToolkitError(f"{path} is not valid TOML: {error}") from error
+
+
+def _with_tables(values: dict[str, Any]) -> dict[str, Any]:
+    """The tables `[labels.zh]` of a file as entries of `display`; those that are given stand behind and win."""
+    tables = values.get("labels")
+    if not isinstance(tables, dict) or not all(isinstance(words, dict) for words in tables.values()):
+        return values
+    entries = [f"{language}:{name}={word}" for language, words in tables.items() for name, word in words.items()]
+    given = values.get("display", ())
+    others = {name: value for name, value in values.items() if name != "labels"}
+    return {**others, "display": (*entries, *given)} if isinstance(given, list | tuple) else values
+
+
+def _display_parts(entry: str) -> tuple[str, str, str]:
+    """Language, label and word of an entry of `display`; the label may hold a colon, the word an equals sign."""
+    language, colon, rest = entry.partition(":")
+    name, equals, word = rest.partition("=")
+    return (language, name, word) if colon and equals else ("", "", "")
 
 
 def _nearest(key: str, known: set[str]) -> str:
@@ -248,6 +286,10 @@ def _value_problems(config: SimpleNamespace) -> list[str]:
         config.lr_scheduler_type in ("cosine", "linear", "constant", "constant_with_warmup"),
         f"lr_scheduler_type = {config.lr_scheduler_type!r}: expected cosine, linear, constant or constant_with_warmup",
     )
+    for entry in config.display:
+        require(
+            all(_display_parts(entry)), f"display = {entry!r}: expected LANGUAGE:LABEL=WORD, as zh:positive=正面评论"
+        )
     output = Path(config.output)
     for name, given, default in (("checkpoints", config.output_dir, "lora_imdb"), ("logs", config.logging_dir, "logs")):
         place = _beside(config.output, given, default)
