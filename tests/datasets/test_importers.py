@@ -316,3 +316,40 @@ def _unreadable(tmp_path):
     """Options under which a source of one split is refused, after the output has been looked at."""
     (tmp_path / "none.csv").write_text("text,label\na film,1\n")
     return ImportOptions(official=True)
+
+
+def test_ratings_become_labels_in_their_order_and_rare_or_missing_ones_are_said(tmp_path, caplog):
+    ratings = [1] * 60 + [9] * 60 + [10] * 60 + [2] * 4
+    lines = [json.dumps({"text": f"film {number}", "rating": rating}) for number, rating in enumerate(ratings)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    options = ImportOptions(label_column="rating", limit=100)
+    info = import_dataset(str(tmp_path / "a.jsonl"), tmp_path / "out", options)
+    assert info.labels == ("1", "2", "9", "10")
+    assert info.counts["train"] == {"1": 18, "2": 3, "9": 18, "10": 18}
+    assert info.warnings == (
+        "The train split has 3 reviews of the label 2, expected 10 or more to learn it from.",
+        "The validation split has no review of the label 2, so its figures say nothing of that.",
+    )
+    splits = read_splits(tmp_path / "out")
+    assert splits.labels.names == info.labels
+    assert {review.label.name for review in splits["validation"]} == {"1", "9", "10"}
+    validation = read_reviews(tmp_path / "out" / "validation.csv")
+    assert validation == splits["validation"], "a split that lacks a label knows it all the same"
+
+
+def test_a_label_named_as_the_pairs_keeps_its_name_among_others(tmp_path):
+    names = ["negative", "neutral", "positive"] * 20
+    lines = [json.dumps({"text": f"film {number}", "label": name}) for number, name in enumerate(names)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    import_dataset(str(tmp_path / "a.jsonl"), tmp_path / "out", ImportOptions())
+    splits = read_splits(tmp_path / "out")
+    number = {review.text: names[int(review.text.split()[1])] for reviews in splits.values() for review in reviews}
+    assert {review.text: review.label.name for reviews in splits.values() for review in reviews} == number
+
+
+def test_a_column_of_numbers_is_no_column_of_labels(tmp_path):
+    lines = [json.dumps({"text": f"film {number}", "label": number / 7}) for number in range(300)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    with pytest.raises(DataError, match="expected 2 to 200: this looks like text or a number"):
+        import_dataset(str(tmp_path / "a.jsonl"), tmp_path / "out", ImportOptions())
+    assert not (tmp_path / "out" / "train.csv").exists()

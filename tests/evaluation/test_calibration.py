@@ -7,6 +7,7 @@ from toolkit.evaluation.calibration import (
     describe_temperature,
     fit_temperature,
     risk_coverage,
+    steps_of_risk_coverage,
 )
 from toolkit.evaluation.metrics import two_columns
 
@@ -117,3 +118,16 @@ def test_honest_scores_stay_under_the_error_of_chance_and_others_do_not(honest):
     chance = chance_calibration_error(scores, resamples=200)
     assert 0 < chance < 0.05
     assert calibration_metrics(logits, labels, 1.0)["ece"] < chance < calibration_metrics(logits, labels, 0.5)["ece"]
+
+
+def test_a_temperature_of_more_labels_makes_the_scores_honest():
+    rng = np.random.default_rng(5)
+    logits = rng.normal(size=(3000, 5))
+    honest = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.array([rng.choice(5, p=row) for row in honest])
+    temperature = fit_temperature(3 * logits, labels)
+    assert temperature == pytest.approx(3, rel=0.1)
+    before, after = (calibration_metrics(3 * logits, labels, each) for each in (1.0, temperature))
+    assert after["ece"] < 0.03 < before["ece"]
+    assert after["brier"] < before["brier"]
+    assert steps_of_risk_coverage(logits, labels)[0]["uncertain_below"] == 0.2

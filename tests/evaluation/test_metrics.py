@@ -6,6 +6,8 @@ from toolkit.evaluation.metrics import (
     classification_metrics,
     difference_interval,
     mcnemar,
+    softmax,
+    squared_errors,
     two_columns,
 )
 
@@ -64,3 +66,35 @@ def test_the_difference_of_two_models():
         pytest.approx(0.02 + 1.96 * deviation, abs=2e-3),
     )
     assert difference_interval(0, 0, 10) == (0, 0)
+
+
+def test_figures_of_more_labels_are_scikit_learns():
+    from sklearn import metrics
+
+    rng = np.random.default_rng(3)
+    labels = rng.integers(4, size=400)
+    probabilities = rng.dirichlet(np.ones(4), size=400)
+    probabilities[np.arange(400), labels] += 0.4
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    found, called = classification_metrics(labels, probabilities), probabilities.argmax(axis=1)
+    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(labels, called))
+    expected = metrics.precision_recall_fscore_support(labels, called, average="macro")
+    assert [found[name] for name in ("precision", "recall", "f1")] == pytest.approx(expected[:3])
+    each = metrics.precision_recall_fscore_support(labels, called)
+    rows = [[row[name] for row in found["per_label"]] for name in ("precision", "recall", "f1", "reviews")]
+    assert rows == [pytest.approx(column) for column in each]
+    assert found["confusion_matrix"] == metrics.confusion_matrix(labels, called).tolist()
+    errors = squared_errors(labels, probabilities)
+    assert errors[0] == pytest.approx(sum((p - (index == labels[0])) ** 2 for index, p in enumerate(probabilities[0])))
+    intervals = bootstrap_intervals(labels, probabilities, resamples=200)
+    assert intervals.keys() == {"precision", "recall", "f1", "brier"}
+    assert all(low < value < high for (low, high), value in
+               ((intervals[name], found[name]) for name in ("precision", "recall", "f1")))  # fmt: skip
+
+
+def test_two_columns_of_softmax_are_the_sigmoid_to_the_last_bit():
+    logits = np.random.default_rng(0).normal(scale=20, size=(1000, 2))
+    positive = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
+    assert (softmax(logits)[:, 1] == positive).all()
+    assert (softmax(logits)[:, 0] == 1 - positive).all()
+    assert softmax(np.array([[0.0, 1000.0, 0.0]])).tolist() == [[0, 1, 0]]

@@ -226,3 +226,21 @@ def test_an_adapter_made_elsewhere_that_cannot_be_used(foreign_adapter, name, co
     (foreign_adapter / name).write_text(json.dumps(content))
     with pytest.raises(BundleError, match=message):
         read_manifest(foreign_adapter, Kind.ADAPTER)
+
+
+@pytest.mark.parametrize(
+    ("id2label", "labels"),
+    [
+        ({}, ("negative", "positive")),
+        ({"0": "LABEL_0", "1": "LABEL_1"}, ("negative", "positive")),
+        ({"0": "NEGATIVE", "1": "POSITIVE"}, ("negative", "positive")),
+        ({"0": "POSITIVE", "1": "NEGATIVE"}, ("POSITIVE", "NEGATIVE")),
+        ({"0": "toxic", "1": "fine", "2": "不明"}, ("toxic", "fine", "不明")),
+        ({str(index): f"LABEL_{index}" for index in range(11)}, tuple(f"LABEL_{index}" for index in range(11))),
+    ],
+)
+def test_an_adapter_made_elsewhere_has_the_names_of_its_configuration(foreign_adapter, id2label, labels):
+    (foreign_adapter / "config.json").write_text(json.dumps({"id2label": id2label}))
+    manifest = read_manifest(foreign_adapter, Kind.ADAPTER)
+    assert (manifest.labels, manifest.label_set.names) == (labels, labels)
+    assert manifest.uncertain_below == manifest.label_set.lowest_score
