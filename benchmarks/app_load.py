@@ -64,7 +64,7 @@ def main(sessions: int, reviews: int, minutes: float, file: Path, onnx_model: Pa
     texts = [review.text for review in read_reviews(file)]
     predictor = load_predictor("onnx", onnx_model=onnx_model, options=InferenceOptions(120))  # the app's default
     expected = {
-        text: f"This text is classified as: {prediction.label.text}"
+        text: f"This text is classified as: {prediction.label.name}"
         for text, prediction in zip(texts, predictor.predict_many(texts), strict=True)
     }
     with tempfile.TemporaryDirectory(prefix="app-load.") as state:

@@ -19,7 +19,6 @@ from toolkit.benchmark.engines import Engine
 from toolkit.benchmark.models import Models
 from toolkit.errors import needs_extra
 from toolkit.machine import available_cores, instruction_sets
-from toolkit.text.labels import LABEL2ID
 from toolkit.text.tokenisation import Encoding, ReviewTokenizer
 
 
@@ -66,7 +65,7 @@ class Pipeline(Peer):
             [texts[index] for index in order], batch_size=self.batch_size, truncation=True, max_length=self._max_length
         )
         labels = np.empty(len(texts), np.int64)
-        labels[order] = [LABEL2ID[answer["label"]] for answer in answers]
+        labels[order] = [self._pipeline.model.config.label2id[answer["label"]] for answer in answers]
         return labels
 
 

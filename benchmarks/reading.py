@@ -46,7 +46,7 @@ def _row(predictor: Predictor, reviews: list[Review], quartiles: list[np.ndarray
     predictions = list(predictor.predict_many(review.text for review in reviews))
     seconds = time.perf_counter() - started
     right = np.array(
-        [prediction.label is review.label for prediction, review in zip(predictions, reviews, strict=True)]
+        [prediction.label == review.label for prediction, review in zip(predictions, reviews, strict=True)]
     )
     read = sum(prediction.tokens_read for prediction in predictions)
     cells = [f"{read:,}", f"{len(reviews) / seconds:.1f}", f"{right.mean():.4f}"]

@@ -19,7 +19,7 @@ import torch
 from transformers import TrainerCallback, set_seed
 
 from toolkit.choices import Truncation
-from toolkit.datasets.splits import Review, read_splits
+from toolkit.datasets.splits import Review, Splits, read_splits
 from toolkit.datasets.torch_dataset import IMDBDataset
 from toolkit.errors import ConfigError
 from toolkit.models.adapter import load_tokenizer
@@ -91,10 +91,13 @@ def main(dataset: Path, output: Path, reviews: int, validation: int, base_model:
     logging.disable(logging.WARNING)
     output.mkdir(parents=True, exist_ok=True)
     splits = read_splits(dataset, ("train", "validation"))
-    chosen = {
-        name: random.Random(0).sample(splits[name], min(count, len(splits[name])))
-        for name, count in (("train", reviews), ("validation", validation))
-    }
+    chosen = Splits(
+        {
+            name: random.Random(0).sample(splits[name], min(count, len(splits[name])))
+            for name, count in (("train", reviews), ("validation", validation))
+        },
+        splits.labels,
+    )
     results = []
     for number, (name, changes) in enumerate(list(ROWS.items())[:rows]):
         file = output / f"{number:02}.json"
@@ -108,7 +111,7 @@ def main(dataset: Path, output: Path, reviews: int, validation: int, base_model:
     _print(results)
 
 
-def _run(splits: dict[str, list[Review]], base_model: str, changes: dict[str, Any]) -> dict[str, Any]:
+def _run(splits: Splits, base_model: str, changes: dict[str, Any]) -> dict[str, Any]:
     """Train one row; accuracy by reading, with the last weights and with their average, minutes and parameters."""
     with tempfile.TemporaryDirectory(prefix="study.") as folder:
         preset = {key: tuple(value) if isinstance(value, list) else value

@@ -42,7 +42,7 @@ class Measurement:
     """What a model answered, and in what time.
 
     Attributes:
-        logits: (n, 2) float32, a row a review.
+        logits: (n, k) float32, a row a review.
         seconds: The time spent in the model.
     """
 
@@ -141,13 +141,13 @@ def compare(
 
     Args:
         stage: The stage's name.
-        reference: The adapter's logits, (n, 2).
+        reference: The adapter's logits, (n, k).
         candidate: The outputs of the stage on the same reviews.
         reviews: The reviews with their labels.
         tokens_read: The number of tokens read of each review.
         size: The size in bytes of the stage's weights on disk.
     """
-    differences = np.abs(candidate.logits.astype(np.float64) - reference)  # (n, 2)
+    differences = np.abs(candidate.logits.astype(np.float64) - reference)  # (n, k)
     per_review = np.nan_to_num(differences.max(axis=1), nan=np.inf)
     flipped = candidate.logits.argmax(axis=1) != reference.argmax(axis=1)
     labels = np.array([int(review.label) for review in reviews])

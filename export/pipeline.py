@@ -20,14 +20,16 @@ from toolkit.choices import Quantization, Truncation, check_choice
 from toolkit.datasets.splits import Review, read_reviews
 from toolkit.errors import ExportError, needs_extra
 from toolkit.evaluation.calibration import fit_temperature, steps_of_risk_coverage
+from toolkit.evaluation.metrics import softmax
 from toolkit.machine import package_versions
 from toolkit.models.adapter import load_adapter, merge_adapter
-from toolkit.models.bundle import Kind, Manifest, check_max_length, max_positions
+from toolkit.models.bundle import Kind, Manifest, check_max_length, max_positions, read_manifest
 from toolkit.models.publishing import naming_a_full_disk, publish, refuse_foreign_target
 from toolkit.models.workspaces import workspace
 from toolkit.prediction import Abstention
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.prediction.torch_backend import TorchPredictor
+from toolkit.text.labels import LabelSet
 from toolkit.text.tokenisation import ReviewTokenizer, count_read
 
 GATES = {"merged": EXACT, "onnx": EXACT, "fused": EXACT, "int8": QUANTIZED}
@@ -98,7 +100,7 @@ def export_model(
         ToolkitError: The adapter, the base, the parity set or the output cannot be used.
     """
     refuse_foreign_target(output, Kind.ONNX)
-    reviews = read_reviews(parity_set, others=())
+    reviews = read_reviews(parity_set, others=(), labels=read_manifest(adapter, Kind.ADAPTER).label_set)
     gates = {stage: replace(gate, reviews=1) if options.small_parity_set else gate for stage, gate in GATES.items()}
     _require_reviews(parity_set, len(reviews), gates["int8" if options.quantize == "int8" else "onnx"])
     if options.target_accuracy is not None and len(reviews) < QUANTIZED.reviews:
@@ -141,7 +143,7 @@ def export_model(
             compare(stage, reference, measurement, reviews, tokens_read, weights[stage].stat().st_size)
             for stage, measurement in measured.items()
         ]
-        chosen = _pass_gates(stages, gates, options.quantize, measured, reviews)
+        chosen = _pass_gates(stages, gates, options.quantize, measured, reviews, manifest.label_set)
         manifest = replace(
             _fitted(manifest, measured[chosen].logits, reviews, chosen),
             kind=Kind.ONNX,
@@ -183,6 +185,7 @@ def _pass_gates(
     quantize: str,
     measured: Mapping[str, Measurement],
     reviews: Sequence[Review],
+    labels: LabelSet,
 ) -> str:
     """The stage whose graph is to be published.
 
@@ -195,7 +198,7 @@ def _pass_gates(
         if problems and stage.stage == "int8" and quantize == "auto":
             _logger.warning("int8 fails its gate (%s); publishing float", "; ".join(problems))
         elif problems:
-            raise ExportError(_refusal(stage, problems, measured, reviews))
+            raise ExportError(_refusal(stage, problems, measured, reviews, labels))
         else:
             chosen = stage.stage
     return chosen
@@ -220,17 +223,21 @@ def _fitted(manifest: Manifest, logits: np.ndarray, reviews: Sequence[Review], s
 
 
 def _refusal(
-    stage: Parity, problems: Sequence[str], measured: Mapping[str, Measurement], reviews: Sequence[Review]
+    stage: Parity,
+    problems: Sequence[str],
+    measured: Mapping[str, Measurement],
+    reviews: Sequence[Review],
+    labels: LabelSet,
 ) -> str:
-    def positive(name: str, index: int) -> float:
-        difference = np.diff(measured[name].logits[index].astype(np.float64))
-        return float(1 / (1 + np.exp(-difference[0])))
+    def example(index: int) -> str:
+        before, now = (softmax(measured[name].logits[[index]])[0] for name in ("adapter", stage.stage))
+        label = labels[1] if len(labels) == 2 else labels[int(before.argmax())]
+        return (
+            f"  review {index + 1}: {before[label.index]:.4f} {label.name} by the adapter, {now[label.index]:.4f} now: "
+            f"{reviews[index].text[:60]}"
+        )
 
-    examples = [
-        f"  review {index + 1}: {positive('adapter', index):.4f} positive by the adapter, "
-        f"{positive(stage.stage, index):.4f} now: {reviews[index].text[:60]}"
-        for index in stage.worst
-    ]
+    examples = [example(index) for index in stage.worst]
     return "\n".join(
         [f"the {stage.stage} model is not the adapter: {'; '.join(problems)}. It differs most on:", *examples,
          "Nothing was published."]

@@ -12,6 +12,7 @@ from toolkit.evaluation.plots import blank_figure
 from toolkit.machine import available_cores, processor_name
 from toolkit.models.bundle import Manifest
 from toolkit.models.files import sha256, write_json
+from toolkit.text.labels import LabelSet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +79,7 @@ def write_report(
         "stages": [_describe(stage) for stage in stages],
     }
     write_json(folder / "report.json", content)
-    _draw(folder / "report.png", stages, measured, np.asarray(tokens_read))
+    _draw(folder / "report.png", stages, measured, np.asarray(tokens_read), manifest.label_set)
 
 
 def _describe(stage: Parity) -> dict[str, Any]:
@@ -87,22 +88,32 @@ def _describe(stage: Parity) -> dict[str, Any]:
     return description
 
 
-def _draw(path: Path, stages: Sequence[Parity], measured: Mapping[str, Measurement], tokens_read: np.ndarray) -> None:
+def _draw(
+    path: Path,
+    stages: Sequence[Parity],
+    measured: Mapping[str, Measurement],
+    tokens_read: np.ndarray,
+    labels: LabelSet,
+) -> None:
     """Agreement of the margins, |Δlogit| against length, and bars of size and speed."""
     canvas = blank_figure(12, 9)
     agreement, length, size, speed = canvas.subplots(2, 2).flat
     reference = measured["adapter"].logits
+    best = reference.argmax(axis=1)
     for stage in stages[1:]:
         logits = measured[stage.stage].logits
         color = _COLORS[stage.stage]
         label = f"{stage.stage}: {stage.flips} of {stage.reviews} labels flip"
-        agreement.scatter(_margin(reference), _margin(logits), s=8, alpha=0.5, color=color, label=label, linewidths=0)
+        agreement.scatter(
+            _margin(reference, best), _margin(logits, best), s=8, alpha=0.5, color=color, label=label, linewidths=0
+        )
         differences = np.maximum(np.abs(logits - reference).max(axis=1), 1e-8)  # a log axis has no place for 0
         length.scatter(tokens_read, differences, s=8, alpha=0.5, color=color, label=stage.stage, linewidths=0)
+    compared = " less ".join(reversed(labels.names)) if len(labels) == 2 else "likeliest less next"
     agreement.axline((0, 0), slope=1, color="black", linewidth=0.8)
     agreement.axhline(0, color="black", linewidth=0.5, linestyle=":")
     agreement.axvline(0, color="black", linewidth=0.5, linestyle=":")
-    agreement.set(title="Agreement", xlabel="adapter: positive less negative logit", ylabel="stage: the same")
+    agreement.set(title="Agreement", xlabel=f"adapter: {compared} logit", ylabel="stage: the same")
     length.set(title="Difference by length", xlabel="tokens read", ylabel="largest |Δlogit| of a review", yscale="log")
     for axes in (agreement, length):
         axes.legend(markerscale=2)
@@ -113,8 +124,14 @@ def _draw(path: Path, stages: Sequence[Parity], measured: Mapping[str, Measureme
     canvas.savefig(path, dpi=100)
 
 
-def _margin(logits: np.ndarray) -> np.ndarray:
-    difference: np.ndarray = logits[:, 1] - logits[:, 0]
+def _margin(logits: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """(n,) of two labels the second's logit less the first's; of more, what the adapter's label has over every other."""
+    if logits.shape[1] == 2:
+        difference: np.ndarray = logits[:, 1] - logits[:, 0]
+        return difference
+    others = logits.copy()
+    np.put_along_axis(others, best[:, None], -np.inf, axis=1)
+    difference = np.take_along_axis(logits, best[:, None], axis=1)[:, 0] - others.max(axis=1)
     return difference
 
 

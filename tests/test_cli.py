@@ -103,7 +103,7 @@ def test_predict_prints_label_score_and_text(run_fake, fake_predictor):
     result = run_fake("predict", "a great\nfilm", "dull")
     first, second = fake_predictor.predict_many(["a great film", "dull"])
     assert result.stdout == (
-        f"{first.label.text}\t{first.score:.4f}\ta great film\n{second.label.text}\t{second.score:.4f}\tdull\n"
+        f"{first.label.name}\t{first.score:.4f}\ta great film\n{second.label.name}\t{second.score:.4f}\tdull\n"
     )
 
 

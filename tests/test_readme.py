@@ -45,8 +45,8 @@ def checkout(tmp_path_factory, tiny_base, tiny_adapter, tiny_bundle, demo_review
     acl = folder / "aclImdb"
     for split, reviews in demo_reviews.items():
         for index, review in enumerate(reviews):
-            folder_name = f"{'test' if split == 'test' else 'train'}/{'pos' if review.label else 'neg'}"
-            name = f"{folder_name}/{len(texts) * len(split) + index}_{8 if review.label else 2}.txt"
+            folder_name = f"{'test' if split == 'test' else 'train'}/{'pos' if review.label.index else 'neg'}"
+            name = f"{folder_name}/{len(texts) * len(split) + index}_{8 if review.label.index else 2}.txt"
             (acl / name).parent.mkdir(parents=True, exist_ok=True)
             (acl / name).write_text(review.text)
     shutil.make_archive(str(folder / "aclImdb_v1"), "gztar", folder, "aclImdb")

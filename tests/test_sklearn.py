@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from toolkit.errors import BundleError
 from toolkit.prediction import load_predictor
 from toolkit.sklearn import TextClassifier
-from toolkit.text.labels import Label
+from toolkit.text.labels import SENTIMENT
 
 TEXTS = ["A joy from start to end.", "A bore and a waste.", "Fine acting, lovely music."]
 FRAME = pandas.DataFrame({"text": TEXTS, "id": [1, 2, 3]})
@@ -51,7 +51,7 @@ def expected(tiny_bundle, texts):
 def test_labels_and_probabilities_are_those_of_the_predictions(classifier, texts, expected):
     assert classifier.predict(texts).tolist() == [int(each.label) for each in expected]
     assert classifier.predict_proba(np.array(texts)).tolist() == [
-        [each.probabilities[label] for label in Label] for each in expected
+        [each.probabilities[label.name] for label in SENTIMENT] for each in expected
     ]
     assert classifier.predict_proba([]).shape == (0, 2)
     assert classifier.predict([]).shape == (0,)

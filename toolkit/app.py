@@ -22,9 +22,8 @@ from toolkit.chat.texts import LANGUAGE_COOKIE, TEXTS, choose_language, starters
 from toolkit.chat.uploads import ClassifiedRow, classify_rows, read_upload, to_csv
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.prediction import Prediction, Predictor
-from toolkit.prediction.abstention import UNCERTAIN, display
 from toolkit.prediction.explanation import explain
-from toolkit.text.labels import Label
+from toolkit.text.labels import UNCERTAIN, LabelSet
 from toolkit.text.normalisation import normalise
 from toolkit.text.tokenisation import ReviewTokenizer
 
@@ -47,6 +46,7 @@ class Answer:
     verdict: str
     model_hash: str
     actions: tuple[Any, ...]
+    panel: Any
 
 
 def get_model_and_tokenizer() -> tuple[Predictor, ReviewTokenizer]:
@@ -92,7 +92,8 @@ async def on_settings_update(panel: Mapping[str, Any]) -> None:
         backend = panel.get("backend")
         backends = models().backends()
         model = await asyncio.to_thread(models().load, backend if backend in backends else before.backend)
-        settings = before.changed_by(panel, backends, model.predictor.positions)
+        predictor = model.predictor
+        settings = before.changed_by(panel, backends, predictor.positions, predictor.labels.lowest_score)
     except Exception as error:
         _logger.exception("the settings could not be changed")
         await _say(TEXTS[before.language].failed(error))
@@ -128,7 +129,7 @@ async def on_correction(action: Any) -> None:  # noqa: ANN401
     texts = TEXTS[_user_settings().language]
     identifier, corrected = str(action.payload.get("answer")), action.payload.get("label")
     answer = _answers().get(identifier)
-    if answer is None or corrected not in [label.text for label in Label]:
+    if answer is None or corrected not in answer.prediction.probabilities:
         await chainlit.context.emitter.send_toast(texts.gone, "warning")
         return
     correction = Correction(answer.text, answer.verdict, corrected, answer.prediction.score, answer.model_hash)
@@ -142,6 +143,9 @@ async def on_correction(action: Any) -> None:  # noqa: ANN401
         return
     for each in answer.actions:
         await each.remove()
+    if answer.panel.props["menu"]:
+        answer.panel.props = {**answer.panel.props, "menu": None}
+        await answer.panel.update()
     await chainlit.context.emitter.send_toast(texts.thanks, "success")
 
 
@@ -165,14 +169,15 @@ async def _answer_review(text: str, model: Model, settings: UserSettings) -> Non
     predictor = model.view(settings.max_length, settings.uncertain_below)
     prediction = await asyncio.to_thread(predictor.predict, text)
     verdict = prediction.verdict
-    panel = chainlit.CustomElement(name="Verdict", props=verdict_panel(prediction, predictor, texts))
     identifier = uuid4().hex
-    actions = _correction_actions(identifier, prediction, verdict, settings.language)
-    _remember(identifier, Answer(text, prediction, verdict, model.model_hash, tuple(actions)))
-    sentence = texts.verdict.format(label=display(verdict, settings.language))
+    props = verdict_panel(prediction, predictor, settings.language, identifier)
+    panel = chainlit.CustomElement(name="Verdict", props=props)
+    actions = _correction_actions(identifier, prediction, predictor.labels, settings.language)
+    _remember(identifier, Answer(text, prediction, verdict, model.model_hash, tuple(actions), panel))
+    sentence = texts.verdict.format(label=prediction.display(settings.language))
     await _say(sentence, elements=[panel], actions=actions)
     explanation = await asyncio.to_thread(explain, predictor, text)
-    panel.props = {**panel.props, "why": why_panel(explanation, texts)}
+    panel.props = {**panel.props, "why": why_panel(explanation, predictor.labels, settings.language)}
     await panel.update()
 
 
@@ -198,8 +203,8 @@ async def _answer_file(path: Path, name: str, model: Model, settings: UserSettin
             shown = clock()
             message.content = inert(texts.progress.format(name=name, done=len(classified), total=len(rows)))
             await message.update()
-    content = await asyncio.to_thread(to_csv, classified)
-    props = await asyncio.to_thread(file_panel, classified, settings.language, texts)
+    content = await asyncio.to_thread(to_csv, classified, model.predictor.labels)
+    props = await asyncio.to_thread(file_panel, classified, model.predictor.labels, settings.language)
     panel = chainlit.CustomElement(name="Reviews", props=props)
     download = chainlit.File(name=f"{Path(name).stem}-predictions.csv", content=content, mime="text/csv")
     message.content = inert(texts.summary.format(name=name, total=len(rows)))
@@ -262,7 +267,7 @@ async def _send_panel(settings: UserSettings) -> None:
             label=texts.setting_threshold,
             description=texts.setting_threshold_help,
             initial=settings.uncertain_below or (model.predictor.threshold.uncertain_below if model else 0.5),
-            min=0.5,
+            min=model.predictor.labels.lowest_score if model else 0.5,
             max=1,
             step=0.01,
         ),
@@ -270,18 +275,20 @@ async def _send_panel(settings: UserSettings) -> None:
     await chainlit.ChatSettings(inputs).send()
 
 
-def _correction_actions(identifier: str, prediction: Prediction, verdict: str, language: str) -> list[Any]:
-    """👍 and 👎, or both labels where the verdict was neither."""
+def _correction_actions(identifier: str, prediction: Prediction, labels: LabelSet, language: str) -> list[Any]:
+    """👍 and 👎, or both labels where the verdict was neither; of more labels 👍 alone, beside the panel's menu of all."""
     texts = TEXTS[language]
     icons = {True: "thumbs-up", False: "thumbs-down"}
+    uncertain = prediction.verdict == UNCERTAIN
+    others = [label for label in labels if label != prediction.label] if len(labels) == 2 else []
     actions = []
-    for label in (prediction.label, Label(1 - prediction.label)):
-        right = label is prediction.label
+    for label in (prediction.label, *others):
+        right = label == prediction.label
         words = texts.right if right else texts.wrong
-        if verdict == UNCERTAIN:
+        if uncertain:
             words = texts.rather.format(label=label.display(language))
-        payload = {"answer": identifier, "label": label.text}
-        icon = None if verdict == UNCERTAIN else icons[right]
+        payload = {"answer": identifier, "label": label.name}
+        icon = None if uncertain else icons[right]
         actions.append(chainlit.Action(name="correct", payload=payload, label=words, icon=icon))
     return actions
 

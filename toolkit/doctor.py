@@ -151,7 +151,7 @@ def _answer(model: Mapping[str, Any]) -> Answer:
     except (ToolkitError, OSError) as error:
         return Answer(_PROBE, problem=str(error))
     seconds = time.perf_counter() - started
-    return Answer(_PROBE, label=prediction.label.text, score=prediction.score, seconds=seconds)
+    return Answer(_PROBE, label=prediction.label.name, score=prediction.score, seconds=seconds)
 
 
 def _model(kind: Kind, folder: Path) -> Model:

@@ -16,6 +16,10 @@ class EmptyReviewError(ToolkitError):
         super().__init__("the review is empty: expected some text, found only white space or mark-up")
 
 
+class OptionError(ToolkitError):
+    """An option has a value that the model it is for cannot follow."""
+
+
 class BundleError(ToolkitError):
     """An adapter or ONNX folder that is missing, damaged or made for something else."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from toolkit.choices import Backend, Truncation
 from toolkit.errors import EmptyReviewError, needs_extra
 from toolkit.prediction import InferenceOptions, Predictor, load_predictor
-from toolkit.text.labels import Label, parse_label
+from toolkit.text.labels import SENTIMENT, LabelSet
 from toolkit.text.normalisation import normalise
 
 with needs_extra("evaluate", "toolkit.sklearn"):
@@ -18,12 +18,11 @@ with needs_extra("evaluate", "toolkit.sklearn"):
     from sklearn.utils import check_array, check_consistent_length, column_or_1d
     from sklearn.utils.validation import check_is_fitted
 
-_CANONICAL = np.array([int(label) for label in Label])
 _EXPECTED = "expected one text for each review: a list, a one-dimensional array, a Series or a table of one column"
 
 
 class TextClassifier(ClassifierMixin, BaseEstimator):
-    """Film reviews as scikit-learn's users classify them.
+    """Texts as scikit-learn's users classify them.
 
     The model comes trained, by `toolkit train`: `fit` loads it, looks at the labels' spelling and learns nothing else.
 
@@ -37,7 +36,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         workers: See `toolkit.prediction.InferenceOptions`.
 
     Attributes:
-        classes_: The two labels, negative first, as `fit` saw them spelled; 0 and 1 where it saw none.
+        classes_: The model's labels in its order, as `fit` saw them spelled; where it saw none, the data set's own values:
+            numbers, names, or of the original pair 0 and 1.
     """
 
     def __init__(
@@ -64,7 +64,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
 
         Args:
             X: Reviews, which are checked and not learnt from.
-            y: Their labels, as 0 and 1, neg and pos, or negative and positive; `predict` answers in their spelling.
+            y: Their labels, of the original pair as 0 and 1, neg and pos, or negative and positive; `predict` answers in their
+                spelling.
 
         Raises:
             TypeError: X is no collection of texts, or holds something else.
@@ -76,7 +77,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             if y is not None:
                 check_consistent_length(texts, y)
         self._predictor = self._load()
-        self.classes_ = _CANONICAL if y is None else _spellings(y)
+        labels = self._predictor.labels
+        self.classes_ = np.array(labels.values) if y is None else _spellings(y, labels)
         return self
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: ANN401
@@ -85,14 +87,14 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         return np.asarray(self.classes_[found])
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: ANN401
-        """The calibrated probabilities of n reviews, (n, 2) float64, columns in the order of `classes_`."""
+        """The calibrated probabilities of n reviews, (n, k) float64, columns in the order of `classes_`."""
         return self._probabilities(X)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: ANN401
         """The accuracy on labelled reviews, in whichever of the known spellings the labels are."""
         found = self._probabilities(X).argmax(axis=1)
         check_consistent_length(found, y)
-        return float(accuracy_score(_parse(y), found, sample_weight=sample_weight))
+        return float(accuracy_score(_parse(y, self._predictor.labels), found, sample_weight=sample_weight))
 
     def __getstate__(self) -> dict[str, Any]:
         """The parameters and the labels; the model is loaded again where they arrive."""
@@ -100,10 +102,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         return {name: value for name, value in state.items() if name != "_predictor"}
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's Tags
-        """Two classes, from texts."""
+        """Classes that are known beforehand, from texts."""
         tags = super().__sklearn_tags__()
         tags.target_tags.required = False
-        tags.classifier_tags.multi_class = False
+        tags.classifier_tags.multi_class = len(self._predictor.labels) > 2 if hasattr(self, "_predictor") else False
         tags.input_tags.string = tags.input_tags.one_d_array = True
         return tags
 
@@ -126,8 +128,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         except EmptyReviewError as error:
             row = next(row for row, text in enumerate(texts) if not normalise(text))
             raise ValueError(f"row {row}: {error}") from error
-        rows = [[prediction.probabilities[label] for label in Label] for prediction in predictions]
-        return np.array(rows, np.float64).reshape(-1, len(Label))
+        rows = [list(prediction.probabilities.values()) for prediction in predictions]
+        return np.array(rows, np.float64).reshape(-1, len(self._predictor.labels))
 
 
 def _texts(X: Any) -> list[str]:  # noqa: ANN401
@@ -150,25 +152,27 @@ def _texts(X: Any) -> list[str]:  # noqa: ANN401
     return texts
 
 
-def _parse(y: Any) -> np.ndarray:  # noqa: ANN401
+def _parse(y: Any, labels: LabelSet) -> np.ndarray:  # noqa: ANN401
     """Labels in any known spelling as (n,) int64.
 
     Raises:
         ValueError: A label is none of them.
     """
-    labels = [parse_label(value) for value in column_or_1d(y).tolist()]
-    for row, (label, value) in enumerate(zip(labels, column_or_1d(y).tolist(), strict=True)):
+    values = column_or_1d(y).tolist()
+    found = [labels.parse(value) for value in values]
+    for row, (label, value) in enumerate(zip(found, values, strict=True)):
         if label is None:
-            raise ValueError(f"row {row}: expected a label 0 or 1, neg or pos, negative or positive, found {value!r}")
-    return np.array(labels, np.int64)
+            expected = "0 or 1, neg or pos, negative or positive" if labels == SENTIMENT else labels.expected
+            raise ValueError(f"row {row}: expected a label {expected}, found {value!r}")
+    return np.array([int(label) for label in found if label is not None], np.int64)
 
 
-def _spellings(y: Any) -> np.ndarray:  # noqa: ANN401
-    """How negative and positive are spelled in y; 0 and 1, or the words, where one of them is missing or has several."""
-    labels, values = _parse(y), column_or_1d(y)
-    spellings = [np.unique(values[labels == int(label)]) for label in Label]
+def _spellings(y: Any, labels: LabelSet) -> np.ndarray:  # noqa: ANN401
+    """How the labels are spelled in y; as the data set has them, or by name, where one is missing or has several."""
+    found, values = _parse(y, labels), column_or_1d(y)
+    spellings = [np.unique(values[found == label.index]) for label in labels]
     if all(len(each) == 1 for each in spellings):
         return np.concatenate(spellings)
     if any(isinstance(value, str) for value in values.tolist()):
-        return np.array([label.text for label in Label])
-    return _CANONICAL
+        return np.array(labels.names)
+    return np.array(labels.values)

@@ -283,7 +283,7 @@ def test_a_file_goes_in_and_a_csv_comes_out(open_tab, reader, tmp_path):
     with open(download.value.path(), encoding="utf-8-sig", newline="") as saved:
         rows = list(csv.DictReader(saved))
     assert [row["text"] for row in rows[:-1]] == reviews
-    assert [row["verdict"] for row in rows[:-1]] == [prediction.label.text for prediction in predictions]
+    assert [row["verdict"] for row in rows[:-1]] == [prediction.label.name for prediction in predictions]
     assert float(rows[0]["score"]) == pytest.approx(predictions[0].score, abs=1e-6)
     assert rows[-1]["problem"] == "空影评"
     assert tab.errors == []
@@ -327,7 +327,7 @@ def test_two_tabs_at_once(open_tab, chromium, server, reader):
     second.say(NEGATIVE)
     for tab, review in ((first, POSITIVE), (second, NEGATIVE)):
         answer = tab.explained(0)
-        assert answer.startswith(SENTENCE["en"] + reader.predict(review).label.text)
+        assert answer.startswith(SENTENCE["en"] + reader.predict(review).label.name)
         assert tab.page.locator("[data-testid=verdict]").count() == 1
 
 
@@ -390,7 +390,7 @@ def test_thumbs_are_saved_and_can_be_imported(open_tab, server, reader, tmp_path
     said = []
     for number in range(2):
         review = f"A film called number {number}. It has an end."
-        label = reader.predict(review).label.text
+        label = reader.predict(review).label.name
         tab.ask(review)
         tab.page.get_by_role("button", name=("判断正确", "判断错误")[number]).click()
         tab.page.get_by_text("已保存，谢谢。").nth(number).wait_for()

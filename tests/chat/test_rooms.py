@@ -21,7 +21,7 @@ from toolkit.errors import ToolkitError
 from toolkit.models.bundle import Kind, Manifest
 from toolkit.prediction import Prediction, Predictor
 from toolkit.prediction.explanation import MAX_SEGMENTS, explain
-from toolkit.text.labels import Label
+from toolkit.text.labels import POSITIVE
 from toolkit.text.tokenisation import ReviewTokenizer
 
 
@@ -242,13 +242,13 @@ def test_words_that_nobody_sees_play_no_part(words):
 def test_a_lone_sentence_has_nothing_to_be_compared_with(words):
     explanation = explain(words, "Mr. Good is <b>bad</b>")
     assert [(segment.text, segment.push) for segment in explanation.segments] == [("Mr. Good is <b>bad</b>", None)]
-    panel = why_panel(explanation, TEXTS["en"])
+    panel = why_panel(explanation, words.labels, "en")
     assert panel["note"] == TEXTS["en"].why_lone
     assert panel["segments"] == [{"text": "Mr. Good is <b>bad</b>"}]
 
 
 def test_shading_has_a_sign_and_words_beside_the_colour(words):
-    panel = why_panel(explain(words, "Good good. Bad."), TEXTS["en"])
+    panel = why_panel(explain(words, "Good good. Bad."), words.labels, "en")
     first, second = panel["segments"]
     assert (first["push"], first["kind"], first["shade"]) == ("+2.00", "positive", 1.0)
     assert (second["push"], second["kind"], second["shade"]) == ("−1.00", "negative", 0.5)
@@ -282,8 +282,8 @@ def test_a_row_that_cannot_be_read_stops_nothing(tmp_path, words):
     assert [row.problem is None for row in rows] == [True, False, False, False, True]
     classified = [row for batch in classify_rows(rows, words) for row in batch]
     assert [row.verdict for row in classified] == ["positive", *["unreadable"] * 3, "negative"]
-    assert count_verdicts(classified) == {"negative": 1, "positive": 1, "unreadable": 3}
-    table = list(csv.DictReader(io.StringIO(to_csv(classified).decode("utf-8-sig"))))
+    assert count_verdicts(classified, words.labels) == {"negative": 1, "positive": 1, "unreadable": 3}
+    table = list(csv.DictReader(io.StringIO(to_csv(classified, words.labels).decode("utf-8-sig"))))
     assert [row["verdict"] for row in table] == ["positive", "", "", "", "negative"]
     assert table[1]["problem"] == "empty review"
     assert table[0]["tokens"] == "4"
@@ -322,7 +322,7 @@ def test_large_files_leave_room_for_others(words, tmp_path):
 
 def test_a_file_preview_is_bounded(words, tmp_path):
     rows = upload(tmp_path, "a.txt", (b"Good " * 100 + b"\n") * 30)
-    panel = file_panel([row for batch in classify_rows(rows, words) for row in batch], "zh", TEXTS["zh"])
+    panel = file_panel([row for batch in classify_rows(rows, words) for row in batch], words.labels, "zh")
     assert len(panel["rows"]) == 20
     assert max(len(row["text"]) for row in panel["rows"]) < 200
     assert panel["note"] == "前 20 条，共 30 条；完整结果见 CSV。"
@@ -334,9 +334,7 @@ def test_a_file_preview_is_bounded(words, tmp_path):
 
 def test_dataset_import_takes_corrections(tmp_path):
     path = tmp_path / "corrections.jsonl"
-    prediction = Prediction(
-        Label.POSITIVE, 0.75, {Label.NEGATIVE: 0.25, Label.POSITIVE: 0.75}, 5, 5, (0.0, 1.1), "positive"
-    )
+    prediction = Prediction(POSITIVE, 0.75, {"negative": 0.25, "positive": 0.75}, 5, 5, (0.0, 1.1), "positive")
     for number in range(40):
         corrected = ("negative", "positive")[number % 2]
         save_correction(

@@ -238,7 +238,7 @@ def test_twenty_sessions_at_once_all_get_their_own_answers(server, bundle):
     for index, (text, (sentence, panel)) in enumerate(zip(texts, asyncio.run(visit_all()), strict=True)):
         prediction = predictor.predict(text)
         if index % 2:
-            assert sentence == f"This text is classified as: {prediction.label.text}"
+            assert sentence == f"This text is classified as: {prediction.label.name}"
         else:
             assert sentence == f"该文本被分类为: {prediction.label.display('zh')}"
         shown = [each["percent"] / 100 for each in panel["classes"]]

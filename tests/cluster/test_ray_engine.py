@@ -70,7 +70,7 @@ def test_every_row_gets_the_predictors_own_answer(cluster, folder, reviews, tiny
     monkeypatch.setattr("toolkit.cluster.partitions.ROWS", 20)
     totals = classify_files(str(folder), str(tmp_path / "out"), tiny_bundle, Job())
     predictor = load_predictor("onnx", onnx_model=tiny_bundle)
-    expected = [(prediction.label.text, prediction.score) for prediction in predictor.predict_many(reviews)]
+    expected = [(prediction.label.name, prediction.score) for prediction in predictor.predict_many(reviews)]
     out = tmp_path / "out"
     with (out / "a.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))

@@ -13,18 +13,18 @@ from toolkit.datasets.importers import ImportOptions, import_dataset
 from toolkit.datasets.splits import SPLITS, Review, read_reviews, read_splits, write_reviews
 from toolkit.errors import DataError, ToolkitError
 from toolkit.models.files import sha256
-from toolkit.text.labels import Label
+from toolkit.text.labels import NEGATIVE, POSITIVE, SENTIMENT
 
 
 def numbered(count, prefix="film"):
     """Distinct reviews, half of each label, sorted by label as data sets are published."""
-    return [Review(f"{prefix} number {index}", Label(index * 2 // count)) for index in range(count)]
+    return [Review(f"{prefix} number {index}", SENTIMENT[index * 2 // count]) for index in range(count)]
 
 
 def acl_members(train=40, test=20):
     for split, count in (("train", train), ("test", test)):
         for index, review in enumerate(numbered(count, split)):
-            name = f"aclImdb/{split}/{'pos' if review.label else 'neg'}/{index}_7.txt"
+            name = f"aclImdb/{split}/{'pos' if review.label.index else 'neg'}/{index}_7.txt"
             yield name, f"{review.text}<br /><br />The end."
     yield "aclImdb/train/unsup/0_0.txt", "nobody said what this is"
     yield "aclImdb/imdb.vocab", "the"
@@ -102,7 +102,7 @@ def test_kaggle_csv_in_the_documents_shares(tmp_path):
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_files_of_every_format_with_named_columns(tmp_path, ending):
     pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame([(review.text, review.label.text) for review in numbered(40)], columns=["body", "mood"])
+    frame = pandas.DataFrame([(review.text, review.label.name) for review in numbered(40)], columns=["body", "mood"])
     path = tmp_path / f"reviews.{ending}"
     writers = {"csv": frame.to_csv, "jsonl": frame.to_json, "parquet": frame.to_parquet}
     arguments = {"csv": {"index": False}, "jsonl": {"orient": "records", "lines": True}, "parquet": {}}
@@ -126,10 +126,10 @@ def test_duplicates_leaks_and_contradictions_are_dropped_and_counted(tmp_path):
     source.mkdir()
     train = [
         *numbered(40, "train"),
-        Review("train number 0", Label.NEGATIVE),  # a duplicate
-        Review("test  number 1<br />", Label.NEGATIVE),  # in test as well, once normalised
-        Review("both ways", Label.NEGATIVE),
-        Review("both ways", Label.POSITIVE),
+        Review("train number 0", NEGATIVE),  # a duplicate
+        Review("test  number 1<br />", NEGATIVE),  # in test as well, once normalised
+        Review("both ways", NEGATIVE),
+        Review("both ways", POSITIVE),
     ]
     write_reviews(source / "train.csv", train)
     write_reviews(source / "test.csv", numbered(20, "test"))
@@ -145,7 +145,8 @@ def test_limit_keeps_a_balanced_sample_of_each_split(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     write_reviews(
-        source / "train.csv", [review for review in numbered(400, "train") if review.label or len(review.text) > 14]
+        source / "train.csv",
+        [review for review in numbered(400, "train") if review.label.index or len(review.text) > 14],
     )
     write_reviews(source / "test.csv", numbered(200, "test"))
     info, _ = imported(source, tmp_path, official=True, limit=60)
@@ -236,7 +237,7 @@ def test_a_written_split_is_read_back_by_pandas(tmp_path):
 
 
 def test_limit_stays_balanced_where_a_label_is_short(tmp_path):
-    reviews = [Review(f"film number {index}", Label(index >= 40)) for index in range(1000)]
+    reviews = [Review(f"film number {index}", SENTIMENT[index >= 40]) for index in range(1000)]
     write_reviews(tmp_path / "a.csv", reviews)
     info, _ = imported(tmp_path / "a.csv", tmp_path, limit=200)
     assert [counts["negative"] for counts in info.counts.values()] == [
@@ -315,3 +316,40 @@ def _unreadable(tmp_path):
     """Options under which a source of one split is refused, after the output has been looked at."""
     (tmp_path / "none.csv").write_text("text,label\na film,1\n")
     return ImportOptions(official=True)
+
+
+def test_ratings_become_labels_in_their_order_and_rare_or_missing_ones_are_said(tmp_path, caplog):
+    ratings = [1] * 60 + [9] * 60 + [10] * 60 + [2] * 4
+    lines = [json.dumps({"text": f"film {number}", "rating": rating}) for number, rating in enumerate(ratings)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    options = ImportOptions(label_column="rating", limit=100)
+    info = import_dataset(str(tmp_path / "a.jsonl"), tmp_path / "out", options)
+    assert info.labels == ("1", "2", "9", "10")
+    assert info.counts["train"] == {"1": 18, "2": 3, "9": 18, "10": 18}
+    assert info.warnings == (
+        "The train split has 3 reviews of the label 2, expected 10 or more to learn it from.",
+        "The validation split has no review of the label 2, so its figures say nothing of that.",
+    )
+    splits = read_splits(tmp_path / "out")
+    assert splits.labels.names == info.labels
+    assert {review.label.name for review in splits["validation"]} == {"1", "9", "10"}
+    validation = read_reviews(tmp_path / "out" / "validation.csv")
+    assert validation == splits["validation"], "a split that lacks a label knows it all the same"
+
+
+def test_a_label_named_as_the_pairs_keeps_its_name_among_others(tmp_path):
+    names = ["negative", "neutral", "positive"] * 20
+    lines = [json.dumps({"text": f"film {number}", "label": name}) for number, name in enumerate(names)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    import_dataset(str(tmp_path / "a.jsonl"), tmp_path / "out", ImportOptions())
+    splits = read_splits(tmp_path / "out")
+    number = {review.text: names[int(review.text.split()[1])] for reviews in splits.values() for review in reviews}
+    assert {review.text: review.label.name for reviews in splits.values() for review in reviews} == number
+
+
+def test_a_column_of_numbers_is_no_column_of_labels(tmp_path):
+    lines = [json.dumps({"text": f"film {number}", "label": number / 7}) for number in range(300)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    with pytest.raises(DataError, match="expected 2 to 200: this looks like text or a number"):
+        import_dataset(str(tmp_path / "a.jsonl"), tmp_path / "out", ImportOptions())
+    assert not (tmp_path / "out" / "train.csv").exists()

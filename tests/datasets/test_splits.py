@@ -3,12 +3,22 @@ import json
 import numpy as np
 import pytest
 
-from toolkit.datasets.splits import Review, check_splits, read_reviews, read_splits, scan_reviews, write_reviews
+from toolkit.datasets.splits import (
+    Review,
+    Splits,
+    check_splits,
+    label_rows,
+    merge_problems,
+    read_reviews,
+    read_splits,
+    scan_reviews,
+    write_reviews,
+)
 from toolkit.errors import DataError
-from toolkit.text.labels import Label
+from toolkit.text.labels import NEGATIVE, POSITIVE, SENTIMENT
 from toolkit.text.tokenisation import ReviewTokenizer
 
-REVIEWS = [Review('said "never", twice', Label.NEGATIVE), Review("好看, très bon", Label.POSITIVE)]
+REVIEWS = [Review('said "never", twice', NEGATIVE), Review("好看, très bon", POSITIVE)]
 
 
 def test_csv_round_trip(tmp_path):
@@ -28,7 +38,7 @@ def test_formats_agree(tmp_path):
 
 def test_byte_order_mark_crlf_and_line_breaks_inside_a_field(tmp_path):
     (tmp_path / "a.csv").write_bytes(b'\xef\xbb\xbftext,label\r\n"two\r\nlines",pos\r\n\r\nplain,0\r\n')
-    assert read_reviews(tmp_path / "a.csv") == [Review("two lines", Label.POSITIVE), Review("plain", Label.NEGATIVE)]
+    assert read_reviews(tmp_path / "a.csv") == [Review("two lines", POSITIVE), Review("plain", NEGATIVE)]
 
 
 def test_other_columns_are_kept_beside_the_review(tmp_path):
@@ -42,12 +52,12 @@ def test_other_columns_are_kept_beside_the_review(tmp_path):
 @pytest.mark.parametrize("header", ["review,sentiment", "Text,Label", "content,labels"])
 def test_columns_are_recognised(tmp_path, header):
     (tmp_path / "a.csv").write_text(f"id,{header}\n7,fine,positive\n")
-    assert read_reviews(tmp_path / "a.csv") == [Review("fine", Label.POSITIVE)]
+    assert read_reviews(tmp_path / "a.csv") == [Review("fine", POSITIVE)]
 
 
 def test_columns_can_be_named(tmp_path):
     (tmp_path / "a.csv").write_text("body,stars\nfine,1\n")
-    assert read_reviews(tmp_path / "a.csv", "body", "stars") == [Review("fine", Label.POSITIVE)]
+    assert read_reviews(tmp_path / "a.csv", "body", "stars") == [Review("fine", POSITIVE)]
     with pytest.raises(DataError, match=r"expected columns text or review .* found body, stars"):
         read_reviews(tmp_path / "a.csv")
 
@@ -65,7 +75,9 @@ def test_everything_wrong_is_reported_at_once_with_its_row(tmp_path):
         b"   <br />,1\n"
         b"no label,\n"
     )
-    reviews, problems = scan_reviews(tmp_path / "a.csv")
+    rows, of_texts = scan_reviews(tmp_path / "a.csv")
+    reviews, of_labels = label_rows(rows, SENTIMENT)
+    problems = merge_problems(of_texts, of_labels)
     assert [review.text for review in reviews] == ["good", "an open field"]
     assert problems == [
         "a.csv row 2 (line 3): the label is '2', expected 0/1, neg/pos or negative/positive",
@@ -130,14 +142,14 @@ def test_a_long_report_is_cut_but_counted(tmp_path):
 
 
 def test_check_counts_duplicates_leaks_and_lengths(tiny_tokenizer):
-    def review(text, label=Label.POSITIVE):
+    def review(text, label=POSITIVE):
         return Review(text, label)
 
     splits = {
-        "train": [review("a"), review("a"), review("b", Label.NEGATIVE)],
+        "train": [review("a"), review("a"), review("b", NEGATIVE)],
         "test": [review("b"), review("c " * 50)],
     }
-    reports = check_splits(splits, ReviewTokenizer(tiny_tokenizer, 20))
+    reports = check_splits(Splits(splits), ReviewTokenizer(tiny_tokenizer, 20))
     assert reports["train"].per_label == {"negative": 1, "positive": 2}
     assert (reports["train"].duplicates, reports["test"].duplicates) == (1, 0)
     assert reports["train"].leaks == {"test": 1}

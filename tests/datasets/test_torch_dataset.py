@@ -22,7 +22,7 @@ def test_items_are_what_the_trainer_wants(tiny_dataset, hf_tokenizer, demo_revie
         expected = hf_tokenizer(review.text, truncation=True, max_length=64)
         assert item["input_ids"].tolist() == expected["input_ids"]
         assert item["attention_mask"].tolist() == expected["attention_mask"]
-        assert item["labels"].item() == review.label
+        assert item["labels"].item() == review.label.index
         assert {value.dtype for value in item.values()} == {torch.int64}
 
 

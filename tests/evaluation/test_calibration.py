@@ -7,7 +7,9 @@ from toolkit.evaluation.calibration import (
     describe_temperature,
     fit_temperature,
     risk_coverage,
+    steps_of_risk_coverage,
 )
+from toolkit.evaluation.metrics import two_columns
 
 
 @pytest.fixture
@@ -90,7 +92,7 @@ def test_a_bound_that_is_reached_is_said(caplog):
 def test_risk_and_coverage_by_hand():
     # Scores 0.9 (right), 0.75 (one right, one wrong, on either side), 0.625 (wrong), 0.5 (called negative, right).
     labels = np.array([0, 1, 0, 1, 1])
-    coverage, accuracy, thresholds = risk_coverage(labels, np.array([0.5, 0.9, 0.75, 0.375, 0.75]))
+    coverage, accuracy, thresholds = risk_coverage(labels, two_columns(np.array([0.5, 0.9, 0.75, 0.375, 0.75])))
     assert thresholds == pytest.approx([0.9, 0.75, 0.625, 0.5])
     assert coverage == pytest.approx([1 / 5, 3 / 5, 4 / 5, 1])
     assert accuracy == pytest.approx([1, 2 / 3, 2 / 4, 3 / 5])
@@ -99,7 +101,7 @@ def test_risk_and_coverage_by_hand():
 def test_every_threshold_decides_what_it_says(honest):
     logits, labels = honest
     positive = np.round(1 / (1 + np.exp(logits[:, 0] - logits[:, 1])), 2)[:500]  # with many ties
-    coverage, accuracy, thresholds = risk_coverage(labels[:500], positive)
+    coverage, accuracy, thresholds = risk_coverage(labels[:500], two_columns(positive))
     scores = np.maximum(positive, 1 - positive)
     for share, right, threshold in zip(coverage, accuracy, thresholds, strict=True):
         decided = scores >= threshold
@@ -116,3 +118,16 @@ def test_honest_scores_stay_under_the_error_of_chance_and_others_do_not(honest):
     chance = chance_calibration_error(scores, resamples=200)
     assert 0 < chance < 0.05
     assert calibration_metrics(logits, labels, 1.0)["ece"] < chance < calibration_metrics(logits, labels, 0.5)["ece"]
+
+
+def test_a_temperature_of_more_labels_makes_the_scores_honest():
+    rng = np.random.default_rng(5)
+    logits = rng.normal(size=(3000, 5))
+    honest = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.array([rng.choice(5, p=row) for row in honest])
+    temperature = fit_temperature(3 * logits, labels)
+    assert temperature == pytest.approx(3, rel=0.1)
+    before, after = (calibration_metrics(3 * logits, labels, each) for each in (1.0, temperature))
+    assert after["ece"] < 0.03 < before["ece"]
+    assert after["brier"] < before["brier"]
+    assert steps_of_risk_coverage(logits, labels)[0]["uncertain_below"] == 0.2

@@ -5,13 +5,13 @@ import pytest
 
 from toolkit.datasets.splits import Review
 from toolkit.evaluation.measuring import EvaluationResult, evaluate, measure, run_evaluation
-from toolkit.evaluation.metrics import classification_metrics
+from toolkit.evaluation.metrics import classification_metrics, two_columns
 from toolkit.prediction.abstention import Threshold
-from toolkit.text.labels import Label
+from toolkit.text.labels import POSITIVE, SENTIMENT
 
 
 def test_metrics_on_an_example_worked_by_hand():
-    metrics = classification_metrics(np.array([1, 1, 1, 0, 0]), np.array([0.9, 0.8, 0.3, 0.6, 0.1]))
+    metrics = classification_metrics(np.array([1, 1, 1, 0, 0]), two_columns(np.array([0.9, 0.8, 0.3, 0.6, 0.1])))
     assert metrics["accuracy"] == pytest.approx(3 / 5)
     assert metrics["precision"] == pytest.approx(2 / 3)
     assert metrics["recall"] == pytest.approx(2 / 3)
@@ -21,14 +21,14 @@ def test_metrics_on_an_example_worked_by_hand():
 
 
 def test_one_class_has_no_roc_auc():
-    assert classification_metrics(np.array([1, 1]), np.array([0.9, 0.2]))["roc_auc"] is None
+    assert classification_metrics(np.array([1, 1]), two_columns(np.array([0.9, 0.2])))["roc_auc"] is None
 
 
 def test_evaluate_counts_what_the_predictor_says(fake_predictor):
     texts = ["a great film", "a dull film " * 30, "what was that", "go and see it"]
     said = [prediction.label for prediction in fake_predictor.predict_many(texts)]
     right = [Review(text, label) for text, label in zip(texts, said, strict=True)]
-    wrong = [Review(review.text, Label(1 - review.label)) for review in right]
+    wrong = [Review(review.text, SENTIMENT[1 - review.label.index]) for review in right]
     assert evaluate(fake_predictor, right)["accuracy"] == 1
     metrics = evaluate(fake_predictor, wrong)
     assert metrics["accuracy"] == 0
@@ -37,11 +37,11 @@ def test_evaluate_counts_what_the_predictor_says(fake_predictor):
 
 
 def test_the_scores_are_judged_as_they_are_given(fake_predictor):
-    reviews = [Review(f"film number {index}", Label(index % 2)) for index in range(40)]
+    reviews = [Review(f"film number {index}", SENTIMENT[index % 2]) for index in range(40)]
     metrics = evaluate(fake_predictor, reviews)
     predictions = list(fake_predictor.predict_many(review.text for review in reviews))
     wrong_by = [
-        each.probabilities[Label.POSITIVE] - review.label for each, review in zip(predictions, reviews, strict=True)
+        each.probabilities["positive"] - review.label.index for each, review in zip(predictions, reviews, strict=True)
     ]
     assert metrics["brier"] == pytest.approx(np.mean(np.square(wrong_by)))
     assert 0 <= metrics["ece"] <= 1
@@ -50,7 +50,7 @@ def test_the_scores_are_judged_as_they_are_given(fake_predictor):
 
 
 def test_the_temperature_is_taken_out_for_the_figures_before_it(fake_predictor):
-    reviews = [Review(f"film number {index}", Label(index % 2)) for index in range(40)]
+    reviews = [Review(f"film number {index}", SENTIMENT[index % 2]) for index in range(40)]
     plain = evaluate(fake_predictor, reviews)
     fake_predictor.manifest = replace(fake_predictor.manifest, temperature=2.5)
     warm = evaluate(fake_predictor, reviews)
@@ -68,6 +68,7 @@ class Sure:
     def __init__(self, predictor, temperature):
         self.manifest = replace(predictor.manifest, temperature=temperature)
         self.predictor = type(predictor)(self.manifest, predictor.tokenizer)
+        self.labels = self.predictor.labels
 
     def predict_many(self, texts):
         margins = [3.0 if index else -3.0 for index, _ in enumerate(texts)]
@@ -78,7 +79,7 @@ class Sure:
 
 def test_figures_without_the_temperature_are_of_the_logits_themselves(fake_predictor):
     """exp(60) is beyond what a probability can hold: figures made from it said that the model was wrong by itself."""
-    reviews = [Review("a film", Label.POSITIVE)] * 40
+    reviews = [Review("a film", POSITIVE)] * 40
     calibration = evaluate(Sure(fake_predictor, 0.05), reviews)["calibration"]
     plain = evaluate(Sure(fake_predictor, 1.0), reviews)
     assert calibration["before"] == {"ece": plain["ece"], "brier": plain["brier"]}
@@ -91,7 +92,7 @@ def test_figures_without_the_temperature_are_of_the_logits_themselves(fake_predi
 def test_a_threshold_gives_coverage_and_the_accuracy_of_what_it_decides():
     result = EvaluationResult(
         labels=np.array([1, 1, 0, 0]), logits=np.array([[0, 3], [0, 0.85], [0, 2.2], [3, 0]]),
-        positive=np.array([0.95, 0.7, 0.9, 0.05]), tokens=np.full(4, 9),
+        probabilities=two_columns(np.array([0.95, 0.7, 0.9, 0.05])), tokens=np.full(4, 9),
         tokens_read=np.full(4, 9), temperature=1.0, seconds=1.0, backend="fake", device="nowhere",
     )  # fmt: skip
     abstention = measure(result, Threshold(0.9))["abstention"]
@@ -104,5 +105,5 @@ def test_a_threshold_gives_coverage_and_the_accuracy_of_what_it_decides():
 
 def test_progress_counts_every_review(fake_predictor):
     done = []
-    run_evaluation(fake_predictor, [Review("a film", Label.POSITIVE)] * 9, done.append)
+    run_evaluation(fake_predictor, [Review("a film", POSITIVE)] * 9, done.append)
     assert sum(done) == 9

@@ -12,7 +12,7 @@ from toolkit.evaluation.folder import COMPARISON, EVALUATION, refuse_foreign_fol
 from toolkit.evaluation.measuring import run_evaluation
 from toolkit.evaluation.report import describe, write_report
 from toolkit.prediction.abstention import Threshold
-from toolkit.text.labels import Label
+from toolkit.text.labels import SENTIMENT
 
 FILES = {
     "report.json", "report.html", "predictions.csv", "roc.png", "reliability.png", "risk_coverage.png",
@@ -30,7 +30,7 @@ def source(tmp_path, fake_predictor):
         writer = csv.writer(stream)
         writer.writerow(["text", "label", "rating"])
         for index, (text, label) in enumerate(zip(texts, said, strict=True)):
-            writer.writerow([text, int(label) if index % 2 else 1 - label, index % 4])
+            writer.writerow([text, int(label) if index % 2 else 1 - int(label), index % 4])
     return tmp_path / "reviews.csv"
 
 
@@ -76,8 +76,8 @@ def test_a_report_is_whole(fake_predictor, source, tmp_path):
     reviews = read_reviews(source)
     for mistake in report["mistakes"]:
         review = reviews[mistake["row"] - 1]
-        assert (mistake["text"], mistake["label"]) == (review.text, review.label.text)
-        assert mistake["verdict"] == fake_predictor.predict(review.text).label.text != mistake["label"]
+        assert (mistake["text"], mistake["label"]) == (review.text, review.label.name)
+        assert mistake["verdict"] == fake_predictor.predict(review.text).label.name != mistake["label"]
         assert mistake["columns"] == {"rating": review.columns["rating"]}
     assert str(tmp_path) not in (tmp_path / "report" / "report.html").read_text()
 
@@ -102,9 +102,9 @@ def test_predictions_can_be_read_back(fake_predictor, source, tmp_path):
         rows = list(csv.DictReader(stream))
     review = read_reviews(source)[0]
     prediction = fake_predictor.predict(review.text)
-    assert float(rows[0]["probability"]) == prediction.probabilities[Label.POSITIVE]
+    assert float(rows[0]["probability"]) == prediction.probabilities["positive"]
     assert (int(rows[0]["label"]), int(rows[0]["tokens"]), int(rows[0]["tokens_read"])) == (
-        review.label, prediction.tokens, 64,
+        review.label.index, prediction.tokens, 64,
     )  # fmt: skip
     assert [row["row"] for row in rows] == [str(number) for number in range(1, 41)]
     assert len({row["text_sha256"] for row in rows}) == 40
@@ -174,10 +174,10 @@ class Contrary:
             if index in self.changed:
                 from dataclasses import replace
 
-                turned = {label: prediction.probabilities[Label(1 - label)] for label in Label}
+                turned = {label.name: prediction.probabilities[SENTIMENT[1 - label.index].name] for label in SENTIMENT}
                 prediction = replace(
                     prediction,
-                    label=Label(1 - prediction.label),
+                    label=SENTIMENT[1 - prediction.label.index],
                     probabilities=turned,
                     logits=prediction.logits[::-1],
                 )

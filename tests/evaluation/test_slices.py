@@ -4,7 +4,7 @@ import pytest
 from toolkit.datasets.splits import Review
 from toolkit.errors import ToolkitError
 from toolkit.evaluation.slices import by_column, by_length, by_score, find_columns, rates
-from toolkit.text.labels import Label
+from toolkit.text.labels import NEGATIVE, POSITIVE
 
 
 def sizes(groups):
@@ -67,9 +67,9 @@ def test_rates_leave_out_the_empty():
 
 
 def test_a_missing_column_names_those_there_are():
-    reviews = [Review("a", Label.POSITIVE, {"kind": "plain"}), Review("b", Label.NEGATIVE, {"id": 3})]
+    reviews = [Review("a", POSITIVE, {"kind": "plain"}), Review("b", NEGATIVE, {"id": 3})]
     assert find_columns(reviews, ["id"], "x.jsonl") == {"id": [None, 3]}
     with pytest.raises(ToolkitError, match=r"x\.csv has no column 'stars' to slice by; expected one of kind, id$"):
         find_columns(reviews, ["kind", "stars"], "x.csv")
     with pytest.raises(ToolkitError, match="expected none, since it has only text and label"):
-        find_columns([Review("a", Label.POSITIVE)], ["stars"], "x.csv")
+        find_columns([Review("a", POSITIVE)], ["stars"], "x.csv")

@@ -23,10 +23,10 @@ from toolkit.models.bundle import Kind, read_manifest
 from toolkit.models.files import sha256
 from toolkit.prediction import InferenceOptions
 from toolkit.prediction.onnx_backend import OnnxPredictor
-from toolkit.text.labels import Label
+from toolkit.text.labels import SENTIMENT
 
 SMALL = ExportOptions(small_parity_set=True)
-REVIEWS = [Review(f"review {index}", Label(index % 2)) for index in range(4)]
+REVIEWS = [Review(f"review {index}", SENTIMENT[index % 2]) for index in range(4)]
 LOGITS = np.array([[1, -1], [-1, 1], [2, -2], [-0.1, 0.1]], np.float32)
 
 
@@ -83,7 +83,7 @@ def test_the_report_states_the_gates_that_were_passed(tiny_adapter, tiny_dataset
 def test_the_report_counts_tokens_as_predictions_do(tiny_adapter, tmp_path):
     """Those that two windows share are read twice and counted once."""
     texts = [f"{'a fine film ' * words} number {words}" for words in (10, 300, 400, 500)]
-    write_reviews(tmp_path / "set.csv", [Review(text, Label(index % 2)) for index, text in enumerate(texts)])
+    write_reviews(tmp_path / "set.csv", [Review(text, SENTIMENT[index % 2]) for index, text in enumerate(texts)])
     bundle = export_model(
         tiny_adapter,
         tmp_path / "onnx_model",
@@ -339,7 +339,7 @@ def test_the_gates_of_int8(flips, wrong, problems):
     """Of 2,500 reviews that the adapter has half right, `flips` change their label, `wrong` of them for the worse."""
     count = 2500
     reference = np.tile(np.float32([[-1, 1]]), (count, 1))
-    reviews = [Review("x", Label(int(index < count // 2))) for index in range(count)]
+    reviews = [Review("x", SENTIMENT[int(index < count // 2)]) for index in range(count)]
     logits = reference.copy()
     for_the_worse, for_the_better = range(wrong), range(count - (flips - wrong), count)
     logits[[*for_the_worse, *for_the_better]] *= -1

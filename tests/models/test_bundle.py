@@ -83,7 +83,11 @@ def test_every_file_is_verified(bundle, name):
     [
         ({"format": 5}, "newer than the 4 known here"),
         ({"format": None}, "is not a manifest"),
-        ({"labels": ["positive", "negative"]}, "orders the labels"),
+        ({"labels": ["positive"]}, "garbles the labels: 1 labels, expected 2 to 200"),
+        ({"labels": ["a", "a"]}, "garbles the labels: the label 'a' occurs twice"),
+        ({"labels": ["a", "b"], "displays": {"zh": {"c": "x"}}}, "garbles the labels: a word for the label 'c'"),
+        ({"displays": {"zh": {"positive": 1}}}, "garbles: displays"),
+        ({"uncertain_below": 0.4}, "garbles: uncertain_below"),
         ({"kind": "adapter"}, "kind 'adapter', expected 'onnx'"),
         ({"format": True}, "is not a manifest"),
         ({"format": 0}, "is not a manifest"),
@@ -209,7 +213,7 @@ def test_an_adapter_made_elsewhere(foreign_adapter):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("config.json", {"id2label": {"0": "POSITIVE", "1": "NEGATIVE"}}, r"config\.json names the labels"),
+        ("config.json", {"id2label": {"0": "A", "1": "A"}}, r"config\.json garbles the labels: .* occurs twice"),
         ("config.json", {"id2label": ["NEGATIVE", "POSITIVE"]}, r"config\.json names the labels"),
         ("config.json", {"id2label": {"a": "NEGATIVE"}}, r"config\.json names the labels"),
         ("config.json", {"max_position_embeddings": None}, "max_position_embeddings None"),
@@ -225,3 +229,21 @@ def test_an_adapter_made_elsewhere_that_cannot_be_used(foreign_adapter, name, co
     (foreign_adapter / name).write_text(json.dumps(content))
     with pytest.raises(BundleError, match=message):
         read_manifest(foreign_adapter, Kind.ADAPTER)
+
+
+@pytest.mark.parametrize(
+    ("id2label", "labels"),
+    [
+        ({}, ("negative", "positive")),
+        ({"0": "LABEL_0", "1": "LABEL_1"}, ("negative", "positive")),
+        ({"0": "NEGATIVE", "1": "POSITIVE"}, ("negative", "positive")),
+        ({"0": "POSITIVE", "1": "NEGATIVE"}, ("POSITIVE", "NEGATIVE")),
+        ({"0": "toxic", "1": "fine", "2": "不明"}, ("toxic", "fine", "不明")),
+        ({str(index): f"LABEL_{index}" for index in range(11)}, tuple(f"LABEL_{index}" for index in range(11))),
+    ],
+)
+def test_an_adapter_made_elsewhere_has_the_names_of_its_configuration(foreign_adapter, id2label, labels):
+    (foreign_adapter / "config.json").write_text(json.dumps({"id2label": id2label}))
+    manifest = read_manifest(foreign_adapter, Kind.ADAPTER)
+    assert (manifest.labels, manifest.label_set.names) == (labels, labels)
+    assert manifest.uncertain_below == manifest.label_set.lowest_score

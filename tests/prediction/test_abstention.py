@@ -1,10 +1,9 @@
 import pytest
 
-from toolkit.choices import Verdict, choices
 from toolkit.errors import ToolkitError
 from toolkit.models.bundle import Kind, Manifest
 from toolkit.prediction.abstention import Abstention, Threshold, display
-from toolkit.text.labels import Label
+from toolkit.text.labels import NEGATIVE, POSITIVE, SENTIMENT
 
 STEPS = (
     {"accuracy": 0.90, "uncertain_below": 0.5, "coverage": 1.0},
@@ -20,20 +19,35 @@ def manifest(**values):
 
 def test_a_score_at_the_threshold_is_a_verdict_and_below_it_is_none():
     threshold = Threshold(0.8)
-    assert threshold.verdict(Label.POSITIVE, 0.8) == "positive"
-    assert threshold.verdict(Label.NEGATIVE, 0.8) == "negative"
-    assert threshold.verdict(Label.POSITIVE, 0.799) == "uncertain"
-    assert Threshold().verdict(Label.POSITIVE, 0.5) == "positive"
+    assert threshold.verdict(POSITIVE, 0.8) == "positive"
+    assert threshold.verdict(NEGATIVE, 0.8) == "negative"
+    assert threshold.verdict(POSITIVE, 0.799) == "uncertain"
+    assert Threshold().verdict(POSITIVE, 0.5) == "positive"
 
 
-@pytest.mark.parametrize("threshold", [0.49, 1.01, -1, float("nan")])
+@pytest.mark.parametrize("threshold", [0, 1.01, -1, float("nan")])
 def test_an_impossible_threshold_is_refused(threshold):
-    with pytest.raises(ValueError, match=r"0\.5 to 1"):
+    with pytest.raises(ValueError, match="over 0, at most 1"):
         Threshold(threshold)
-    with pytest.raises(ValueError, match=r"uncertain_below .* 0\.5 to 1"):
+    with pytest.raises(ValueError, match=r"uncertain_below .* over 0, at most 1"):
         Abstention(threshold)
-    with pytest.raises(ValueError, match=r"target_accuracy .* 0\.5 to 1"):
+    with pytest.raises(ValueError, match=r"target_accuracy .* over 0, at most 1"):
         Abstention(target_accuracy=threshold)
+
+
+def test_a_threshold_that_every_score_reaches_is_refused_for_a_model_of_so_many_labels():
+    three = {"labels": ("a", "b", "c"), "uncertain_below": 0.333333}
+    for name in ("uncertain_below", "target_accuracy"):
+        with pytest.raises(
+            ToolkitError, match=rf"{name} is a probability of the likeliest label: 0\.5 to 1, not 0\.49"
+        ):
+            Abstention(**{name: 0.49}).threshold(manifest())
+        with pytest.raises(
+            ToolkitError, match=rf"{name} is a probability of the likeliest label: 0\.333333 to 1, not 0\.3"
+        ):
+            Abstention(**{name: 0.3}).threshold(manifest(**three))
+    assert Abstention(0.49).threshold(manifest(**three)).uncertain_below == 0.49
+    assert Abstention().threshold(manifest(**three)).uncertain_below == 0.333333
 
 
 def test_a_model_brings_its_own_threshold_and_the_user_overrides_it():
@@ -58,5 +72,9 @@ def test_a_target_needs_a_model_that_was_measured_and_no_second_threshold():
 
 
 def test_verdicts_in_both_languages():
-    assert [display(verdict, "zh") for verdict in choices(Verdict)] == ["正面评论", "负面评论", "不确定"]
-    assert [display(verdict, "en") for verdict in choices(Verdict)] == list(choices(Verdict))
+    verdicts = ("positive", "negative", "uncertain")
+    shown = {
+        language: [display(SENTIMENT.named(verdict) or POSITIVE, verdict, language) for verdict in verdicts]
+        for language in ("zh", "en")
+    }
+    assert shown == {"zh": ["正面评论", "负面评论", "不确定"], "en": list(verdicts)}

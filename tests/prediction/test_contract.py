@@ -8,7 +8,7 @@ import pytest
 from toolkit.errors import BundleError, EmptyReviewError
 from toolkit.models.bundle import Kind, Manifest
 from toolkit.prediction import InferenceOptions, Prediction, Predictor, load_predictor
-from toolkit.text.labels import Label
+from toolkit.text.labels import SENTIMENT
 from toolkit.text.normalisation import TEXT_LIMIT
 
 ODD_TEXTS = [
@@ -37,9 +37,9 @@ def texts(demo_reviews):
 def test_a_prediction_is_consistent(predictor, texts):
     for prediction in predictor.predict_many(texts):
         assert isinstance(prediction, Prediction)
-        assert set(prediction.probabilities) == set(Label)
+        assert tuple(prediction.probabilities) == SENTIMENT.names
         assert sum(prediction.probabilities.values()) == pytest.approx(1)
-        assert prediction.score == prediction.probabilities[prediction.label] >= 0.5
+        assert prediction.score == prediction.probabilities[prediction.label.name] >= 0.5
         assert prediction.tokens_read == min(prediction.tokens, 512)
 
 
@@ -53,7 +53,7 @@ def test_both_backends_agree(tiny_bundle, tiny_adapter, texts):
     np.testing.assert_allclose(onnx.logits(encodings), torch.logits(encodings), atol=1e-4)
     labels = [[prediction.label for prediction in backend.predict_many(texts)] for backend in (onnx, torch)]
     assert labels[0] == labels[1]
-    assert set(labels[0]) == set(Label), "a model that says one thing only proves little"
+    assert set(labels[0]) == set(SENTIMENT), "a model that says one thing only proves little"
 
 
 def test_both_backends_agree_on_real_reviews_of_every_length(shared, tiny_bundle, tiny_adapter):
@@ -139,7 +139,7 @@ def test_max_length_is_the_callers(tiny_bundle, tiny_adapter):
 def test_the_temperature_calibrates_the_score_and_not_the_label(tiny_tokenizer, fake_predictor):
     hot = type(fake_predictor)(Manifest(Kind.ONNX, "fake", 64, temperature=4.0), fake_predictor.tokenizer)
     cold, warm = fake_predictor.predict("a great film"), hot.predict("a great film")
-    assert cold.label is warm.label
+    assert cold.label == warm.label
     assert np.log(cold.score / (1 - cold.score)) == pytest.approx(4 * np.log(warm.score / (1 - warm.score)))
 
 

@@ -34,7 +34,7 @@ def run(predictor):
         stream = data if isinstance(data, Reads) else io.BytesIO(data)
         complaints = []
         results = ResultWriter(
-            make_writer(output_format, str, prefix, end),
+            make_writer(output_format, lambda prediction: prediction.verdict, prefix, end),
             selection or Selection(),
             on_error,
             lambda error: complaints.append(str(error)),

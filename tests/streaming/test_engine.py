@@ -130,8 +130,10 @@ def test_selections_are_greps(run, predictor):
         assert tally.verdicts.total() == len(texts)
         return {row[2]: row[0] for row in rows}
 
-    assert kept(Selection({"positive"})) == {text: "positive" for text, each in predictions.items() if each.label == 1}
-    sure = {text: each.label.text for text, each in predictions.items() if each.score >= bound}
+    assert kept(Selection({"positive"})) == {
+        text: "positive" for text, each in predictions.items() if each.label.index == 1
+    }
+    sure = {text: each.label.name for text, each in predictions.items() if each.score >= bound}
     assert kept(Selection(min_score=bound)) == sure
     assert kept(Selection(min_score=bound, invert=True)).keys() == set(texts) - sure.keys()
     assert kept(Selection({"uncertain"}), bound) == dict.fromkeys(set(texts) - sure.keys(), "uncertain")

@@ -40,7 +40,7 @@ def encode(input_format, texts):
 def test_one_record_each_in_order_unchanged(run, predictor, input_format, output_format, data):
     texts = data.draw(st.lists(TEXTS[input_format], max_size=12))
     good = [text for text in texts if normalise(text)]
-    verdicts = [prediction.label.text for prediction in predictor.predict_many(good)]
+    verdicts = [prediction.label.name for prediction in predictor.predict_many(good)]
     end = "\0" if input_format == "nul" else "\n"
     written, complaints, tally = run(encode(input_format, texts), input_format, output_format, end=end.encode())
     text = written.decode()

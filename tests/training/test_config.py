@@ -3,6 +3,7 @@ from dataclasses import fields
 import pytest
 
 from toolkit.errors import ConfigError, ToolkitError
+from toolkit.text.labels import SENTIMENT, LabelSet
 from toolkit.training.config import PRESETS, TrainingConfig, load_config
 
 
@@ -186,3 +187,22 @@ def test_an_options_name_in_a_file_is_hinted_at(tmp_path, key, setting):
 def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path):
     (tmp_path / "c.toml").write_bytes(b"\xef\xbb\xbfr = 4\n")
     assert load_config(None, tmp_path / "c.toml").r == 4
+
+
+def test_words_for_labels_come_from_a_table_and_from_the_command_line(tmp_path):
+    (tmp_path / "a.toml").write_text('[labels.zh]\n"a:b" = "甲"\nc = "丙=丙"\n', encoding="utf-8")
+    config = load_config(config_file=tmp_path / "a.toml", overrides={"display": ("zh:c=丁",)})
+    labels = config.with_words(LabelSet.of_model(["a:b", "c"]))
+    assert [label.display("zh") for label in labels] == ["甲", "丁"]
+    assert "display" not in config.recipe, "words decide nothing that is learnt"
+
+
+@pytest.mark.parametrize("entry", ["positive=正面评论", "zh:positive", "zh:=x", "zh:positive=", ""])
+def test_a_word_for_no_label_is_refused(entry):
+    with pytest.raises(ConfigError, match=r"expected LANGUAGE:LABEL=WORD, as zh:positive=正面评论"):
+        TrainingConfig(display=(entry,))
+
+
+def test_a_word_for_a_label_that_there_is_not_is_refused_with_the_list():
+    with pytest.raises(ConfigError, match="a word for the label 'neutral', expected one of negative, positive"):
+        TrainingConfig(display=("zh:neutral=中性",)).with_words(SENTIMENT)

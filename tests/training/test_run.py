@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 from toolkit.datasets.splits import Review, write_reviews
 from toolkit.errors import ConfigError, ToolkitError
 from toolkit.models.bundle import Kind, read_manifest
-from toolkit.text.labels import Label
+from toolkit.text.labels import SENTIMENT
 from toolkit.training.config import TrainingConfig
 from toolkit.training.model_card import write_model_card
 from toolkit.training.run import train
@@ -148,7 +148,7 @@ def test_scores_far_apart_do_not_overflow(recwarn):
 
 def test_it_learns(config, tmp_path):
     reviews = [
-        Review(f"{'fine' if index % 2 else 'poor'} film number {index}", Label(index % 2)) for index in range(96)
+        Review(f"{'fine' if index % 2 else 'poor'} film number {index}", SENTIMENT[index % 2]) for index in range(96)
     ]
     for split, part in (("train", reviews[:64]), ("validation", reviews[64:80]), ("test", reviews[80:])):
         write_reviews(tmp_path / f"{split}.csv", part)

@@ -52,12 +52,13 @@ class _Instant(Predictor):
         self.chunk_size = predictor.chunk_size
 
     def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
-        return np.zeros((len(encodings), 2), np.float32)
+        return np.zeros((len(encodings), len(self.labels)), np.float32)
 
 
 def _stream(source: Path, predictor: Predictor) -> None:
     """What `toolkit filter --jsonl --format jsonl` does, into nowhere."""
-    results = ResultWriter(make_writer("jsonl", str, "", b"\n"), Selection(), "report", lambda error: None)
+    writer = make_writer("jsonl", lambda prediction: prediction.verdict, "", b"\n")
+    results = ResultWriter(writer, Selection(), "report", lambda error: None)
     records = read_records(Source.open(source), "jsonl", "text")
     with Path(os.devnull).open("wb") as output:
         for block in results.write(classify(records, lambda: predictor)):

@@ -100,13 +100,16 @@ class UserSettings:
     max_length: int
     uncertain_below: float | None
 
-    def changed_by(self, panel: Mapping[str, Any], backends: tuple[Backend, ...], positions: int) -> "UserSettings":
+    def changed_by(
+        self, panel: Mapping[str, Any], backends: tuple[Backend, ...], positions: int, lowest_score: float = 0.5
+    ) -> "UserSettings":
         """These settings with what the panel sent, which anybody can forge: what cannot be is left as it was.
 
         Args:
             panel: values by the attributes' names.
             backends: The backends that can be chosen.
             positions: tokens the model can read at most.
+            lowest_score: the least that the model's likeliest label can have.
         """
         language, backend = panel.get("language"), panel.get("backend")
         return replace(
@@ -114,7 +117,7 @@ class UserSettings:
             language=language if language in LANGUAGES else self.language,
             backend=backend if backend in backends else self.backend,
             max_length=int(_within(panel.get("max_length"), 3, positions, self.max_length)),
-            uncertain_below=_within(panel.get("uncertain_below"), 0.5, 1, self.uncertain_below),
+            uncertain_below=_within(panel.get("uncertain_below"), lowest_score, 1, self.uncertain_below),
         )
 
 

@@ -21,13 +21,16 @@ class Texts:
     missing_model: str
     too_long: str
     class_names: tuple[str, str]
+    corrected: str
     tokens: str
     truncated: str
     why: str
     why_pending: str
     why_legend: str
+    why_legend_towards: str
     why_lone: str
     push: str
+    push_away: str
     unread: str
     right: str
     wrong: str
@@ -81,13 +84,16 @@ TEXTS = {
         missing_model="找不到 {folder} 目录, 请确认模型已正确保存 ({error})",
         too_long="这段文字太长，最多 {limit:,} 个字符；请缩短后再发，或作为文件上传。",
         class_names=("负面", "正面"),
+        corrected="应为……",
         tokens="读取 {read} / {total} 个词元 · {backend} · {device}",
         truncated="只读取了 {read} 个词元，可在设置中调高。",
         why="为什么",
         why_pending="正在逐句比较……",
         why_legend="+ 蓝色推向正面，− 橙色推向负面；数字是去掉该句后对数几率的变化。",
+        why_legend_towards="+ 蓝色推向“{label}”，− 橙色推离；数字是去掉该句后对数几率的变化。",
         why_lone="只有一句话，无从比较。",
         push="{push}：推向{side}",
+        push_away="{push}：推离{side}",
         unread="此处 {words:,} 个词未读取",
         right="判断正确",
         wrong="判断错误",
@@ -129,13 +135,16 @@ TEXTS = {
         missing_model="{error}",
         too_long="This text is too long: at most {limit:,} characters are read; shorten it, or upload it as a file.",
         class_names=("negative", "positive"),
+        corrected="It is …",
         tokens="read {read} of {total} tokens · {backend} · {device}",
         truncated="Only {read} tokens were read; the settings can raise that.",
         why="Why",
         why_pending="comparing sentence by sentence …",
         why_legend="+ blue pushes to positive, − orange to negative; the number is the change in log-odds without the sentence.",
+        why_legend_towards="+ blue pushes to {label}, − orange away from it; the number is the change in log-odds without the sentence.",
         why_lone="There is one sentence only, so nothing to compare.",
         push="{push}: pushes to {side}",
+        push_away="{push}: pushes away from {side}",
         unread="{words:,} words were not read",
         right="Right",
         wrong="Wrong",

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,16 +15,13 @@ from toolkit.errors import ToolkitError
 from toolkit.formats.names import TEXT_COLUMNS, find_column
 from toolkit.formats.parsing import is_undecodable
 from toolkit.formats.tables import read_rows
-from toolkit.models.bundle import LABELS
 from toolkit.prediction import Prediction, Predictor
-from toolkit.prediction.abstention import UNCERTAIN
+from toolkit.text.labels import UNCERTAIN, LabelSet
 from toolkit.text.normalisation import TEXT_LIMIT, normalise
 
 MAX_ROWS = 50_000  # half an hour or more on two cores; anything larger belongs on the command line
 BATCH = 8  # reviews before somebody else's message gets its turn
 UNREADABLE = "unreadable"
-COUNTED = (*LABELS, UNCERTAIN, UNREADABLE)
-_HEADER = ("row", "text", "verdict", "score", "positive_probability", "tokens", "tokens_read", "problem")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class ClassifiedRow:
-    """A row and what became of it: one of `COUNTED`, and the prediction unless it is unreadable."""
+    """A row and what became of it: a label, `uncertain` or `unreadable`, and the prediction unless it is the last."""
 
     row: Row
     verdict: str
@@ -82,24 +80,31 @@ def classify_rows(rows: Sequence[Row], predictor: Predictor) -> Iterator[list[Cl
         yield classified
 
 
-def count_verdicts(rows: Sequence[ClassifiedRow]) -> dict[str, int]:
-    """Rows of each verdict, in the order of `COUNTED`: both labels, and what else occurs."""
+def count_verdicts(rows: Sequence[ClassifiedRow], labels: LabelSet) -> dict[str, int]:
+    """Rows of each verdict: both labels, or of more those that occur, and what else occurs."""
     counts = Counter(row.verdict for row in rows)
-    return {verdict: counts[verdict] for verdict in COUNTED if counts[verdict] or verdict in LABELS}
+    always = labels.names if len(labels) == 2 else ()
+    return {name: counts[name] for name in (*labels.names, UNCERTAIN, UNREADABLE) if counts[name] or name in always}
 
 
-def to_csv(rows: Sequence[ClassifiedRow]) -> bytes:
-    """The rows with their predictions, in UTF-8 with the mark by which spreadsheets know it."""
+def to_csv(rows: Sequence[ClassifiedRow], labels: LabelSet) -> bytes:
+    """The rows with their predictions, in UTF-8 with the mark by which spreadsheets know it.
+
+    Of two labels the second's probability has a column; of more, all of them are one cell of JSON.
+    """
+    two = len(labels) == 2
+    probability = f"{labels[1].name}_probability" if two else "probabilities"
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(_HEADER)
+    writer.writerow(("row", "text", "verdict", "score", probability, "tokens", "tokens_read", "problem"))
     for each in rows:
         prediction = each.prediction
         if prediction is None:
             writer.writerow((each.row.place, each.row.text, "", "", "", "", "", each.row.problem))
             continue
-        positive = list(prediction.probabilities.values())[1]
-        numbers = (f"{prediction.score:.6f}", f"{positive:.6f}", prediction.tokens, prediction.tokens_read)
+        rounded = {name: round(value, 6) for name, value in prediction.probabilities.items()}
+        shares = f"{rounded[labels[1].name]:.6f}" if two else json.dumps(rounded, ensure_ascii=False)
+        numbers = (f"{prediction.score:.6f}", shares, prediction.tokens, prediction.tokens_read)
         writer.writerow((each.row.place, each.row.text, each.verdict, *numbers, ""))
     return stream.getvalue().encode("utf-8-sig", errors="replace")
 

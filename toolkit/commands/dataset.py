@@ -53,6 +53,8 @@ def import_command(source: str, output: Path, **options: Any) -> None:  # noqa: 
             f"{split:<11} {sum(counts.values()):>6} reviews: "
             + ", ".join(f"{n} {label}" for label, n in counts.items())
         )
+    for warning in info.warnings:
+        _logger.warning("%s", warning)
     left_out = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in info.dropped.items() if count)
     _logger.info("left out: %s", left_out or "nothing")
 

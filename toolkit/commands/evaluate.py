@@ -3,7 +3,7 @@
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,9 @@ from toolkit.commands.options import (
     section_option,
     uncertain_options,
 )
+
+if TYPE_CHECKING:
+    from toolkit.text.labels import LabelSet
 
 _logger = logging.getLogger(__name__)
 
@@ -88,17 +91,19 @@ def evaluate(
     from toolkit.evaluation.measuring import measure, run_evaluation
 
     source = file or folder / f"{split}.csv"
-    reviews = read_reviews(source, others=None if slices else ())
     if output:
         from toolkit.evaluation.folder import EVALUATION, refuse_foreign_folder
-        from toolkit.evaluation.slices import find_columns
 
-        refuse_foreign_folder(output, EVALUATION)
-        find_columns(reviews, slices, str(source))  # what is missing is said before the work
+        refuse_foreign_folder(output, EVALUATION)  # what is missing is said before the work
         with needs_extra("evaluate", "writing a report"):
             import jinja2  # noqa: F401
             import matplotlib  # noqa: F401
     predictor = load(**model)
+    reviews = read_reviews(source, others=None if slices else (), labels=predictor.labels)
+    if slices:
+        from toolkit.evaluation.slices import find_columns
+
+        find_columns(reviews, slices, str(source))
     with progress_bar(len(reviews), "evaluating") as bar:
         result = run_evaluation(predictor, reviews, bar.update)
     if output:
@@ -112,17 +117,16 @@ def evaluate(
     if as_json:
         click.echo(json.dumps(figures))
     else:
-        _print(figures, lang)
+        _print(figures, predictor.labels, lang)
     if output:
         _logger.info("the report: %s", output / "report.html")
 
 
-def _print(figures: dict[str, Any], lang: str) -> None:
-    from toolkit.text.labels import Label
-
+def _print(figures: dict[str, Any], labels: "LabelSet", lang: str) -> None:
     _print_figure("accuracy", figures["accuracy"], figures["accuracy_interval"])
-    for name in ("precision", "recall", "f1", "roc_auc", "brier"):
-        _print_figure(name, figures[name], figures["intervals"][name])
+    for name, interval in figures["intervals"].items():
+        macro = "macro " if len(labels) > 2 and name != "brier" else ""
+        _print_figure(macro + name, figures[name], interval)
     calibration = figures["calibration"]
     click.echo(f"ece        {figures['ece']:.4f} (by chance up to {calibration['ece_by_chance']:.4f})")
     click.echo(
@@ -135,11 +139,11 @@ def _print(figures: dict[str, Any], lang: str) -> None:
         click.echo(f"decided at {abstention['uncertain_below']} or more: {abstention['coverage']:.1%} of the reviews")
         if abstention["accuracy"] is not None:
             _print_figure("of these, accuracy", abstention["accuracy"], abstention["interval"])
-    (true_negative, false_positive), (false_negative, true_positive) = figures["confusion_matrix"]
-    negative, positive = (label.display(lang) for label in Label)
     noun = " reviews" if lang == "en" else ""  # the Chinese labels have it in them
-    click.echo(f"{negative}{noun}: {true_negative} right, {false_positive} called {positive}")
-    click.echo(f"{positive}{noun}: {true_positive} right, {false_negative} called {negative}")
+    for label, row in zip(labels, figures["confusion_matrix"], strict=True):
+        called = [f"{count} called {other.display(lang)}" for count, other in zip(row, labels, strict=True)
+                  if other != label and (count or len(labels) == 2)]  # fmt: skip
+        say(f"{label.display(lang)}{noun}: {', '.join([f'{row[label.index]} right', *called])}")
     click.echo(f"{figures['reviews']} reviews, {figures['truncated']} truncated, {figures['reviews_per_second']:.1f} reviews/s "
                f"with {figures['backend']} on {figures['device']}")  # fmt: skip
 

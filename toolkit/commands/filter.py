@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.choices import OnError, OutputFormat, Verdict, choices
+from toolkit.choices import OnError, OutputFormat, choices
 from toolkit.commands.options import (
     INPUT_FILE,
     USUAL_COLUMNS,
@@ -25,7 +25,7 @@ from toolkit.commands.options import (
     section_option,
     uncertain_options,
 )
-from toolkit.formats.limits import printable
+from toolkit.formats.limits import listed, printable
 
 if TYPE_CHECKING:
     from toolkit.compat import ProgressBar
@@ -62,9 +62,9 @@ _logger = logging.getLogger(__name__)
 @section_option(
     "Choice",
     "--keep",
-    type=click.Choice(choices(Verdict)),
+    metavar="LABEL",
     multiple=True,
-    help="Keep these only; may be given more than once.",
+    help="Keep these only: labels by name, or uncertain; may be given more than once.",
 )
 @section_option(
     "Choice",
@@ -98,7 +98,7 @@ def filter_command(
     lang: str,
     count: bool,
     summary: bool,
-    keep: tuple[Verdict, ...],
+    keep: tuple[str, ...],
     min_score: float,
     invert: bool,
     on_error: OnError,
@@ -158,8 +158,13 @@ def _for_terminal(line: bytes) -> bytes:
 
 
 def _load(keep: tuple[str, ...], **model: Any) -> "Predictor":  # noqa: ANN401 - load's arguments
+    from toolkit.text.labels import UNCERTAIN
+
     predictor = load(**model)
-    if "uncertain" in keep and predictor.threshold.uncertain_below <= 0.5:
+    known = (*predictor.labels.names, UNCERTAIN)
+    if unknown := [name for name in keep if name not in known]:
+        raise click.BadParameter(f"{unknown[0]!r} is not one of {listed(map(repr, known))}.", param_hint="'--keep'")
+    if UNCERTAIN in keep and predictor.threshold.uncertain_below <= predictor.labels.lowest_score:
         raise click.UsageError(
             "--keep uncertain needs --uncertain-below P or --target-accuracy A, which say what is uncertain"
         )

@@ -16,7 +16,7 @@ from toolkit.formats.names import TEXT_COLUMNS
 if TYPE_CHECKING:
     from toolkit.compat import ProgressBar
     from toolkit.formats.sources import RawReader
-    from toolkit.prediction import Predictor
+    from toolkit.prediction import Prediction, Predictor
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
@@ -26,7 +26,7 @@ USUAL_COLUMNS = f"{', '.join(TEXT_COLUMNS[:-1])} or {TEXT_COLUMNS[-1]}"
 
 _logger = logging.getLogger(__name__)
 
-_COLOURS = {"positive": "green", "negative": "red", "uncertain": "yellow"}
+_COLOURS = ("red", "green", "blue", "magenta", "cyan")  # of the labels, in turn; a withheld verdict is yellow
 
 
 class SectionOption(click.Option):
@@ -90,18 +90,18 @@ def language_option(section: str) -> Callable[[Command], Command]:
     """`--lang`."""
     return section_option(
         section, "--lang", type=click.Choice(choices(Language)), default="en", show_default=True,
-        help="Write labels as positive and negative, or as 正面评论 and 负面评论.",
+        help="Write labels by their names, as positive, or in Chinese where the model can, as 正面评论.",
     )  # fmt: skip
 
 
 def uncertain_options(section: str) -> Callable[[Command], Command]:
     """`--uncertain-below` and `--target-accuracy`, which `load` turns into the predictor's threshold."""
     below = section_option(
-        section, "--uncertain-below", type=click.FloatRange(0.5, 1), metavar="P",
-        help="Call a review uncertain if the score of its label is below P, 0.5 to 1.  [default: the model's own, as a rule 0.5]",
+        section, "--uncertain-below", type=click.FloatRange(0, 1, min_open=True), metavar="P",
+        help="Call a review uncertain if the score of its label is below P, of two labels 0.5 to 1.  [default: the model's own, as a rule 0.5]",
     )  # fmt: skip
     target = section_option(
-        section, "--target-accuracy", type=click.FloatRange(0.5, 1), metavar="A",
+        section, "--target-accuracy", type=click.FloatRange(0, 1, min_open=True), metavar="A",
         help="Choose P for me: the smallest with which A of the decided reviews were right when the model was exported.",
     )  # fmt: skip
     return lambda command: below(target(command))
@@ -133,16 +133,18 @@ def load(**model: Any) -> "Predictor":  # noqa: ANN401 - a command's options
     The context's object is what loads it where there is one: a test gives its own.
 
     Raises:
-        UsageError: The threshold is chosen in two ways.
+        UsageError: The threshold is chosen in two ways, or is none for this model.
     """
     from toolkit.chat.texts import TEXTS
-    from toolkit.errors import MissingModelError, ToolkitError
+    from toolkit.errors import MissingModelError, OptionError, ToolkitError
     from toolkit.prediction import load_predictor
 
     context = click.get_current_context()
     load_model = context.obj or load_predictor
     try:
         predictor: Predictor = context.with_resource(load_model(**predictor_arguments(**model)))
+    except OptionError as error:
+        raise click.UsageError(str(error)) from error
     except MissingModelError as error:
         if context.params.get("lang") != "zh":
             raise
@@ -179,15 +181,18 @@ def read_all(stream: "RawReader") -> str:
     return b"".join(blocks).decode(errors="replace")
 
 
-def label_writer(language: str, on_terminal: bool) -> Callable[[str], str]:
+def label_writer(language: str, on_terminal: bool) -> "Callable[[Prediction], str]":
     """How a verdict is written: in the reader's language, and in colour on a terminal that shows any."""
-    from toolkit.prediction.abstention import display
+    from toolkit.text.labels import UNCERTAIN
 
     colourful = on_terminal and click.get_current_context().color is not False
 
-    def write(verdict: str) -> str:
-        text = display(verdict, language)
-        return click.style(text, fg=_COLOURS[verdict]) if colourful else text
+    def write(prediction: "Prediction") -> str:
+        text = prediction.display(language)
+        if not colourful:
+            return text
+        of_label = _COLOURS[prediction.label.index % len(_COLOURS)]
+        return click.style(text, fg="yellow" if prediction.verdict == UNCERTAIN else of_label)
 
     return write
 

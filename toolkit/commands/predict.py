@@ -100,7 +100,7 @@ def predict(
     label = label_writer(lang, on_terminal)
     for number, prediction in enumerate(load(**model).predict_many(reviews), start=1):
         review = reviews[number - 1]
-        verdict = label(prediction.verdict)
+        verdict = label(prediction)
         if as_json:
             click.echo(json.dumps({**prediction.to_dict(), "label": verdict}, ensure_ascii=False))
         elif on_terminal:

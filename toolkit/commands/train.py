@@ -46,6 +46,7 @@ def _train_option(name: str, **kwargs: Any) -> Callable[[Command], Command]:  # 
 @_train_option("--max-length", type=int)
 @_train_option("--seed", type=int)
 @_train_option("--early-stopping", type=int)
+@_train_option("--display", multiple=True, metavar="LANG:LABEL=WORD")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of an interrupted run.")
 def train(preset: str | None, config_file: Path | None, resume: bool, **settings: Any) -> None:  # noqa: ANN401
     """Fine-tune a base model with LoRA and save the adapter.
@@ -59,7 +60,7 @@ def train(preset: str | None, config_file: Path | None, resume: bool, **settings
     """
     from toolkit.training.config import load_config
 
-    overrides = {name: value for name, value in settings.items() if value is not None}
+    overrides = {name: value for name, value in settings.items() if value not in (None, ())}
     config = load_config(preset, config_file, overrides)
 
     from toolkit.training.launch import read_launch

@@ -6,7 +6,19 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from toolkit.datasets.splits import SPLITS, Review, count_labels, scan_reviews, write_reviews
+from toolkit.datasets.balance import weak_labels
+from toolkit.datasets.splits import (
+    INFO_FILE,
+    SPLITS,
+    Review,
+    Splits,
+    count_labels,
+    infer_labels,
+    label_rows,
+    merge_problems,
+    scan_reviews,
+    write_reviews,
+)
 from toolkit.errors import BundleError, DataError, ToolkitError
 from toolkit.formats.archives import regular_members
 from toolkit.formats.limits import shown
@@ -16,17 +28,16 @@ from toolkit.models.files import read_json_object, sha256, write_json
 from toolkit.models.hub import hub_snapshot
 from toolkit.models.publishing import refuse_other_files, replacing_files
 from toolkit.models.workspaces import sweep
-from toolkit.text.labels import Label
+from toolkit.text.labels import NEGATIVE, POSITIVE, SENTIMENT, Label, LabelSet
 from toolkit.text.normalisation import normalise
 
 HUB_DATASET = "stanfordnlp/imdb"
-INFO_FILE = "dataset_info.json"
 _CSV_FILES = tuple(f"{split}.csv" for split in SPLITS)
 KEPT_COLUMNS = ("rating",)  # of the source, beside text and label, for slices of an evaluation; training reads none
 
 _ACL_MEMBER = re.compile(r"(?:^|/)(train|test)/(neg|pos)/(?:\d+_(\d+)|[^/]+)\.txt$")  # 12_9.txt: rated 9
 _MAX_REVIEW = 1 << 20  # bytes of a review in a file of its own; the longest of aclImdb has 14 kB
-_ACL_LABELS = {"neg": Label.NEGATIVE, "pos": Label.POSITIVE}
+_ACL_LABELS = {"neg": NEGATIVE, "pos": POSITIVE}
 Progress = Callable[[int, int], None]
 
 
@@ -38,7 +49,8 @@ class ImportOptions:
         validation: share of reviews for validation, of the whole or, with `official`, of the source's train split.
         test: share of the whole for test; unused with `official`.
         official: keep the source's own test split.
-        limit: keep a balanced sample of so many reviews in all, fewer where a label has too few; None keeps every one.
+        limit: keep a balanced sample of so many reviews in all, fewer where a label has too few; None keeps every one. Of
+            more than two labels, one that has too few keeps what it has.
         seed: of the shuffle and the sample.
         text_column: name of the text's column where it is not one of the usual.
         label_column: likewise of the label's.
@@ -83,6 +95,8 @@ class DatasetInfo:
     counts: dict[str, dict[str, int]]
     dropped: dict[str, int]
     sha256: dict[str, str]
+    labels: tuple[str, ...] = SENTIMENT.names
+    warnings: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=package_versions)
 
 
@@ -111,17 +125,18 @@ def import_dataset(
         raise ToolkitError(f"{source} has no test split of its own to keep; leave out --official")
     rng = random.Random(options.seed)
     dropped = _Dropped()
-    by_split = _drop_repeats(by_split, options.official, dropped)
+    by_split = Splits(_drop_repeats(by_split, options.official, dropped), by_split.labels)
     if options.limit is not None:
-        by_split = _sample(by_split, options.limit, rng, dropped)
+        by_split = Splits(_sample(by_split, options.limit, rng, dropped), by_split.labels)
     splits = _split(by_split, options, rng)
-    empty = [name for name in SPLITS if min(count_labels(splits[name]).values()) == 0]
+    needed = 2 if len(splits.labels) == 2 else 1  # of more labels, what a split lacks is said and not refused
+    empty = [name for name in SPLITS if len({review.label for review in splits[name]}) < needed]
     if empty:
         raise ToolkitError(f"{source} has too few reviews: {', '.join(empty)} would lack a label; import more of them")
     return _write(output, source, options, splits, dropped)
 
 
-def _load(source: str, options: ImportOptions, advance: Progress) -> dict[str, list[Review]]:
+def _load(source: str, options: ImportOptions, advance: Progress) -> Splits:
     """The source's reviews by its own splits; `all` where it has none."""
     path = Path(source)
     if source == "imdb":
@@ -133,7 +148,7 @@ def _load(source: str, options: ImportOptions, advance: Progress) -> dict[str, l
         )
         path /= "plain_text"
     if path.is_file() and path.name.endswith((".tar.gz", ".tgz")):
-        return _load_acl(regular_members(path, _ACL_MEMBER.search, _MAX_REVIEW, advance), source)
+        return Splits(_load_acl(regular_members(path, _ACL_MEMBER.search, _MAX_REVIEW, advance), source))
     if path.is_file():
         return _load_files({"all": [path]}, options, advance)
     if not path.is_dir():
@@ -143,7 +158,7 @@ def _load(source: str, options: ImportOptions, advance: Progress) -> dict[str, l
         )
     for folder in (path, path / "aclImdb"):
         if (folder / "train" / "pos").is_dir():
-            return _load_acl(_folder_members(folder, advance), source)
+            return Splits(_load_acl(_folder_members(folder, advance), source))
     files = {
         split: sorted(file for file in path.glob(f"{split}*") if format_of(file) and _names_split(file, split))
         for split in SPLITS
@@ -161,11 +176,8 @@ def _names_split(file: Path, split: str) -> bool:
     )  # the hub's shards: train-00000-of-00001
 
 
-def _load_files(
-    paths_of: Mapping[str, Sequence[Path]], options: ImportOptions, advance: Progress
-) -> dict[str, list[Review]]:
-    by_split: dict[str, list[Review]] = {}
-    problems: list[str] = []
+def _load_files(paths_of: Mapping[str, Sequence[Path]], options: ImportOptions, advance: Progress) -> Splits:
+    scanned = []
     total = sum(path.stat().st_size for paths in paths_of.values() for path in paths)
     done = 0
 
@@ -175,14 +187,18 @@ def _load_files(
         advance(done, total)
 
     for split, paths in paths_of.items():
-        by_split[split] = []
         for path in paths:
-            reviews, wrong = scan_reviews(path, options.text_column, options.label_column, KEPT_COLUMNS, add)
-            by_split[split] += reviews
-            problems += wrong
+            scanned.append((split, *scan_reviews(path, options.text_column, options.label_column, KEPT_COLUMNS, add)))
+    sources = ", ".join(str(path) for paths in paths_of.values() for path in paths)
+    labels = infer_labels([row for _, rows, _ in scanned for row in rows], sources)
+    by_split, problems = Splits({split: [] for split in paths_of}, labels), []
+    for split, rows, wrong in scanned:
+        reviews, more = label_rows(rows, labels)
+        by_split[split] += reviews
+        problems += merge_problems(wrong, more)
     if problems:
         raise DataError(
-            f"{', '.join(str(path) for paths in paths_of.values() for path in paths)} cannot be imported; found:",
+            f"{sources} cannot be imported; found:",
             problems,
             "Nothing was written. Correct these rows, or name the columns with --text-column and --label-column.",
         )
@@ -251,22 +267,22 @@ def _drop_repeats(by_split: dict[str, list[Review]], official: bool, dropped: _D
     return kept
 
 
-def _sample(
-    by_split: dict[str, list[Review]], limit: int, rng: random.Random, dropped: _Dropped
-) -> dict[str, list[Review]]:
+def _sample(by_split: Splits, limit: int, rng: random.Random, dropped: _Dropped) -> dict[str, list[Review]]:
     """A balanced sample of `limit` reviews, each source split in proportion to its size."""
     total = sum(map(len, by_split.values()))
     sampled = {}
     for split, reviews in by_split.items():
-        groups = _by_label(reviews).values()
-        per_label = min(round(limit * len(reviews) / total / 2), *map(len, groups))
-        sampled[split] = [review for group in groups for review in rng.sample(group, per_label)]
+        groups = _by_label(reviews, by_split.labels)
+        per_label = round(limit * len(reviews) / total / len(groups))
+        if len(groups) == 2:
+            per_label = min(per_label, *map(len, groups))
+        sampled[split] = [review for group in groups for review in rng.sample(group, min(per_label, len(group)))]
     dropped.over_limit = total - sum(map(len, sampled.values()))
     return sampled
 
 
-def _split(by_split: dict[str, list[Review]], options: ImportOptions, rng: random.Random) -> dict[str, list[Review]]:
-    splits: dict[str, list[Review]] = {name: [] for name in SPLITS}
+def _split(by_split: Splits, options: ImportOptions, rng: random.Random) -> Splits:
+    splits = Splits({name: [] for name in SPLITS}, by_split.labels)
     if options.official:
         splits["test"] = list(by_split["test"])
         pool = by_split.get("train", []) + by_split.get("validation", [])
@@ -274,7 +290,7 @@ def _split(by_split: dict[str, list[Review]], options: ImportOptions, rng: rando
     else:
         pool = [review for reviews in by_split.values() for review in reviews]
         shares = {"validation": options.validation, "test": options.test}
-    for group in _by_label(pool).values():
+    for group in _by_label(pool, by_split.labels):
         rng.shuffle(group)
         start = 0
         for name, share in shares.items():
@@ -287,24 +303,27 @@ def _split(by_split: dict[str, list[Review]], options: ImportOptions, rng: rando
     return splits
 
 
-def _by_label(reviews: Sequence[Review]) -> dict[Label, list[Review]]:
-    return {label: [review for review in reviews if review.label is label] for label in Label}
+def _by_label(reviews: Sequence[Review], labels: LabelSet) -> list[list[Review]]:
+    groups: list[list[Review]] = [[] for _ in labels]
+    for review in reviews:
+        groups[review.label.index].append(review)
+    return groups
 
 
-def _write(
-    output: Path, source: str, options: ImportOptions, splits: dict[str, list[Review]], dropped: _Dropped
-) -> DatasetInfo:
+def _write(output: Path, source: str, options: ImportOptions, splits: Splits, dropped: _Dropped) -> DatasetInfo:
     found = {name for reviews in splits.values() for review in reviews for name in review.columns}
     kept = [name for name in KEPT_COLUMNS if name in found]
     with replacing_files(output, last=INFO_FILE) as staging:
         for split, reviews in splits.items():
-            write_reviews(staging / f"{split}.csv", reviews, kept)
+            write_reviews(staging / f"{split}.csv", reviews, kept, splits.labels)
         info = DatasetInfo(
             source=Path(source).name,  # not the whole path, which is the machine's and not the data's
             options=options,
-            counts={split: count_labels(reviews) for split, reviews in splits.items()},
+            counts={split: count_labels(reviews, splits.labels) for split, reviews in splits.items()},
             dropped=asdict(dropped),
             sha256={name: sha256(staging / name) for name in _CSV_FILES},
+            labels=splits.labels.names,
+            warnings=weak_labels(splits),
         )
         write_json(staging / INFO_FILE, asdict(info))
     return info

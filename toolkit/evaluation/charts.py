@@ -17,9 +17,14 @@ from toolkit.evaluation.slices import mean_rate
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import Formatter
 
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#888888"  # Okabe and Ito's
+CONFUSION = "confusion.png"
+_LONGEST = 16  # characters of a label in a picture
 _FEWEST = 20  # reviews; the accuracy of fewer jumps about
+_MAPPED = 5  # labels, from which on the confusion matrix is a picture
+_WRITTEN = 20  # labels, up to which the picture has the numbers in it
 _MARKED = (0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # thresholds named on the risk-coverage curve
 
 
@@ -45,16 +50,16 @@ def draw_charts(
     result: EvaluationResult,
     lengths: Sequence[Mapping[str, Any]],
     scores: Sequence[Mapping[str, Any]],
-    uncertain_below: float,
+    uncertain_below: float | None,
 ) -> list[Chart]:
-    """Draw all charts into `folder`; there is no ROC curve where only one class occurs.
+    """Draw all charts into `folder`; there is no ROC curve where only one class occurs, or more than two can.
 
     Args:
         folder: an existing one.
         result: What the model said of labelled reviews.
         lengths: `rates` by length.
         scores: `rates` by score.
-        uncertain_below: a threshold to mark; 0.5 marks none.
+        uncertain_below: A threshold to mark.
     """
     charts = [
         _reliability(folder, result),
@@ -62,40 +67,79 @@ def draw_charts(
         _by_length(folder, lengths),
         _by_score(folder, scores),
     ]
-    return [_roc(folder, result), *charts] if len(set(result.labels.tolist())) == 2 else charts
+    if len(result.label_set) >= _MAPPED:
+        return [_confusion(folder, result), *charts]
+    is_curve = len(result.label_set) == 2 and len(set(result.labels.tolist())) == 2
+    return [_roc(folder, result), *charts] if is_curve else charts
+
+
+def _confusion(folder: Path, result: EvaluationResult) -> Chart:
+    names = [_shortened(name) for name in result.label_set.names]
+    classes = len(names)
+    counts = np.bincount(result.labels * classes + result.verdicts, minlength=classes**2).reshape(classes, classes)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = blank_figure(7, 6)
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    places = range(classes) if classes <= 2 * _WRITTEN else range(0, classes, classes // _WRITTEN)
+    axes.set_xticks(places, [names[place] for place in places], rotation=90 if max(map(len, names)) > 3 else 0)
+    axes.set_yticks(places, [names[place] for place in places])
+    axes.set(xlabel="called", ylabel="label")
+    for row, column in np.ndindex(counts.shape) if classes <= _WRITTEN else ():
+        color = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=8, color=color)
+    figure.colorbar(image, label="share of the label's reviews", format=_percent_formatter())
+    return _save(
+        figure, folder, CONFUSION, "Confusion matrix",
+        "A row is a label, a column what its reviews were called; the shade is the share of the row. Right verdicts are on the "
+        "diagonal; what is dark beside it is taken for something else.",
+    )  # fmt: skip
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
 def _roc(folder: Path, result: EvaluationResult) -> Chart:
     with needs_extra("evaluate", "drawing a plot"):
         from sklearn.metrics import roc_curve
 
-    false_positives, true_positives, _ = roc_curve(result.labels, result.positive)
+    false_positives, true_positives, _ = roc_curve(result.labels, result.probabilities[:, 1])
     figure = blank_figure(5.2, 4.2)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", label="guessing")
     axes.plot(false_positives, true_positives, color=_BLUE, label="this model")
-    axes.set(xlabel="negative reviews called positive", ylabel="positive reviews called positive")
+    first, second = result.label_set.names
+    axes.set(xlabel=f"{first} reviews called {second}", ylabel=f"{second} reviews called {second}")
     _shares(axes, x=True)
     _legend(axes)
     return _save(
         figure, folder, "roc.png", "ROC curve",
-        "Each point is a threshold: how many positive reviews are found (up) for how many negative ones that are taken for "
-        "positive (right). The nearer the curve to the upper left corner, the better; the dotted line is guessing.",
+        f"Each point is a threshold: how many {second} reviews are found (up) for how many {first} ones that are taken for "
+        f"{second} (right). The nearer the curve to the upper left corner, the better; the dotted line is guessing.",
     )  # fmt: skip
 
 
 def _reliability(folder: Path, result: EvaluationResult) -> Chart:
+    """Of two labels by the probability of the second, of more by that of the label that was given."""
+    if len(result.label_set) == 2:
+        second = result.label_set.names[1]
+        scores, hits = result.probabilities[:, 1], result.labels == 1
+        on_y, on_x, should = f"truly {second}", f"probability of {second}", f"be {second}"
+    else:
+        scores, hits = result.scores, result.right
+        on_y, on_x, should = "verdicts that are right", "score of the verdict", "have that verdict rightly"
     figure = blank_figure(5.2, 4.8)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color=_GREY, linestyle=":", label="scores that mean what they say")
-    bins = np.minimum((result.positive * BINS).astype(int), BINS - 1)
+    bins = np.minimum((scores * BINS).astype(int), BINS - 1)
     means, shares, below, above = [], [], [], []
     for each in np.unique(bins):
         members = bins == each
-        count, positives = int(members.sum()), int(result.labels[members].sum())
+        count, positives = int(members.sum()), int(hits[members].sum())
         low, high = accuracy_interval(positives, count)
         share = positives / count
-        means.append(result.positive[members].mean())
+        means.append(scores[members].mean())
         shares.append(share)
         below.append(max(0.0, share - low))
         above.append(max(0.0, high - share))
@@ -110,26 +154,26 @@ def _reliability(folder: Path, result: EvaluationResult) -> Chart:
         elinewidth=1,
         label="this model",
     )
-    upper.set(ylabel="truly positive")
+    upper.set(ylabel=on_y)
     _shares(upper)
     _legend(upper)
-    lower.hist(result.positive, bins=BINS, range=(0, 1), color=_BLUE)
-    lower.set(xlabel="probability of positive", ylabel="reviews", yscale="log")
+    lower.hist(scores, bins=BINS, range=(0, 1), color=_BLUE)
+    lower.set(xlabel=on_x, ylabel="reviews", yscale="log")
     _shares(lower, x=True, y=False)
     return _save(
         figure, folder, "reliability.png", "Reliability diagram",
-        "Of the reviews that were given a probability of 70%, 70% should be positive: points on the dotted line. Bars are "
+        f"Of the reviews that were given a probability of 70%, 70% should {should}: points on the dotted line. Bars are "
         f"95% intervals, {BINS} bins; below, how many reviews each bin has (the axis is logarithmic).",
     )  # fmt: skip
 
 
-def _risk_coverage(folder: Path, result: EvaluationResult, uncertain_below: float) -> Chart:
-    coverage, accuracy, thresholds = risk_coverage(result.labels, result.positive)
+def _risk_coverage(folder: Path, result: EvaluationResult, uncertain_below: float | None) -> Chart:
+    coverage, accuracy, thresholds = risk_coverage(result.labels, result.probabilities)
     drawn = coverage * len(result.labels) >= min(_FEWEST, len(result.labels))
     figure = blank_figure(5.2, 4.2)
     axes = figure.subplots()
     axes.plot(coverage[drawn], accuracy[drawn], color=_BLUE)
-    for threshold in sorted({*_MARKED, uncertain_below} - {0.5}):
+    for threshold in sorted({*_MARKED, *([uncertain_below] if uncertain_below else [])}):
         reached = np.flatnonzero(drawn & (thresholds >= threshold))
         if len(reached):
             place, chosen = reached[-1], threshold == uncertain_below
@@ -194,12 +238,16 @@ def _legend(axes: "Axes") -> None:
 
 def _shares(axes: "Axes", x: bool = False, y: bool = True) -> None:
     """Percent on the axes that are shares."""
-    from matplotlib.ticker import PercentFormatter
-
     for axis, wanted in ((axes.xaxis, x), (axes.yaxis, y)):
         if wanted:
-            axis.set_major_formatter(PercentFormatter(1))
+            axis.set_major_formatter(_percent_formatter())
     axes.grid(alpha=0.3)
+
+
+def _percent_formatter() -> "Formatter":
+    from matplotlib.ticker import PercentFormatter
+
+    return PercentFormatter(1)
 
 
 def _save(

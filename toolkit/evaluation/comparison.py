@@ -11,7 +11,7 @@ from toolkit.evaluation.metrics import difference_interval, mcnemar
 from toolkit.evaluation.page import render
 from toolkit.models.files import write_json
 from toolkit.models.publishing import replacing
-from toolkit.text.labels import Label
+from toolkit.text.labels import SENTIMENT, LabelSet
 
 
 def compare(first: Path, second: Path) -> dict[str, Any]:
@@ -20,8 +20,8 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
     Returns:
         `a` and `b`: each report's folder `name`, `data`, `model` and `figures`; `reviews`; `both_right`, `only_a`, `only_b`
         and `neither`, which count them; `difference`: B's accuracy less A's, and its 95% `interval` (paired bootstrap);
-        `mcnemar` (see `toolkit.evaluation.metrics`); and `changed`: the reviews whose verdicts differ, those first whose
-        probability moved most, each with `row` (in A), `label`, `a` and `b` (`verdict` and `score`) and `excerpt`.
+        `mcnemar` (see `toolkit.evaluation.metrics`); and `changed`: the reviews whose verdicts differ, those first of
+        which both are surest, each with `row` (in A), `label`, `a` and `b` (`verdict` and `score`) and `excerpt`.
 
     Raises:
         ToolkitError: a folder is no report, or they judge different reviews.
@@ -34,16 +34,23 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
             f"{first} and {second} judge different reviews ({len(a.hashes)} and {len(b.hashes)}, {shared} in both); "
             "evaluate both models on the same file"
         )
-    labels, in_a, in_b = a.labels[order_a], a.positive[order_a], b.positive[order_b]
+    label_set = _label_set(content_a)
+    if _label_set(content_b) != label_set:
+        raise ToolkitError(
+            f"{first} and {second} are of models with other labels, {label_set.listed()} and {_label_set(content_b).listed()}; "
+            "expected two models of the same labels"
+        )
+    labels, said_a, said_b = a.labels[order_a], a.verdicts[order_a], b.verdicts[order_b]
+    scores_a, scores_b = a.scores[order_a], b.scores[order_b]
     differing = int((labels != b.labels[order_b]).sum())
     if differing:
         raise ToolkitError(
             f"{first} and {second} have different labels for {differing} reviews; evaluate both models on the same file"
         )
-    right_a, right_b = (in_a > 0.5) == labels, (in_b > 0.5) == labels
+    right_a, right_b = said_a == labels, said_b == labels
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    changed = np.flatnonzero(right_a != right_b)
-    surest = changed[np.argsort(-np.abs(in_a - in_b)[changed], kind="stable")]
+    changed = np.flatnonzero(said_a != said_b)
+    surest = changed[np.argsort(-(scores_a + scores_b)[changed], kind="stable")]
     name_a, name_b = _names(first.resolve(), second.resolve())
     return {
         "kind": COMPARISON,
@@ -61,9 +68,9 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
         "changed": [
             {
                 "row": order_a[index] + 1,
-                "label": Label(int(labels[index])).text,
-                "a": _verdict(in_a[index]),
-                "b": _verdict(in_b[index]),
+                "label": label_set[labels[index]].name,
+                "a": {"verdict": label_set[said_a[index]].name, "score": float(scores_a[index])},
+                "b": {"verdict": label_set[said_b[index]].name, "score": float(scores_b[index])},
                 "excerpt": a.excerpts[order_a[index]] or b.excerpts[order_b[index]],
             }
             for index in surest.tolist()
@@ -90,8 +97,9 @@ def _order(predictions: Predictions) -> list[int]:
     )
 
 
-def _verdict(positive: float) -> dict[str, Any]:
-    return {"verdict": Label(int(positive > 0.5)).text, "score": float(max(positive, 1 - positive))}
+def _label_set(content: dict[str, Any]) -> LabelSet:
+    """Of a report made before models had labels of their own, the original pair."""
+    return LabelSet.of_model(content["model"].get("labels", SENTIMENT.names))
 
 
 def _names(first: Path, second: Path) -> tuple[str, str]:

@@ -10,10 +10,17 @@ import numpy as np
 from toolkit.datasets.splits import Review
 from toolkit.errors import needs_extra
 from toolkit.evaluation.calibration import calibration_metrics, chance_calibration_error, describe_temperature
-from toolkit.evaluation.metrics import RESAMPLES, SEED, accuracy_interval, bootstrap_intervals, classification_metrics
+from toolkit.evaluation.metrics import (
+    RESAMPLES,
+    SEED,
+    accuracy_interval,
+    bootstrap_intervals,
+    classification_metrics,
+    two_columns,
+)
 from toolkit.prediction import Predictor
 from toolkit.prediction.abstention import Threshold
-from toolkit.text.labels import Label
+from toolkit.text.labels import SENTIMENT, LabelSet
 
 
 @dataclass(frozen=True)
@@ -21,37 +28,45 @@ class EvaluationResult:
     """What a model said of N labelled reviews.
 
     Attributes:
-        labels: The true labels, (N,), 0 or 1.
-        logits: The logits as the model gave them, (N, 2).
-        positive: The calibrated probabilities of positive, (N,).
+        labels: The true labels, (N,), 0 to k - 1.
+        logits: The logits as the model gave them, (N, k).
+        probabilities: The calibrated probabilities, (N, k).
         tokens: The number of tokens in each whole review, (N,).
         tokens_read: The number of tokens that the model saw of each, (N,).
         temperature: The number by which the logits were divided.
         seconds: The time it took, tokenisation included, loading not.
         backend: The predictor's backend.
         device: The predictor's device.
+        label_set: The labels of the columns.
     """
 
     labels: np.ndarray
     logits: np.ndarray
-    positive: np.ndarray
+    probabilities: np.ndarray
     tokens: np.ndarray
     tokens_read: np.ndarray
     temperature: float
     seconds: float
     backend: str
     device: str
+    label_set: LabelSet = SENTIMENT
+
+    @property
+    def verdicts(self) -> np.ndarray:
+        """(N,) the labels that were given, 0 to k - 1."""
+        verdicts: np.ndarray = self.probabilities.argmax(axis=1)
+        return verdicts
 
     @property
     def right(self) -> np.ndarray:
         """(N,) whether the verdict is the label."""
-        right: np.ndarray = (self.positive > 0.5) == (self.labels == 1)
+        right: np.ndarray = self.verdicts == self.labels
         return right
 
     @property
     def scores(self) -> np.ndarray:
-        """(N,) calibrated probabilities of the verdicts, 0.5 to 1."""
-        scores: np.ndarray = np.maximum(self.positive, 1 - self.positive)
+        """(N,) calibrated probabilities of the verdicts."""
+        scores: np.ndarray = self.probabilities.max(axis=1)
         return scores
 
 
@@ -72,16 +87,20 @@ def run_evaluation(
     for prediction in predictor.predict_many(review.text for review in reviews):
         predictions.append(prediction)
         advance(1)
+    probabilities = np.array([list(prediction.probabilities.values()) for prediction in predictions])  # (N, k)
+    if len(predictor.labels) == 2:
+        probabilities = two_columns(probabilities[:, 1])  # as a report, which has one of them, gives them back
     return EvaluationResult(
         labels=np.array([int(review.label) for review in reviews]),
         logits=np.array([prediction.logits for prediction in predictions]),
-        positive=np.array([prediction.probabilities[Label.POSITIVE] for prediction in predictions]),
+        probabilities=probabilities,
         tokens=np.array([prediction.tokens for prediction in predictions]),
         tokens_read=np.array([prediction.tokens_read for prediction in predictions]),
         temperature=predictor.manifest.temperature,
         seconds=time.perf_counter() - started,
         backend=predictor.backend,
         device=predictor.device,
+        label_set=predictor.labels,
     )
 
 
@@ -102,9 +121,9 @@ def measure(result: EvaluationResult, threshold: Threshold | None = None) -> dic
     """
     labels, reviews = result.labels, len(result.labels)
     return {
-        **classification_metrics(labels, result.positive),
+        **classification_metrics(labels, result.probabilities),
         "accuracy_interval": accuracy_interval(int(result.right.sum()), reviews),
-        "intervals": bootstrap_intervals(labels, result.positive),
+        "intervals": bootstrap_intervals(labels, result.probabilities),
         "resamples": RESAMPLES,
         "seed": SEED,
         **calibration_metrics(result.logits, labels, result.temperature),
@@ -115,7 +134,7 @@ def measure(result: EvaluationResult, threshold: Threshold | None = None) -> dic
             "ece_by_chance": chance_calibration_error(result.scores),
         },
         "abstention": _abstain(result, threshold.uncertain_below)
-        if threshold and threshold.uncertain_below > 0.5
+        if threshold and threshold.uncertain_below > result.label_set.lowest_score
         else None,
         "reviews": reviews,
         "reviews_per_second": reviews / result.seconds,

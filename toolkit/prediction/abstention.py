@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 
-from toolkit.choices import Verdict
-from toolkit.errors import ToolkitError
+from toolkit.errors import OptionError, ToolkitError
 from toolkit.models.bundle import Manifest
-from toolkit.text.labels import Label
-
-UNCERTAIN: Verdict = "uncertain"
+from toolkit.text.labels import UNCERTAIN, Label
 
 _DISPLAY = {"en": "uncertain", "zh": "不确定"}
 
@@ -17,7 +14,7 @@ class Threshold:
     """The score below which a review is left undecided.
 
     Attributes:
-        uncertain_below: The calibrated probability, 0.5 to 1, that a label needs to be given; 0.5 always gives one.
+        uncertain_below: The calibrated probability that a label needs to be given, of two 0.5 to 1; 0.5 always gives one.
         accuracy: The accuracy on the decided reviews, as measured when the threshold was chosen; None where it was not.
         coverage: The share of reviews that were decided then; None where it was not measured.
     """
@@ -30,9 +27,9 @@ class Threshold:
         """Refuse a threshold that every score passes for another reason, or none does."""
         _check_probability("uncertain_below", self.uncertain_below)
 
-    def verdict(self, label: Label, score: float) -> Verdict:
+    def verdict(self, label: Label, score: float) -> str:
         """The label's name, or `uncertain` where the score is below the threshold."""
-        return label.text if score >= self.uncertain_below else UNCERTAIN
+        return label.name if score >= self.uncertain_below else UNCERTAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +37,8 @@ class Abstention:
     """Which verdicts a predictor withholds; without arguments, those that its model withholds.
 
     Attributes:
-        uncertain_below: The threshold itself, 0.5 to 1.
-        target_accuracy: How often the decided reviews are to be right, 0.5 to 1; the threshold is the one that decides
+        uncertain_below: The threshold itself, of k labels 1/k to 1.
+        target_accuracy: How often the decided reviews are to be right, likewise; the threshold is the one that decides
             the most reviews with that accuracy, as measured when the model was exported.
 
     Raises:
@@ -64,7 +61,12 @@ class Abstention:
 
         Raises:
             ToolkitError: The model was not measured, or nothing it is sure of is right as often as it should be.
+            OptionError: A probability is lower than that of any likeliest label.
         """
+        lowest = manifest.label_set.lowest_score
+        for name, value in (("uncertain_below", self.uncertain_below), ("target_accuracy", self.target_accuracy)):
+            if value is not None and value < lowest:
+                raise OptionError(f"{name} is a probability of the likeliest label: {lowest:g} to 1, not {value}")
         if self.target_accuracy is None:
             return Threshold(manifest.uncertain_below if self.uncertain_below is None else self.uncertain_below)
         if not manifest.risk_coverage:
@@ -82,13 +84,11 @@ class Abstention:
         return Threshold(**max(reached, key=lambda step: step["coverage"]))
 
 
-def display(verdict: str, language: str) -> str:
-    """A verdict in the words of its reader's language."""
-    if verdict == UNCERTAIN:
-        return _DISPLAY[language]
-    return Label[verdict.upper()].display(language)
+def display(label: Label, verdict: str, language: str) -> str:
+    """A verdict in the words of its reader's language: the label, or that it is withheld."""
+    return _DISPLAY[language] if verdict == UNCERTAIN else label.display(language)
 
 
 def _check_probability(name: str, value: float) -> None:
-    if not 0.5 <= value <= 1:
-        raise ValueError(f"{name} is a probability of the likelier label: 0.5 to 1, not {value}")
+    if not 0 < value <= 1:
+        raise ValueError(f"{name} is a probability of the likeliest label: over 0, at most 1, not {value}")

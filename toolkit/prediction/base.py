@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
-from toolkit.choices import Truncation, Verdict, check_choice
+from toolkit.choices import Truncation, check_choice
 from toolkit.errors import BundleError
 from toolkit.models.bundle import Manifest, check_max_length
-from toolkit.prediction.abstention import Abstention
+from toolkit.prediction.abstention import Abstention, display
 from toolkit.text.labels import Label
 from toolkit.text.tokenisation import Encoding, ReviewTokenizer, count_read
 from toolkit.text.truncation import combine
@@ -50,14 +50,14 @@ class Prediction:
     """The verdict on one review.
 
     Attributes:
-        label: The more probable label.
-        score: The calibrated probability of `label`, 0.5 to 1.
-        probabilities: The probabilities of both labels, summing to 1.
+        label: The most probable label.
+        score: The calibrated probability of `label`, of two labels 0.5 to 1.
+        probabilities: The probabilities of all labels by name, summing to 1.
         tokens: The number of tokens in the whole review, [CLS] and [SEP] included; a lower bound for a review over
             `toolkit.text.normalisation.TEXT_LIMIT` characters, of which no more are counted.
         tokens_read: The number of tokens the model saw, counted alike, those in two windows once; fewer than `tokens`
             means that some were left out.
-        logits: The logits of both labels as the model gave them, in `Label` order; the temperature is not in them.
+        logits: The logits of all labels as the model gave them, in their order; the temperature is not in them.
         verdict: The label's name, or `uncertain` where the score is below the predictor's threshold.
         window: The window that spoke most for `label`, as its first token and the one after its last, [CLS] not
             counted; None where the review was read in one piece.
@@ -65,23 +65,27 @@ class Prediction:
 
     label: Label
     score: float
-    probabilities: dict[Label, float]
+    probabilities: dict[str, float]
     tokens: int
     tokens_read: int
-    logits: tuple[float, float]
-    verdict: Verdict
+    logits: tuple[float, ...]
+    verdict: str
     window: tuple[int, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The prediction as JSON has it, labels by name."""
         return {
-            "label": self.label.text,
+            "label": self.label.name,
             "score": self.score,
-            "probabilities": {label.text: probability for label, probability in self.probabilities.items()},
+            "probabilities": self.probabilities,
             "tokens": self.tokens,
             "tokens_read": self.tokens_read,
             **({"window": list(self.window)} if self.window else {}),
         }
+
+    def display(self, language: str) -> str:
+        """The verdict for a reader of `language` (`en` or `zh`)."""
+        return display(self.label, self.verdict, language)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ class RawOutput:
     """What a model says of one review, all windows together.
 
     Attributes:
-        logits: The logits, (2,) float32 in `Label` order; divided by the manifest's temperature they are calibrated.
+        logits: The logits, (k,) float32 in the labels' order; divided by the manifest's temperature they are calibrated.
         encodings: The windows that were read.
         window: The window that decided, see `Prediction`.
     """
@@ -115,6 +119,7 @@ class Predictor(ABC):
         device: The device it runs on, in words.
         chunk_size: The number of reviews that `predict_many` takes from its input at a time.
         manifest: What the model's folder says of the model.
+        labels: The labels it tells apart, k of them.
         tokenizer: The tokenizer, which has the length and the truncation.
         threshold: The score below which a verdict is `uncertain`.
         positions: The number of tokens the model can read at most.
@@ -139,6 +144,7 @@ class Predictor(ABC):
         positions: int = 512,
     ) -> None:
         self.manifest = manifest
+        self.labels = manifest.label_set
         self.tokenizer = tokenizer
         self.threshold = (abstention or Abstention()).threshold(manifest)
         self.positions = positions
@@ -146,7 +152,7 @@ class Predictor(ABC):
 
     @abstractmethod
     def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
-        """Run the model on n windows; (n, 2) float32, row i for encoding i, columns in `Label` order."""
+        """Run the model on n windows; (n, k) float32, row i for encoding i, a column a label."""
 
     def predict(self, text: str) -> Prediction:
         """Classify one review.
@@ -245,18 +251,18 @@ class Predictor(ABC):
             raise BundleError(
                 "the model answers with no number (NaN or infinity); its weights are damaged, take another"
             )
-        scaled = output.logits.astype(np.float64) / self.manifest.temperature  # (2,)
+        scaled = output.logits.astype(np.float64) / self.manifest.temperature  # (k,)
         exponentials = np.exp(scaled - scaled.max())
         probabilities = exponentials / exponentials.sum()
-        label = Label(int(probabilities.argmax()))
-        score = float(probabilities[label])
+        label = self.labels[int(probabilities.argmax())]
+        score = float(probabilities[label.index])
         return Prediction(
             label=label,
             score=score,
-            probabilities={each: float(probabilities[each]) for each in Label},
+            probabilities={each.name: float(probabilities[each.index]) for each in self.labels},
             tokens=output.encodings[0].tokens,
             tokens_read=output.tokens_read,
-            logits=(float(output.logits[0]), float(output.logits[1])),
+            logits=tuple(map(float, output.logits)),
             verdict=self.threshold.verdict(label, score),
             window=output.window,
         )
@@ -276,15 +282,17 @@ _MOVED = {"fit", "score", "predict_proba", "predict_labels", "classes_", "get_pa
 
 
 def _combined(encodings: Sequence[Encoding], logits: Sequence[np.ndarray]) -> RawOutput:
-    """One output from those for all windows of a review, (2,) each."""
+    """One output from those for all windows of a review, (k,) each: what the labels have over the first is averaged."""
     if len(encodings) == 1:
         return RawOutput(logits[0], tuple(encodings))
-    margins: list[float] = np.diff(np.stack(logits).astype(np.float64), axis=1)[:, 0].tolist()
+    stacked = np.stack(logits).astype(np.float64)  # (windows, k)
+    over_first = stacked - stacked[:, :1]
     lengths = [len(encoding.input_ids) for encoding in encodings]
-    margin = combine(margins, lengths)
-    sign = 1 if margin > 0 else -1
-    decisive = max(range(len(encodings)), key=lambda index: sign * margins[index] * lengths[index])
-    logits_of_all = np.array([-margin / 2, margin / 2], np.float32)
+    averages = np.array([combine(column, lengths) for column in over_first.T.tolist()])
+    label = int(averages.argmax())
+    support = over_first[:, label] - np.delete(over_first, label, axis=1).max(axis=1)  # over the next likeliest label
+    decisive = max(range(len(encodings)), key=lambda index: support[index] * lengths[index])
+    logits_of_all = (averages - averages.mean()).astype(np.float32)
     return RawOutput(logits_of_all, tuple(encodings), encodings[decisive].spans[0])
 
 

@@ -21,8 +21,8 @@ class Segment:
 
     Attributes:
         text: One or more whole sentences.
-        push: The log-odds of positive with the segment minus without it: above 0 it speaks for positive. None where the
-            segment is all there is.
+        push: The log-odds of the explanation's label with the segment minus without it: above 0 it speaks for that label.
+            None where the segment is all there is.
     """
 
     text: str
@@ -34,11 +34,14 @@ class Explanation:
     """A review in segments.
 
     Attributes:
+        label: Whose log-odds are compared: of two labels the second, so that one sign always means one label; of more
+            the one that was given. None where nothing is compared.
         segments: The segments of what the model read, in order, `MAX_SEGMENTS` at most.
         unread_words: The number of words after the first `unread_after` segments, which played no part.
         unread_after: The number of segments that stand before them.
     """
 
+    label: Label | None
     segments: tuple[Segment, ...]
     unread_words: int
     unread_after: int
@@ -60,11 +63,12 @@ def explain(predictor: Predictor, text: str) -> Explanation:
     segments = before + _merge(end, MAX_SEGMENTS - len(before))
     unread = len(words) - first - last
     if len(segments) < 2:
-        return Explanation(tuple(Segment(segment, None) for segment in segments), unread, len(before))
+        return Explanation(None, tuple(Segment(segment, None) for segment in segments), unread, len(before))
     without = (" ".join(segments[:index] + segments[index + 1 :]) for index in range(len(segments)))
     whole, *others = predictor.predict_many([" ".join(segments), *without])
-    pushes = [_log_odds(whole) - _log_odds(other) for other in others]
-    return Explanation(tuple(map(Segment, segments, pushes)), unread, len(before))
+    label = predictor.labels[1] if len(predictor.labels) == 2 else whole.label
+    pushes = [_log_odds(whole, label) - _log_odds(other, label) for other in others]
+    return Explanation(label, tuple(map(Segment, segments, pushes)), unread, len(before))
 
 
 def _words_read(predictor: Predictor, words: list[str]) -> tuple[int, int]:
@@ -102,6 +106,6 @@ def _merge(sentences: list[str], limit: int) -> list[str]:
     return [" ".join(sentences[start:end]) for start, end in pairwise(edges)]
 
 
-def _log_odds(prediction: Prediction) -> float:
-    negative, positive = (max(prediction.probabilities[label], 1e-12) for label in Label)
-    return math.log(positive / negative)
+def _log_odds(prediction: Prediction, label: Label) -> float:
+    against = sum(probability for name, probability in prediction.probabilities.items() if name != label.name)
+    return math.log(max(prediction.probabilities[label.name], 1e-12) / max(against, 1e-12))

@@ -96,8 +96,8 @@ class OnnxPredictor(Predictor):
     def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
         """Run each review alone; see `Predictor.logits`. The bits do not depend on order, grouping or workers."""
         if not encodings:
-            return np.empty((0, 2), np.float32)
-        run = partial(_run, self._session(threads=self.workers if len(encodings) == 1 else 1))
+            return np.empty((0, len(self.labels)), np.float32)
+        run = partial(_run, self._session(threads=self.workers if len(encodings) == 1 else 1), len(self.labels))
         return np.concatenate(list(self._pool.map(run, encodings)))
 
     def _release(self) -> None:
@@ -109,6 +109,12 @@ class OnnxPredictor(Predictor):
         with self._opening:  # callers in many threads open each session once
             if threads not in self._sessions:
                 session = _open_session(self._graph, threads)
+                columns = session.get_outputs()[0].shape[-1]
+                if isinstance(columns, int) and columns != len(self.labels):
+                    raise BundleError(
+                        f"{self._graph} gives {columns} logits, expected one for each of {len(self.labels)} labels; "
+                        "make it with: toolkit export"
+                    )
                 if _status(self._graph) != self._graph_status:
                     raise BundleError(f"{self._graph} was replaced since it was verified; load the predictor again")
                 self._sessions[threads] = session
@@ -121,7 +127,7 @@ def _status(path: Path) -> tuple[int, int, int, int]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _run(session: Any, encoding: Encoding) -> np.ndarray:  # noqa: ANN401
+def _run(session: Any, labels: int, encoding: Encoding) -> np.ndarray:  # noqa: ANN401
     input_ids = encoding.input_ids[np.newaxis]  # (1, T)
     feeds = {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
     declared = [model_input.name for model_input in session.get_inputs()]
@@ -129,9 +135,11 @@ def _run(session: Any, encoding: Encoding) -> np.ndarray:  # noqa: ANN401
         logits: Any = session.run(["logits"], {name: feeds[name] for name in declared})[0]
     except Exception as error:  # as when it is loaded; a graph of anybody's making may fail on a review only
         raise BundleError(f"the graph cannot be run by onnxruntime ({error}); make it with: toolkit export") from error
-    if getattr(logits, "shape", None) != (1, 2) or logits.dtype.kind != "f":
-        raise BundleError("the graph answers with no two numbers for a review; make it with: toolkit export")
-    answer: np.ndarray = logits  # (1, 2)
+    if getattr(logits, "shape", None) != (1, labels) or logits.dtype.kind != "f":
+        raise BundleError(
+            f"the graph answers with something else than {labels} numbers for a review; make it with: toolkit export"
+        )
+    answer: np.ndarray = logits  # (1, k)
     return answer
 
 

@@ -82,7 +82,7 @@ class TorchPredictor(Predictor):
 
     def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
         """Run padded batches of similar length; see `Predictor.logits`."""
-        logits = np.empty((len(encodings), 2), np.float32)
+        logits = np.empty((len(encodings), len(self.labels)), np.float32)
         by_length = sorted(range(len(encodings)), key=lambda index: len(encodings[index].input_ids))
         for start in range(0, len(by_length), self.batch_size):
             rows = by_length[start : start + self.batch_size]

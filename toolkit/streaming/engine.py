@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from toolkit.choices import OnError, Verdict
+from toolkit.choices import OnError
 from toolkit.errors import ToolkitError
 from toolkit.formats.places import RecordError
 from toolkit.formats.records import Record
@@ -114,7 +114,7 @@ class Selection:
         invert: keep the others instead.
     """
 
-    verdicts: Collection[Verdict] = ()
+    verdicts: Collection[str] = ()
     min_score: float = 0.0
     invert: bool = False
 

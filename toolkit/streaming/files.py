@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import IO, Any, cast
@@ -18,10 +17,9 @@ from toolkit.formats.records import EMPTY, read_records
 from toolkit.formats.sources import Source
 from toolkit.models.publishing import replacing_file
 from toolkit.prediction import Predictor
-from toolkit.prediction.abstention import display
 from toolkit.streaming.engine import ResultWriter, Selection, Tally, classify
 from toolkit.streaming.writers import ERROR_FIELD, NEW_FIELDS, make_writer
-from toolkit.text.labels import Label
+from toolkit.text.labels import LabelSet
 from toolkit.text.normalisation import TEXT_LIMIT, normalise
 
 _FIELDS = (*NEW_FIELDS, ERROR_FIELD)
@@ -81,17 +79,15 @@ class FileJob:
             if source_format == "parquet":
                 tally = self._run_parquet(load, stream, advance, note)
             else:
-                writer = make_writer(cast("OutputFormat", target_format), self._label, self.prefix)
+                writer = make_writer(
+                    cast("OutputFormat", target_format), lambda prediction: prediction.display(self.lang), self.prefix
+                )
                 tally = self._run_text(
                     load, stream, source_format, ResultWriter(writer, Selection(), "report", _refuse, note), advance
                 )
             if not tally.problems and not tally.kept and not self.empty:
                 raise ToolkitError(f"{self.source}: expected reviews, found no row")
         return tally
-
-    @property
-    def _label(self) -> Callable[[str], str]:
-        return partial(display, language=self.lang)
 
     def _run_text(
         self,
@@ -122,10 +118,10 @@ class FileJob:
         with parquet_errors(self.source):
             file = pyarrow.parquet.ParquetFile(self.source)
             column = self._find_column(file.schema_arrow.names)
-            schema = self._extend_schema(file.schema_arrow)
+            predictor, tally = load(), Tally()
+            schema = self._extend_schema(file.schema_arrow, predictor.labels)
             groups = range(file.num_row_groups) if self.row_groups is None else self.row_groups
             count_row = self._count_rows(sum(file.metadata.row_group(group).num_rows for group in groups), advance)
-            predictor, tally = load(), Tally()
             with pyarrow.parquet.ParquetWriter(stream, schema) as writer:
                 for batch in parquet_batches(self.source, row_groups=groups, rows=_ROWS):
                     texts = to_values(batch.column(column))
@@ -149,11 +145,11 @@ class FileJob:
             )
         return column
 
-    def _extend_schema(self, schema: Any) -> Any:  # noqa: ANN401 - pyarrow ships no types
+    def _extend_schema(self, schema: Any, labels: LabelSet) -> Any:  # noqa: ANN401 - pyarrow ships no types
         """The file's columns, types and metadata as they are, and the new columns behind them."""
         import pyarrow
 
-        probabilities = pyarrow.struct([(label.text, pyarrow.float64()) for label in Label])
+        probabilities = pyarrow.struct([(label.name, pyarrow.float64()) for label in labels])
         types = (pyarrow.string(), pyarrow.float64(), probabilities, pyarrow.int64(), pyarrow.int64(), pyarrow.string())
         new = [pyarrow.field(self.prefix + name, each) for name, each in zip(_FIELDS, types, strict=True)]
         if taken := {each.name for each in new}.intersection(schema.names):
@@ -183,7 +179,7 @@ class FileJob:
                 continue
             prediction = next(predictions)
             tally.count(prediction, kept=True)
-            yield {**prediction.to_dict(), "label": self._label(prediction.verdict)}
+            yield {**prediction.to_dict(), "label": prediction.display(self.lang)}
 
     def _count_rows(self, rows: int, advance: Callable[[int], None]) -> Callable[[], None]:
         """Tell the progress in bytes, as if every row had as many."""

@@ -23,11 +23,11 @@ class Writer(ABC):
     """One output format.
 
     Args:
-        label: Turns a verdict into the word that is written.
+        label: The word that is written for a prediction's verdict.
         show: Turns what came of the input into what is written.
     """
 
-    def __init__(self, label: Callable[[str], str], show: Callable[[bytes], bytes] = bytes) -> None:
+    def __init__(self, label: Callable[[Prediction], str], show: Callable[[bytes], bytes] = bytes) -> None:
         self._label = label
         self._show = show
 
@@ -62,13 +62,13 @@ class LabelWriter(Writer):
         show: See `Writer`.
     """
 
-    def __init__(self, label: Callable[[str], str], end: bytes, show: Callable[[bytes], bytes] = bytes) -> None:
+    def __init__(self, label: Callable[[Prediction], str], end: bytes, show: Callable[[bytes], bytes] = bytes) -> None:
         super().__init__(label, show)
         self._end = end
 
     def answer(self, record: Record, prediction: Prediction) -> bytes:
         """The label alone."""
-        return self._label(prediction.verdict).encode() + self._end
+        return self._label(prediction).encode() + self._end
 
 
 class TabWriter(LabelWriter):
@@ -76,14 +76,14 @@ class TabWriter(LabelWriter):
 
     def answer(self, record: Record, prediction: Prediction) -> bytes:
         """Four decimals of the score."""
-        head = f"{self._label(prediction.verdict)}\t{prediction.score:.4f}\t".encode()
+        head = f"{self._label(prediction)}\t{prediction.score:.4f}\t".encode()
         return b"".join((head, self._show(record.line()), self._end))  # one copy of a text that may be huge
 
 
 class _FieldWriter(Writer):
     """Adds fields to the input's own."""
 
-    def __init__(self, label: Callable[[str], str], prefix: str, show: Callable[[bytes], bytes] = bytes) -> None:
+    def __init__(self, label: Callable[[Prediction], str], prefix: str, show: Callable[[bytes], bytes] = bytes) -> None:
         super().__init__(label, show)
         self._names = [prefix + name for name in NEW_FIELDS]
         self._error_name = prefix + ERROR_FIELD
@@ -91,7 +91,7 @@ class _FieldWriter(Writer):
         self._taken = {*self._names, self._error_name, self._window_name}
 
     def _new_fields(self, prediction: Prediction) -> dict[str, Any]:
-        values = {**prediction.to_dict(), "label": self._label(prediction.verdict)}
+        values = {**prediction.to_dict(), "label": self._label(prediction)}
         return {name: values[field] for name, field in zip(self._names, NEW_FIELDS, strict=True)}
 
     def _check_names(self, record: Record, names: Iterable[str]) -> None:
@@ -128,7 +128,7 @@ class CsvWriter(_FieldWriter):
     others cannot be written.
     """
 
-    def __init__(self, label: Callable[[str], str], prefix: str, show: Callable[[bytes], bytes] = bytes) -> None:
+    def __init__(self, label: Callable[[Prediction], str], prefix: str, show: Callable[[bytes], bytes] = bytes) -> None:
         super().__init__(label, prefix, show)
         self._columns: dict[str, None] | None = None  # in order, and found in no time
 
@@ -159,7 +159,7 @@ class CsvWriter(_FieldWriter):
 
 def make_writer(
     output_format: OutputFormat,
-    label: Callable[[str], str],
+    label: Callable[[Prediction], str],
     prefix: str = "",
     end: bytes = b"\n",
     show: Callable[[bytes], bytes] = bytes,
@@ -168,7 +168,7 @@ def make_writer(
 
     Args:
         output_format: One of `OUTPUTS`.
-        label: Turns a verdict into the word that is written.
+        label: The word that is written for a prediction's verdict.
         prefix: Stands before the names of new fields, for `jsonl` and `csv`.
         end: The bytes that end a record, for `tsv` and `label`.
         show: Turns what came of the input into what is written; every byte as it came by default.
@@ -176,7 +176,7 @@ def make_writer(
     return OUTPUTS[output_format](label, prefix, end, show)
 
 
-OUTPUTS: dict[OutputFormat, Callable[[Callable[[str], str], str, bytes, Callable[[bytes], bytes]], Writer]] = {
+OUTPUTS: dict[OutputFormat, Callable[[Callable[[Prediction], str], str, bytes, Callable[[bytes], bytes]], Writer]] = {
     "tsv": lambda label, _prefix, end, show: TabWriter(label, end, show),
     "jsonl": lambda label, prefix, _end, show: JsonWriter(label, prefix, show),
     "csv": lambda label, prefix, _end, show: CsvWriter(label, prefix, show),

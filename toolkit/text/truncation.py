@@ -41,5 +41,5 @@ def _ends(tokens: int, room: int) -> Spans:
 
 
 def combine(margins: Sequence[float], lengths: Sequence[int]) -> float:
-    """Average the margins (positive less negative logit) of several windows, weighted by the tokens read in each."""
+    """Average what a label has over another in several windows, weighted by the tokens read in each."""
     return sum(margin * length for margin, length in zip(margins, lengths, strict=True)) / sum(lengths)

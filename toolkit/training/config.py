@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from toolkit.errors import ConfigError, ToolkitError
+from toolkit.text.labels import LabelSet
 from toolkit.training.settings import LARGEST, setting, type_problems, value_problems
 
 METRICS = ("accuracy", "f1", "precision", "recall", "loss")
@@ -83,6 +84,9 @@ class TrainingConfig:
         0, "stop after so many evaluations without improvement; 0 never stops early", minimum=0
     )
     seed: int = setting(42, "of every random choice", minimum=0, below=2**32, why="numpy's limit")
+    display: tuple[str, ...] = setting(
+        (), "words for labels, as zh:positive=正面评论; in a file also a table [labels.zh] of names and words"
+    )
 
     def __post_init__(self) -> None:
         """Refuse values and combinations that cannot work, all of them in one error."""
@@ -107,9 +111,24 @@ class TrainingConfig:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The settings that decide what is learnt: all but the places, which are the machine's."""
-        places = ("dataset", "adapter_dir", "checkpoint_dir", "logging_dir")
-        return {name: value for name, value in asdict(self).items() if name not in places}
+        """The settings that decide what is learnt: not the places, which are the machine's, nor the words for labels."""
+        apart = ("dataset", "adapter_dir", "checkpoint_dir", "logging_dir", "display")
+        return {name: value for name, value in asdict(self).items() if name not in apart}
+
+    def with_words(self, labels: LabelSet) -> LabelSet:
+        """A data set's labels with the words for them.
+
+        Raises:
+            ConfigError: A word is for no label, or in a language that there is not.
+        """
+        displays: dict[str, dict[str, str]] = {}
+        for entry in self.display:
+            language, name, word = _display_parts(entry)
+            displays.setdefault(language, {})[name] = word
+        try:
+            return LabelSet.of_model(labels.names, displays)
+        except ValueError as error:
+            raise ConfigError("the words for labels cannot be used; found:", [str(error)], ADVICE) from error
 
     @property
     def training_length(self) -> int:
@@ -139,6 +158,7 @@ def load_config(
     length, view = values.get("max_length"), values.get("train_max_length")
     if overrides and "max_length" in overrides and isinstance(view, int) and isinstance(length, int) and view > length:
         values["train_max_length"] = length  # a preset's view of a review must not outgrow what the user asked for
+    values = _with_tables(values)
     known = {each.name for each in fields(TrainingConfig)}
     unknown = [_unknown(key, known) for key in values if key not in known]
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
@@ -170,6 +190,24 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ToolkitError(f"the configuration file {path} does not exist; presets are {', '.join(PRESETS)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ToolkitError(f"{path} is not valid TOML: {error}") from error
+
+
+def _with_tables(values: dict[str, Any]) -> dict[str, Any]:
+    """The tables `[labels.zh]` of a file as entries of `display`; those that are given stand behind and win."""
+    tables = values.get("labels")
+    if not isinstance(tables, dict) or not all(isinstance(words, dict) for words in tables.values()):
+        return values
+    entries = [f"{language}:{name}={word}" for language, words in tables.items() for name, word in words.items()]
+    given = values.get("display", ())
+    others = {name: value for name, value in values.items() if name != "labels"}
+    return {**others, "display": (*entries, *given)} if isinstance(given, list | tuple) else values
+
+
+def _display_parts(entry: str) -> tuple[str, str, str]:
+    """Language, label and word of an entry of `display`; the label may hold a colon, the word an equals sign."""
+    language, colon, rest = entry.partition(":")
+    name, equals, word = rest.partition("=")
+    return (language, name, word) if colon and equals else ("", "", "")
 
 
 def _unknown(key: str, known: set[str]) -> str:
@@ -210,6 +248,10 @@ def _contradictions(config: SimpleNamespace) -> list[str]:
     )
     both = sorted(set(config.target_modules) & set(config.modules_to_save))
     require(not both, f"{', '.join(both)} in both target_modules and modules_to_save: a layer is trained one way")
+    for entry in config.display:
+        require(
+            all(_display_parts(entry)), f"display = {entry!r}: expected LANGUAGE:LABEL=WORD, as zh:positive=正面评论"
+        )
     adapter = Path(config.adapter_dir)
     places = (("checkpoints", config.checkpoint_dir, "lora_imdb"), ("logs", config.logging_dir, "logs"))
     for name, given, default in places:

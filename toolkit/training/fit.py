@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from peft import PeftModel
 from tqdm.contrib.logging import logging_redirect_tqdm
 from transformers import EvalPrediction, PreTrainedTokenizerFast, set_seed
 
-from toolkit.datasets.splits import Review
+from toolkit.datasets.splits import Review, Splits
 from toolkit.errors import ToolkitError
 from toolkit.evaluation.calibration import calibration_metrics, fit_temperature
 from toolkit.evaluation.plots import plot_metrics
@@ -23,6 +23,7 @@ from toolkit.models.base_models import BaseModel
 from toolkit.models.bundle import Kind, Manifest
 from toolkit.models.publishing import publish
 from toolkit.prediction.torch_backend import TorchPredictor
+from toolkit.text.labels import LabelSet
 from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.text.truncation import DEFAULT_TRUNCATION
 from toolkit.training.checkpoints import Run
@@ -37,7 +38,7 @@ _logger = logging.getLogger(__name__)
 def fit(
     config: TrainingConfig,
     base: BaseModel,
-    splits: Mapping[str, Sequence[Review]],
+    splits: Splits,
     run: Run,
     warned: tuple[str, ...] = (),
 ) -> TrainingResult | None:
@@ -107,7 +108,7 @@ def _measure(
     config: TrainingConfig,
     tokenizer: PreTrainedTokenizerFast,
     trainer: ProbeTrainer,
-    splits: Mapping[str, Sequence[Review]],
+    splits: Splits,
     conditions: Conditions,
     warned: tuple[str, ...],
 ) -> tuple[TrainingResult, str]:
@@ -120,7 +121,9 @@ def _measure(
             "before the first one; nothing was published. Train longer, with --epochs or --max-steps, "
             "or with a higher --learning-rate"
         )
-    validation, test = (_logits(trained, tokenizer, config, splits[split]) for split in ("validation", "test"))
+    validation, test = (
+        _logits(trained, tokenizer, config, splits[split], splits.labels) for split in ("validation", "test")
+    )
     digest = weights_digest(adapter_weights(trained))
     _require_same(digest, weights_digest(best), "the model measured", trainer.best_checkpoint)
     temperature = fit_temperature(*validation)
@@ -146,11 +149,15 @@ def _require_same(digest: str, expected: str, what: str, source: object) -> None
 
 
 def _logits(
-    model: PeftModel, tokenizer: PreTrainedTokenizerFast, config: TrainingConfig, reviews: Sequence[Review]
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerFast,
+    config: TrainingConfig,
+    reviews: Sequence[Review],
+    labels: LabelSet,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (N, 2) and labels (N,), as the torch backend will serve them: in float32, however it was trained."""
+    """Logits (N, k) and labels (N,), as the torch backend will serve them: in float32, however it was trained."""
     reader = ReviewTokenizer.wrap(tokenizer, config.max_length, DEFAULT_TRUNCATION)
-    manifest = Manifest(kind=Kind.ADAPTER, base_model=config.base_model, max_length=config.max_length)
+    manifest = Manifest(Kind.ADAPTER, config.base_model, config.max_length, labels.names)
     logits = TorchPredictor(model, reader, manifest).logits(reader.encode([review.text for review in reviews]))
     if not np.isfinite(logits).all():
         raise ToolkitError(
@@ -177,7 +184,7 @@ def _publish(
     base: BaseModel,
     tokenizer: PreTrainedTokenizerFast,
     trainer: ProbeTrainer,
-    splits: Mapping[str, Sequence[Review]],
+    splits: Splits,
     result: TrainingResult,
     measured: str,
 ) -> None:
@@ -186,7 +193,10 @@ def _publish(
         base_model=base.name,
         base_model_sha256=base.sha256,
         max_length=config.max_length,
+        labels=splits.labels.names,
+        displays={language: dict(words) for language, words in splits.labels.displays.items()},
         temperature=result.temperature,
+        uncertain_below=splits.labels.lowest_score,
         training={**config.recipe, **result.conditions.to_json()},
         metrics={"validation": result.validation, "test": result.test},
         versions=package_versions("torch", "transformers", "peft", "accelerate", "distilbert-review-toolkit"),
@@ -201,7 +211,7 @@ def _publish(
         model.get_base_model().config.save_pretrained(folder)
         plot_metrics(trainer.state.log_history, folder)
         counts = {split: len(reviews) for split, reviews in splits.items()}
-        write_model_card(folder, config, counts, result)
+        write_model_card(folder, config, counts, result, splits.labels)
 
 
 @contextmanager

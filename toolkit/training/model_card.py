@@ -1,12 +1,14 @@
 """The model card: what was trained, on what, how well, and how to do it again."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from toolkit.evaluation.calibration import describe_temperature
 from toolkit.machine import available_cores, package_versions, processor_name
 from toolkit.models.base_models import MINILM
 from toolkit.models.bundle import MODEL_CARD
+from toolkit.text.labels import SENTIMENT, LabelSet
 from toolkit.training.config import PRESETS, TrainingConfig, load_config
 from toolkit.training.result import Conditions, TrainingResult
 
@@ -15,18 +17,16 @@ _TEMPLATE = """\
 {front_matter}
 ---
 
-# Film reviews, positive or negative
+# {title}
 
-A LoRA adapter and classification head for {base_description}, trained on {train} labelled film reviews.
-It reads a review in English, up to {max_length} tokens of it, and says `negative` (0) or `positive` (1).
+A LoRA adapter and classification head for {base_description}, trained on {train} labelled {texts}.
+{task}
 
 ## Results
 
-| split | reviews | accuracy | precision | recall | F1 | ROC AUC | loss |
-|---|---|---|---|---|---|---|---|
-{rows}
+{table}
 
-Measured at the end of the training run, on whole splits, reading up to {max_length} tokens.
+Measured at the end of the training run, on whole splits, reading up to {max_length} tokens.{averaged}
 {warnings}
 {calibration}
 
@@ -63,14 +63,27 @@ toolkit predict "A quiet film that stays with you."
 
 ## Limits
 
-It knows film reviews in English and two verdicts. It has no notion of a neutral text, of other languages or of other
-subjects, and it learnt the tastes of those who wrote the reviews.
+{limits}
 """
+
+_SENTIMENT_TASK = (
+    "It reads a review in English, up to {max_length} tokens of it, and says `negative` (0) or `positive` (1)."
+)
+_SENTIMENT_LIMITS = """\
+It knows film reviews in English and two verdicts. It has no notion of a neutral text, of other languages or of other
+subjects, and it learnt the tastes of those who wrote the reviews."""
+_TASK = "It reads a text, up to {max_length} tokens of it, and gives it one of {count} labels: {names}."
+_LIMITS = """\
+It knows these labels and texts like those that it was trained on. It gives one of them to any text, whatever its subject or
+language, and it learnt the habits of those who wrote and labelled the texts."""
+_AVERAGED = " Precision, recall and F1 are means over the labels (macro)."
 
 _MINILM = "`minilm` (all-MiniLM-L6-v2, 22.7M parameters, folded into the DistilBERT architecture)"
 
 
-def write_model_card(folder: Path, config: TrainingConfig, counts: dict[str, int], result: TrainingResult) -> None:
+def write_model_card(
+    folder: Path, config: TrainingConfig, counts: dict[str, int], result: TrainingResult, labels: LabelSet = SENTIMENT
+) -> None:
     """Write the model card of a finished run.
 
     Args:
@@ -78,17 +91,27 @@ def write_model_card(folder: Path, config: TrainingConfig, counts: dict[str, int
         config: The run's settings.
         counts: The number of reviews in each split.
         result: What the run achieved.
+        labels: The labels that it tells apart.
     """
     defaults = TrainingConfig().recipe
     changed = {name: value for name, value in config.recipe.items() if value != defaults[name]}
-    rows = "\n".join(_row(split, counts[split], getattr(result, split)) for split in ("validation", "test"))
+    if config.display:
+        changed["display"] = config.display
+    table = _table({split: (counts[split], getattr(result, split)) for split in ("validation", "test")}, labels)
+    pair = labels == SENTIMENT
+    names = ", ".join(f"`{name}`" for name in labels.names)
     versions = package_versions("torch", "transformers", "peft")
     card = _TEMPLATE.format(
-        front_matter=_front_matter(config.base_model),
+        front_matter=_front_matter(config.base_model, pair),
+        title="Film reviews, positive or negative" if pair else f"Texts with {len(labels)} labels",
+        texts="film reviews" if pair else "texts",
+        task=(_SENTIMENT_TASK if pair else _TASK).format(max_length=config.max_length, count=len(labels), names=names),
+        limits=_SENTIMENT_LIMITS if pair else _LIMITS,
+        averaged=_AVERAGED if len(labels) > 2 else "",
         base_description=_MINILM if config.base_model == MINILM else f"`{config.base_model}`",
         train=counts["train"],
         max_length=config.max_length,
-        rows=rows,
+        table=table,
         calibration=_calibration(result),
         steps=result.steps,
         minutes=result.seconds / 60,
@@ -117,11 +140,11 @@ def _calibration(result: TrainingResult) -> str:
     ).rstrip()
 
 
-def _front_matter(base_model: str) -> str:
+def _front_matter(base_model: str, pair: bool) -> str:
     """What a model hub reads of the card, as YAML."""
     from huggingface_hub import ModelCardData
 
-    tags = ["lora", "sentiment", "movie-reviews"]
+    tags = ["lora", *(["sentiment", "movie-reviews"] if pair else [])]
     data = ModelCardData(base_model=base_model, library_name="peft", pipeline_tag="text-classification", tags=tags)
     return str(data.to_yaml())
 
@@ -141,10 +164,23 @@ def _preset_note(config: TrainingConfig) -> str:
     return ""
 
 
-def _row(split: str, count: int, metrics: dict[str, float]) -> str:
-    names = ("accuracy", "precision", "recall", "f1", "roc_auc", "loss")
-    cells = [f"{metrics[name]:.4f}" if name in metrics else "-" for name in names]
-    return f"| {split} | {count} | {' | '.join(cells)} |"
+def _table(measured: Mapping[str, tuple[int, Mapping[str, float]]], labels: LabelSet) -> str:
+    """The figures of each split: the number of its reviews, and the metrics by name."""
+    titles = {
+        "accuracy": "accuracy",
+        "precision": "precision",
+        "recall": "recall",
+        "f1": "F1",
+        "roc_auc": "ROC AUC",
+        "loss": "loss",
+    }
+    if len(labels) > 2:
+        del titles["roc_auc"]
+    lines = [f"| split | reviews | {' | '.join(titles.values())} |", "|---|---|" + "---|" * len(titles)]
+    for split, (count, metrics) in measured.items():
+        cells = [f"{metrics[name]:.4f}" if name in metrics else "-" for name in titles]
+        lines.append(f"| {split} | {count} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _toml(value: object) -> str:

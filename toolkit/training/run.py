@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from toolkit.datasets.splits import read_splits
+from toolkit.datasets.splits import Splits, read_splits
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.models.base_models import resolve_base_model
 from toolkit.models.bundle import Kind, max_positions
@@ -35,7 +35,9 @@ def train(config: TrainingConfig, resume: bool = False) -> TrainingResult | None
         refuse_foreign_target(Path(config.adapter_dir), Kind.ADAPTER)
         splits = read_splits(Path(config.dataset))
         warnings = check_suitability(splits)
-        base = resolve_base_model(config.base_model)
+        labels = config.with_words(splits.labels)
+        splits = Splits(splits, labels)
+        base = resolve_base_model(config.base_model, classes=len(labels))
         config = replace(config, base_model=base.name)  # of a folder, the absolute path
         positions = max_positions(base.folder)
         if config.max_length > positions:

@@ -25,10 +25,10 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from toolkit.datasets.splits import Review
+from toolkit.datasets.splits import Review, Splits
 from toolkit.datasets.torch_dataset import IMDBDataset
 from toolkit.errors import ConfigError, ToolkitError
-from toolkit.evaluation.metrics import classification_metrics
+from toolkit.evaluation.metrics import classification_metrics, softmax
 from toolkit.models.adapter import ADAPTER_WEIGHTS, attach_adapter, load_classifier, load_weights
 from toolkit.models.base_models import BaseModel
 from toolkit.text.tokenisation import ReviewTokenizer
@@ -160,10 +160,10 @@ def has_learnt(weights: Mapping[str, torch.Tensor]) -> bool:
 
 
 def build_trainer(
-    config: TrainingConfig, base: BaseModel, tokenizer: PreTrainedTokenizerFast, splits: Mapping[str, Sequence[Review]]
+    config: TrainingConfig, base: BaseModel, tokenizer: PreTrainedTokenizerFast, splits: Splits
 ) -> ProbeTrainer:
     """A Trainer for `config`, ready to train; arguments as those of `fit`, whose tokenizer `load_tokenizer` gives."""
-    classifier = load_classifier(base, config.dropouts)
+    classifier = load_classifier(base, config.dropouts, splits.labels)
     _require_modules(classifier, config)
     model = attach_adapter(classifier, lora_config(config))
     for peft_config in model.peft_config.values():
@@ -295,10 +295,6 @@ def _scale_steps(config: TrainingConfig, arguments: TrainingArguments, reviews: 
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """Figures of logits (N, 2) against labels (N,)."""
-    logits = np.asarray(prediction.predictions, dtype=np.float64)  # (N, 2)
-    labels = np.asarray(prediction.label_ids)
-    with np.errstate(over="ignore"):  # where exp is infinite, the score is 0
-        positive_scores = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))  # softmax of two logits
-    metrics = classification_metrics(labels, positive_scores)
+    """Figures of logits (N, k) against labels (N,); of more labels than two, averaged over them (macro)."""
+    metrics = classification_metrics(np.asarray(prediction.label_ids), softmax(np.asarray(prediction.predictions)))
     return {name: value for name, value in metrics.items() if isinstance(value, float)}

@@ -5,7 +5,7 @@ export default function Reviews() {
       <h4>{counts.title}</h4>
       <div className="toolkit-chart">
         {counts.bars.map((each) => (
-          <div key={each.kind} className="toolkit-chart-row">
+          <div key={each.name} className="toolkit-chart-row">
             <span className="toolkit-chart-name">{each.name}</span>
             <span className="toolkit-chart-track">
               <span className={`toolkit-fill toolkit-${each.kind}`} style={{ width: `${each.percent}%` }} />

@@ -2,24 +2,57 @@
 const shown = (percent) => (percent > 99.9 ? ">99.9%" : percent < 0.1 ? "<0.1%" : `${percent.toFixed(1)}%`)
 
 export default function Verdict() {
-  const { classes, tokens, truncated, why } = props
+  const { classes, apart, menu, tokens, truncated, why } = props
   return (
     <div className="toolkit-panel" data-testid="verdict">
-      <div className="toolkit-bar-names">
-        {classes.map((each) => (
-          <span key={each.kind} className={`toolkit-name toolkit-${each.kind}`}>
-            {each.kind === "positive" ? "+ " : "− "}
-            {each.name} <b>{shown(each.percent)}</b>
-          </span>
-        ))}
-      </div>
-      <div className="toolkit-bar" role="img" aria-label={classes.map((each) => `${each.name} ${shown(each.percent)}`).join(", ")}>
-        {classes.map((each) => (
-          <div key={each.kind} className={`toolkit-fill toolkit-${each.kind}`} style={{ width: `${each.percent}%` }} />
-        ))}
-      </div>
+      {apart ? (
+        <div className="toolkit-chart">
+          {classes.map((each) => (
+            <div key={each.name} className="toolkit-chart-row">
+              <span className="toolkit-chart-name">{each.name}</span>
+              <span className="toolkit-chart-track">
+                <span className={`toolkit-fill toolkit-${each.kind}`} style={{ width: `${each.percent}%` }} />
+              </span>
+              <span className="toolkit-chart-count">{shown(each.percent)}</span>
+            </div>
+          ))}
+        </div>
+      ) : (
+        <>
+          <div className="toolkit-bar-names">
+            {classes.map((each) => (
+              <span key={each.kind} className={`toolkit-name toolkit-${each.kind}`}>
+                {each.sign}
+                {each.name} <b>{shown(each.percent)}</b>
+              </span>
+            ))}
+          </div>
+          <div className="toolkit-bar" role="img" aria-label={classes.map((each) => `${each.name} ${shown(each.percent)}`).join(", ")}>
+            {classes.map((each) => (
+              <div key={each.kind} className={`toolkit-fill toolkit-${each.kind}`} style={{ width: `${each.percent}%` }} />
+            ))}
+          </div>
+        </>
+      )}
       <p className="toolkit-note">{tokens}</p>
       {truncated ? <p className="toolkit-note">{truncated}</p> : null}
+      {menu ? (
+        <select
+          className="toolkit-menu"
+          aria-label={menu.title}
+          defaultValue=""
+          onChange={(event) => callAction({ name: "correct", payload: { answer: menu.answer, label: event.target.value } })}
+        >
+          <option value="" disabled>
+            {menu.title}
+          </option>
+          {menu.labels.map((each) => (
+            <option key={each.label} value={each.label}>
+              {each.name}
+            </option>
+          ))}
+        </select>
+      ) : null}
       <h4>{why.title}</h4>
       <p className="toolkit-note">{why.note}</p>
       {why.segments.length ? (
