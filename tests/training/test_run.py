@@ -226,7 +226,7 @@ def test_a_shorter_view_while_training(config):
 
 
 def test_a_kill_and_resume_ends_at_the_same_step(tmp_path, tiny_settings):
-    settings = {**tiny_settings, "adapter_dir": str(tmp_path / "lora_model"), "num_train_epochs": 50, "eval_steps": 20}
+    settings = {**tiny_settings, "adapter_dir": str(tmp_path / "lora_model"), "num_train_epochs": 20, "eval_steps": 20}
     lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
     (tmp_path / "config.toml").write_text("\n".join(lines))
     command = [sys.executable, "-m", "toolkit", "train", "--config", str(tmp_path / "config.toml")]
@@ -240,7 +240,7 @@ def test_a_kill_and_resume_ends_at_the_same_step(tmp_path, tiny_settings):
     process.wait()
     assert process.returncode == -signal.SIGKILL, "the run was over before it could be killed"
     assert not (tmp_path / "lora_model").exists()
-    partial = checkpoints / "checkpoint-390"  # killed while saving: it has no digests
+    partial = checkpoints / "checkpoint-150"  # killed while saving: it has no digests
     partial.mkdir()
     shutil.copy(checkpoints / "run.json", partial)
     (partial / "adapter_model.safetensors").write_bytes(b"half")
@@ -255,13 +255,13 @@ def test_a_kill_and_resume_ends_at_the_same_step(tmp_path, tiny_settings):
 
     resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
     assert resumed.returncode == 0, resumed.stderr
-    first_step = int(re.search(r"step (\d+) of 400", resumed.stderr)[1])
+    first_step = int(re.search(r"step (\d+) of 160", resumed.stderr)[1])
     assert first_step > 20, "it began at step 0 again"
-    state = json.loads((checkpoints / "checkpoint-400" / "trainer_state.json").read_text())
-    assert state["global_step"] == state["max_steps"] == 400
+    state = json.loads((checkpoints / "checkpoint-160" / "trainer_state.json").read_text())
+    assert state["global_step"] == state["max_steps"] == 160
     steps = [entry["step"] for entry in state["log_history"] if "eval_accuracy" in entry]
-    assert steps == list(range(20, 401, 20))
-    assert "after 400 steps" in resumed.stderr
+    assert steps == list(range(20, 161, 20))
+    assert "after 160 steps" in resumed.stderr
     read_manifest(tmp_path / "lora_model", Kind.ADAPTER)
 
 
