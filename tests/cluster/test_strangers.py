@@ -26,8 +26,10 @@ def advance(done, whole):
                              ("owner", {**strange, "TOKEN": os.environ["RAY_AUTH_TOKEN"]})):
         run = subprocess.run([sys.executable, "-c", sys.argv[4], new], env=environment, capture_output=True, text=True)
         answers[who] = json.loads(run.stdout)
+    import ray
+    folder = os.path.dirname(os.path.dirname(ray._private.worker.global_worker.node.get_session_dir_path()))
+    answers["folder"] = [folder, os.stat(folder).st_mode & 0o077]
     if sys.argv[5]:
-        import ray
         driver = f"import ray; ray.init({ray.get_runtime_context().gcs_address!r}); print('in', ray.get(ray.remote(lambda: 1).remote()))"
         run = subprocess.run([sys.executable, "-c", driver], env=strange, capture_output=True, text=True)
         answers["driver"] = [run.returncode, run.stdout, run.stderr]
@@ -81,6 +83,9 @@ def test_a_stranger_is_refused_at_every_port(tmp_path, tiny_bundle):
     for who in ("stranger", "guess"):
         assert set(found[who]) == set(found["owner"])
         assert {code for codes in found[who].values() for code in codes} == {"UNAUTHENTICATED"}
+    folder, others = found["folder"]
+    assert not others  # Ray's own /tmp/ray, with sockets, logs and what is spilled, is everybody's to write
+    assert not Path(folder).exists()
     assert "UNAUTHENTICATED" not in {code for codes in found["owner"].values() for code in codes}
 
 

@@ -5,6 +5,7 @@ import os
 import secrets
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,23 +48,28 @@ def connected(ray: Any, address: str | None) -> Iterator[None]:  # noqa: ANN401 
         return
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        _knock(address)
-        with _without_stderr():
-            ray.init(
-                address=address or "local", log_to_driver=False, logging_level=logging.ERROR,
-                **({} if address else {"include_dashboard": False}),
-            )  # fmt: skip
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ToolkitError(
-            f"no Ray cluster at {address or 'this machine'} ({str(error).splitlines()[0]}); start one with: ray start --head"
-        ) from error
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    # Ray opens its folder to everybody on the machine, to exchange its sockets, to read its logs and what it spills: it gets
+    # one in a folder that is closed.
+    place = os.environ.get("RAY_TMPDIR") or "/tmp"  # noqa: S108 - Ray's own, so short that a socket's path fits
+    with tempfile.TemporaryDirectory(prefix="ray-", dir=place, ignore_cleanup_errors=True) as folder:
+        try:
+            _knock(address)
+            with _without_stderr():
+                ray.init(
+                    address=address or "local", log_to_driver=False, logging_level=logging.ERROR,
+                    **({} if address else {"include_dashboard": False, "_temp_dir": f"{folder}/r"}),
+                )  # fmt: skip
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ToolkitError(
+                f"no Ray cluster at {address or 'this machine'} ({str(error).splitlines()[0]}); "
+                "start one with: ray start --head"
+            ) from error
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _knock(address: str | None) -> None:
