@@ -113,7 +113,7 @@ def _run(splits: dict[str, list[Review]], base_model: str, changes: dict[str, An
     with tempfile.TemporaryDirectory(prefix="study.") as folder:
         preset = {key: tuple(value) if isinstance(value, list) else value
                   for key, value in read_preset("imdb-minilm-cpu").items()}  # fmt: skip
-        places = {"base_model": base_model, "output": f"{folder}/adapter", "eval_limit": 32, "train_probe": 32}
+        places = {"base_model": base_model, "adapter_dir": f"{folder}/adapter", "eval_limit": 32, "train_probe": 32}
         config = TrainingConfig(**{**preset, **places, **changes})
         set_seed(config.seed)
         base = resolve_base_model(config.base_model)

@@ -189,11 +189,11 @@ def _train(dataset: Path, preset: str | None, **settings: Any) -> Run:  # noqa: 
 
     probe = max(1, round(_PROBE_SHARE * len(read_reviews(dataset / "train.csv"))))
     with tempfile.TemporaryDirectory(prefix="toolkit.") as output:
-        places = {"dataset": str(dataset), "output": str(Path(output) / "lora_model")}
+        places = {"dataset": str(dataset), "adapter_dir": str(Path(output) / "lora_model")}
         result = train(load_config(preset, None, {**settings, **places, "train_probe": probe}))
     if result is None:
         raise RuntimeError("a single process always has a result")
-    return Run(result.seconds, result.validation["accuracy"], result.steps, result.conditions["precision"])
+    return Run(result.seconds, result.validation["accuracy"], result.steps, result.conditions.precision)
 
 
 if __name__ == "__main__":

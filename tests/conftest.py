@@ -127,7 +127,7 @@ def tiny_run(tmp_path_factory, tiny_settings):
     from toolkit.training.config import TrainingConfig
     from toolkit.training.run import train
 
-    return train(TrainingConfig(**tiny_settings, output=str(tmp_path_factory.mktemp("run") / "lora_model")))
+    return train(TrainingConfig(**tiny_settings, adapter_dir=str(tmp_path_factory.mktemp("run") / "lora_model")))
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,15 @@ def test_the_fixed_option_names_are_there():
         assert set(names.split()) <= known, command
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_a_terminal_of_80_columns(command):
+    """Examples apart: a command is copied whole."""
+    text = CliRunner().invoke(cli, [*command, "--help"], terminal_width=80).output
+    examples = re.search(r"Examples:\n(.+\n)+", text)
+    lines = text.replace(examples[0], "").splitlines() if examples else text.splitlines()
+    assert not [line for line in lines if len(line) > 80]
+
+
 def test_train_help_lists_every_setting_of_a_config_file():
     from dataclasses import fields
 

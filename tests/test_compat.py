@@ -1,6 +1,7 @@
 """What is private or moving in the libraries below us is in one place, and is still what it was."""
 
 import ast
+import importlib
 import inspect
 import logging
 import os
@@ -15,14 +16,14 @@ from tests.conftest import ROOT
 from toolkit import compat
 
 SOURCES = [*ROOT.glob("toolkit/**/*.py"), *ROOT.glob("export/*.py")]
-# Of the Trainer and of torch, in the one module that is made of them.
-ELSEWHERE = {
-    ("toolkit/training/trainer.py", "_is_amx_tile_supported"),
-    ("toolkit/training/trainer.py", "_load_best_model"),
-    ("toolkit/training/trainer.py", "_load_from_checkpoint"),
-    ("toolkit/training/trainer.py", "_load_optimizer_and_scheduler"),
-    ("toolkit/training/trainer.py", "_load_rng_state"),
-}
+# Where they may be, and which; a module of its own for what cannot be had without importing torch.
+ALLOWED = {
+    "toolkit/compat.py": {"click._termui_impl"},
+    "toolkit/training/compat.py": {
+        "_determine_best_metric", "_get_learning_rate", "_get_train_sampler", "_is_amx_tile_supported",
+        "_load_callback_state", "_load_optimizer_and_scheduler", "_load_rng_state", "_save_checkpoint",
+    },
+}  # fmt: skip
 
 
 def private(name: str) -> bool:
@@ -33,8 +34,7 @@ def private_names(tree: ast.AST, ours: set[str]):
     """The private names that code asks of a module or an object which are not of our making."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and private(node.attr):
-            inherited = ast.unparse(node.value) == "super()"
-            if inherited or (ast.unparse(node.value) not in ("self", "cls") and node.attr not in ours):
+            if ast.unparse(node.value) == "super()" or node.attr not in ours:
                 yield node.attr
         elif isinstance(node, ast.ImportFrom | ast.Import):
             modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names]
@@ -47,7 +47,7 @@ def defined(trees: list[ast.AST]) -> set[str]:
     """The private functions, methods and attributes that our own classes have."""
     names = set()
     for node in (node for tree in trees for node in ast.walk(tree)):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             names.add(node.attr)
@@ -57,17 +57,28 @@ def defined(trees: list[ast.AST]) -> set[str]:
 
 
 @pytest.mark.parametrize("line", ["torch.cpu._is_there()", "super()._load(path)", "from click._compat import isatty",
-                                  "import numpy._core", "trainer.model._x = 1; trainer._y"])  # fmt: skip
+                                  "import numpy._core", "trainer.model._x = 1; trainer._y", "self._run()"])  # fmt: skip
 def test_the_search_finds(line):
     assert list(private_names(ast.parse(line), {"_load"}))
 
 
 def test_private_names_of_libraries_are_in_compat_alone():
     trees = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
-    ours = defined(list(trees.values())) - {name for _, name in ELSEWHERE}
-    found = {(path, name) for path, tree in trees.items() for name in private_names(tree, ours)}
-    assert {name for path, name in found if path == "toolkit/compat.py"} == {"click._termui_impl"}
-    assert {each for each in found if each[0] != "toolkit/compat.py"} <= ELSEWHERE
+    ours = defined([tree for path, tree in trees.items() if path not in ALLOWED])
+    found = {path: set(private_names(tree, ours)) for path, tree in trees.items()}
+    assert {path: names for path, names in found.items() if names} == ALLOWED
+
+
+@pytest.mark.parametrize("module", ["callbacks", "order", "trainer"])
+def test_no_private_method_of_a_library_is_overridden_outside_compat(module):
+    module = importlib.import_module(f"toolkit.training.{module}")
+    classes = [each for each in vars(module).values() if inspect.isclass(each) and each.__module__ == module.__name__]
+    assert classes
+    for own in classes:
+        theirs = {
+            name for base in own.__mro__ if not base.__module__.startswith("toolkit") for name in vars(base)
+        }  # fmt: skip
+        assert not {name for name in vars(own) if private(name)} & theirs, own
 
 
 def test_a_progress_bar_is_of_the_class_that_is_named():
@@ -143,16 +154,53 @@ def test_the_root_logger_is_as_it_was():
     assert logging.getLogger().level == before
 
 
-def test_the_trainer_has_what_is_asked_of_it():
-    import torch
+def test_the_trainer_has_what_is_asked_of_it_and_calls_it():
     from transformers import Trainer
 
-    assert isinstance(torch.cpu._is_amx_tile_supported(), bool)
     parameters = {
+        "_determine_best_metric": ["self", "metrics", "trial"],
+        "_get_learning_rate": ["self"],
+        "_get_train_sampler": ["self", "train_dataset"],
         "_load_best_model": ["self"],
+        "_load_callback_state": ["self"],
         "_load_from_checkpoint": ["self", "resume_from_checkpoint", "model"],
         "_load_optimizer_and_scheduler": ["self", "checkpoint"],
         "_load_rng_state": ["self", "checkpoint"],
+        "_save_checkpoint": ["self", "model", "trial"],
     }
+    source = inspect.getsource(Trainer)
     for name, expected in parameters.items():
         assert list(inspect.signature(getattr(Trainer, name)).parameters) == expected
+        assert f"self.{name}" in source, f"the Trainer no longer calls {name}"
+
+
+def test_every_private_step_of_the_trainer_leads_to_a_public_one(tmp_path):
+    from toolkit.training.compat import OpenTrainer
+
+    trainer = object.__new__(OpenTrainer)  # without a model
+    for step, arguments in (("_load_best_model", ()), ("_load_from_checkpoint", (str(tmp_path), object()))):
+        with pytest.raises(NotImplementedError):
+            getattr(trainer, step)(*arguments)
+
+
+def test_the_device_of_the_arguments_is_kept_where_it_is_put(tmp_path):
+    import torch
+    from transformers import TrainingArguments
+
+    from toolkit.training.compat import name_cpu_without_number
+
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[])
+    assert arguments.device.type == "cpu"
+    arguments.__dict__["_setup_devices"] = torch.device("cpu:0")
+    assert str(arguments.device) == "cpu:0"
+    name_cpu_without_number(arguments)
+    assert str(arguments.device) == "cpu"
+
+
+def test_torch_says_whether_the_cpu_has_amx():
+    import torch
+
+    from toolkit.training.compat import cpu_has_amx
+
+    assert isinstance(torch.cpu._is_amx_tile_supported(), bool)
+    assert cpu_has_amx() == torch.cpu._is_amx_tile_supported()

@@ -19,6 +19,9 @@ def test_a_healthy_installation(tiny_bundle, tiny_adapter):
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert report["healthy"] is True
+    assert list(report) == ["versions", "cpu", "gpu", "backend", "models", "answer", "telemetry", "hub", "healthy"]
+    assert list(report["answer"]) == ["review", "label", "score", "seconds"]
+    assert list(report["models"][0]) == ["kind", "folder", "sha256", "verified", "base_model", "max_length"]
     assert report["backend"] == {
         "name": "onnx", "model": str(tiny_bundle), "reason": "an ONNX model was named and no adapter"
     }  # fmt: skip
@@ -64,6 +67,8 @@ def test_a_damaged_model_is_named_and_the_exit_code_is_1(tiny_bundle, tmp_path):
     report = json.loads(result.stdout)
     assert "tokenizer.json does not match its SHA-256" in report["answer"]["problem"]
     assert "tokenizer.json does not match its SHA-256" in report["models"][0]["problem"]
+    assert list(report["models"][0]) == ["kind", "folder", "problem"]
+    assert list(report["answer"]) == ["review", "problem"]
 
 
 class Answering(http.server.BaseHTTPRequestHandler):
@@ -81,7 +86,7 @@ def test_a_hub_that_answers_is_reachable(status, reachable):
         server.status = status
         threading.Thread(target=server.handle_request, daemon=True).start()
         hub = doctor._hub({"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"})
-    assert hub["reachable"] is reachable
+    assert hub.reachable is reachable
 
 
 def test_a_hub_that_is_not_there_or_hangs(monkeypatch):
@@ -91,7 +96,7 @@ def test_a_hub_that_is_not_there_or_hangs(monkeypatch):
         monkeypatch.setattr(doctor, "HUB_SECONDS", 0.2)
         port = silent.getsockname()[1]
         hub = doctor._hub({"HF_ENDPOINT": f"http://127.0.0.1:{port}"})
-        assert hub["reachable"] is False
+        assert hub.reachable is False
     hub = doctor._hub({"HF_ENDPOINT": f"http://127.0.0.1:{port}"})
-    assert (hub["reachable"], "refused" in hub["reason"].lower()) == (False, True)
-    assert doctor._hub({"HF_ENDPOINT": "not a url"})["reachable"] is False
+    assert (hub.reachable, "refused" in hub.reason.lower()) == (False, True)
+    assert doctor._hub({"HF_ENDPOINT": "not a url"}).reachable is False

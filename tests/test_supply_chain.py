@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import ROOT
@@ -291,6 +292,79 @@ def test_a_poisoned_checkpoint_is_refused(poison, tiny_settings, tiny_dataset, t
     assert message.splitlines()[-1].startswith(f"Error: {last} cannot be read (")
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("pre_tokenizer", {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}),
+        ("normalizer", {"type": "Replace", "pattern": {"Regex": "(x+x+)+y"}, "content": ""}),
+        (
+            "normalizer",
+            {
+                "type": "Sequence",
+                "normalizers": [{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}] * 40,
+            },
+        ),
+        ("model", {"type": "Unigram", "unk_id": 0, "vocab": [["[UNK]", 0.0]]}),
+        ("model", {"max_input_chars_per_word": 10**9}),
+        ("model", {"continuing_subword_prefix": "#" * 10**6}),
+        ("model", {"vocab": {"[UNK]": 4_000_000_000}}),
+        ("model", {"vocab": {}}),
+        ("post_processor", None),
+        ("post_processor", {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}] * 9}),
+        ("added_tokens", [{"id": 4_000_000_000, "content": "film"}]),
+    ],
+)
+def test_a_tokenizer_is_made_of_distilberts_pieces(tiny_tokenizer, tiny_base, tmp_path, part, value):
+    """Of the others some take exponential time or memory, and some end in a panic that no `except Exception` sees."""
+    from toolkit.models.adapter import load_tokenizer
+    from toolkit.text.tokenisation import ReviewTokenizer
+
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_base, folder)
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    ReviewTokenizer.from_file(path, 40)
+    content[part] = {**content[part], **value} if part == "model" and "type" not in value else value
+    path.write_text(json.dumps(content))
+    for load in (lambda: ReviewTokenizer.from_file(path, 40), lambda: load_tokenizer(folder)):
+        with pytest.raises(BundleError, match=f"is not a tokenizer of DistilBERT's.*another {part}"):
+            load()
+
+
+def test_a_tokenizer_that_is_huge_or_deep(tmp_path):
+    from toolkit.text.tokenizer_file import check_tokenizer_file
+
+    for content, message in ((b"[" * 5000, "not a readable"), (b" " * (1 << 26), "67108864 bytes"), (b"[]", "another")):
+        (tmp_path / "tokenizer.json").write_bytes(content)
+        with pytest.raises(BundleError, match=message):
+            check_tokenizer_file(tmp_path / "tokenizer.json")
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "vocab.txt"])
+def test_a_tokenizer_reads_no_file_outside_its_folder(tiny_base, tiny_tokenizer, tmp_path, file):
+    """Whose lines would be words, and published with the model that is made from it."""
+    from toolkit.models.adapter import load_tokenizer
+
+    folder, secret = tmp_path / "base", tmp_path / "secret"
+    shutil.copytree(tiny_base, folder)
+    secret.write_text("hunter2\n[UNK]\n[CLS]\n[SEP]\n[PAD]\n[MASK]\n")
+    other = json.loads((folder / "tokenizer.json").read_text())
+    other["normalizer"] = {"type": "Prepend", "prepend": "evil"}
+    for path in (tmp_path / "evil.json", folder / "tokenizer.4.0.json"):
+        path.write_text(json.dumps(other))
+    if file == "vocab.txt":
+        words = sorted(tiny_tokenizer.get_vocab(), key=tiny_tokenizer.get_vocab().__getitem__)
+        (folder / file).write_text("\n".join(words) + "\n")
+        (folder / "tokenizer.json").unlink()
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config |= {"vocab_file": str(secret), "tokenizer_file": str(tmp_path / "evil.json")}
+    config |= {"fast_tokenizer_files": ["tokenizer.4.0.json"]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    tokenizer = load_tokenizer(folder)
+    assert tokenizer.get_vocab() == tiny_tokenizer.get_vocab()
+    assert type(tokenizer.backend_tokenizer.normalizer).__name__ == "BertNormalizer"
+
+
 @pytest.mark.parametrize("place", ["weights.bin", "../weights.bin", "/etc/hostname", ""])
 def test_weights_that_the_manifest_does_not_list_are_not_read(tiny_bundle, tmp_path, place):
     """A graph may keep its weights in other files; whoever changes those changes no hash."""
@@ -330,7 +404,73 @@ def test_weights_that_the_manifest_does_not_list_are_not_read(tiny_bundle, tmp_p
         assert OnnxPredictor.load(folder).predict("A quiet film.").score >= 0.5
 
 
-@pytest.mark.parametrize("content", [b"", b"\x3a", b"\x3a\xff\xff\xff\x0f", b"\x3b", b"\xff" * 20, b"not ONNX at all"])
+def answering(tiny_bundle, folder: Path, value, nodes=None) -> Path:
+    """A bundle, hashes and all, whose graph answers every review with one value."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    from toolkit.models.bundle import _digest as digest
+    from toolkit.models.files import read_json_object, sha256, write_json
+
+    shutil.copytree(tiny_bundle, folder)
+    constant = numpy_helper.from_array(np.array(value), "constant")
+    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, [None, None])
+    answer = helper.make_tensor_value_info("logits", helper.np_dtype_to_tensor_dtype(np.array(value).dtype), None)
+    nodes = nodes or [helper.make_node("Identity", ["constant"], ["logits"])]
+    graph = helper.make_graph(nodes, "graph", [ids], [answer], [constant])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    manifest = read_json_object(folder / "manifest.json")
+    entry = {"sha256": sha256(folder / "model.onnx"), "bytes": (folder / "model.onnx").stat().st_size}
+    manifest["files"]["model.onnx"] = entry
+    manifest.pop("sha256")
+    write_json(folder / "manifest.json", {**manifest, "sha256": digest(manifest)})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([[np.float32("nan"), np.float32(0)]], "with no number"),
+        ([[np.float32("inf"), np.float32(0)]], "with no number"),
+        ([[np.float32(1)] * 3], "with no two numbers"),
+        (np.empty((0, 2), np.float32), "with no two numbers"),
+        (np.float32(1), "with no two numbers"),
+        ([[1, 2]], "with no two numbers"),
+    ],
+)
+def test_a_graph_that_answers_something_else(tiny_bundle, tmp_path, value, message):
+    from toolkit.prediction.onnx_backend import OnnxPredictor
+
+    predictor = OnnxPredictor.load(answering(tiny_bundle, tmp_path / "onnx_model", value))
+    with pytest.raises(BundleError, match=message):
+        predictor.predict("A quiet film.")
+    with pytest.raises(BundleError, match=message):
+        list(predictor.predict_many(["A quiet film.", "A loud film."]))
+
+
+def test_a_graph_that_fails_on_a_review_is_one_line(tiny_bundle, tmp_path, toolkit_command):
+    """onnxruntime's own log would write the names in the graph to the terminal as they are."""
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("Shape", ["input_ids"], ["shape"]),
+        helper.make_node("Reshape", ["constant", "shape"], ["logits"], name="\x1b[31mred\x07"),
+    ]
+    folder = answering(tiny_bundle, tmp_path / "onnx_model", np.ones((1, 2), np.float32), nodes)
+    process = toolkit_command("predict", "--onnx-model", str(folder), "A quiet film by a good hand.")
+    message = process.stderr.decode()
+    assert process.returncode == 1
+    assert message.startswith("Error: the graph cannot be run by onnxruntime")
+    assert not set(message) & set("\x1b\x07")
+
+
+# Field 7, the graph, and a bit that protobuf's own reader drops, so that it sees weights which another does not.
+_WIDE_TAG = b"\xba\x80\x80\x80\x10\x00"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x3a", b"\x3a\xff\xff\xff\x0f", b"\x3b", b"\xff" * 20, b"not ONNX at all", _WIDE_TAG]
+)
 def test_a_file_that_is_no_graph(tmp_path, content):
     from toolkit.prediction.onnx_graph import external_files
 

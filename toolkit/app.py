@@ -14,8 +14,9 @@ from toolkit.chat.limits import KEPT_ANSWERS, KEPT_CHARACTERS, WAITING, WAITING_
 from toolkit.chat.models import Model
 from toolkit.chat.panels import file_panel, verdict_panel, why_panel
 from toolkit.chat.plain import inert
-from toolkit.chat.server import is_connected, models, serve, server_settings
+from toolkit.chat.server import models, serve, server_settings
 from toolkit.chat.settings import LONGEST_TEXT, UserSettings
+from toolkit.chat.sockets import is_connected
 from toolkit.chat.state import CORRECTIONS
 from toolkit.chat.texts import LANGUAGE_COOKIE, TEXTS, choose_language, starters
 from toolkit.chat.uploads import ClassifiedRow, classify_rows, read_upload, to_csv
@@ -97,7 +98,7 @@ async def on_settings_update(panel: Mapping[str, Any]) -> None:
         await _say(TEXTS[before.language].failed(error))
         await _send_panel(before)
         return
-    chainlit.user_session.set("settings", settings)
+    _memory()["settings"] = settings
     if settings.language != before.language:
         await chainlit.send_window_message({"toolkitLanguage": settings.language})
         await _send_panel(settings)
@@ -211,9 +212,15 @@ async def _say(sentence: str, **attached: Any) -> Any:  # noqa: ANN401
     return await chainlit.Message(content=inert(sentence), **attached).send()
 
 
+def _memory() -> dict[str, Any]:
+    """What is remembered of this conversation, as long as there is one."""
+    memory: dict[str, Any] = chainlit.context.session.memory
+    return memory
+
+
 def _user_settings() -> UserSettings:
     """What this user chose, or what the server and the browser say."""
-    chosen: UserSettings | None = chainlit.user_session.get("settings")
+    chosen: UserSettings | None = _memory().get("settings")
     if chosen:
         return chosen
     environ = chainlit.context.session.environ
@@ -280,10 +287,7 @@ def _correction_actions(identifier: str, prediction: Prediction, verdict: str, l
 
 
 def _answers() -> dict[str, Answer]:
-    answers: dict[str, Answer] | None = chainlit.user_session.get("answers")
-    if answers is None:
-        answers = {}
-        chainlit.user_session.set("answers", answers)
+    answers: dict[str, Answer] = _memory().setdefault("answers", {})
     return answers
 
 

@@ -1,6 +1,7 @@
 """Private or moving surfaces of the libraries below, each once and with its reason; tests/test_compat.py notices a change.
 
-What the chat app touches of Chainlit stands in `toolkit/chat/server.py`, beside what it is for.
+What training touches of the Trainer and of torch stands in `toolkit/training/compat.py`, since it cannot be had without importing
+them, and what the chat app touches of Chainlit in `toolkit/chat/server.py`, beside what it is for.
 """
 
 import logging
@@ -24,7 +25,7 @@ def quiet_libraries(verbose: bool) -> None:
     processes quiet too. Who set one of them keeps it.
 
     Args:
-        verbose: transformers tells what it does.
+        verbose: Whether transformers tells what it does.
     """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "info" if verbose else "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -63,9 +64,9 @@ def fuse_attention(graph: Path, heads: int, width: int) -> Any:  # noqa: ANN401 
     they are called and which are on changes between versions, so all that are not wanted are switched off by name.
 
     Args:
-        graph: a float graph.
-        heads: a layer.
-        width: of the hidden state.
+        graph: The float graph.
+        heads: The attention heads of a layer.
+        width: The width of the hidden state.
 
     Returns:
         An `onnx.ModelProto`; where the tool did not know the pattern, with fewer such nodes than layers.

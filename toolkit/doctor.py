@@ -1,11 +1,13 @@
 """What this installation is, what it would do here, and whether it can."""
 
 import os
+import queue
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,60 +25,149 @@ _MODEL_FILES = {Kind.ONNX: "model.onnx", Kind.ADAPTER: "adapter_model.safetensor
 _PROBE = "A quiet film that stays with you."
 
 
-def examine(**model: Any) -> dict[str, Any]:  # noqa: ANN401 - load_predictor's arguments
+@dataclass(frozen=True)
+class Cpu:
+    """The processor: its name, what it can compute with, and the cores this process may use."""
+
+    processor: str
+    instruction_sets: list[str]
+    cores: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The backend that is chosen here, the model it would load, and the reason."""
+
+    name: str
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model folder; with a `problem`, nothing else is known of it."""
+
+    kind: str
+    folder: str
+    problem: str | None = None
+    sha256: str | None = None
+    verified: bool | None = None
+    base_model: str | None = None
+    max_length: int | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was said of one review, and the seconds it took with loading; or the `problem`."""
+
+    review: str
+    problem: str | None = None
+    label: str | None = None
+    score: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Hub:
+    """The model hub, and whether it answers; None where it was not asked."""
+
+    endpoint: str
+    reachable: bool | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Everything that was looked at.
+
+    Attributes:
+        versions: The versions of the packages that matter.
+        cpu: The processor.
+        gpu: The name of the GPU that torch sees, if any.
+        backend: The choice of a backend and its reason.
+        models: The ONNX bundle and the adapter, where they are looked for.
+        answer: The answer to one review.
+        telemetry: Whether the libraries that report home by default are kept from it.
+        hub: The model hub.
+    """
+
+    versions: dict[str, str]
+    cpu: Cpu
+    gpu: str | None
+    backend: Choice
+    models: list[Model]
+    answer: Answer
+    telemetry: dict[str, str]
+    hub: Hub
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the answer came."""
+        return self.answer.problem is None
+
+    def to_json(self) -> dict[str, object]:
+        """As `toolkit doctor --json` prints it: of a model and of the answer, what is known."""
+        return {
+            **asdict(self),
+            "models": [_known(model) for model in self.models],
+            "answer": _known(self.answer),
+            "healthy": self.healthy,
+        }
+
+
+def _known(part: Model | Answer) -> dict[str, object]:
+    return {name: value for name, value in asdict(part).items() if value is not None}
+
+
+def examine(**model: Any) -> Diagnosis:  # noqa: ANN401 - load_predictor's arguments
     """Look at everything and classify one review.
 
     Args:
-        model: the arguments of `load_predictor`.
-
-    Returns:
-        `versions`, `cpu`, `gpu`, `backend` (the choice and its reason), `models` (found where, verified), `answer`
-        (to one review, or the problem), `telemetry`, `hub`, and `healthy`: whether the answer came.
+        model: The arguments of `load_predictor`.
     """
     places = {name: model.get(name) for name in ("onnx_model", "adapter")}
     choice = choose_backend(model.get("backend", "auto"), **places)
     answer = _answer(model)
-    return {
-        "versions": package_versions(*PACKAGES),
-        "cpu": {"processor": processor_name(), "instruction_sets": instruction_sets(), "cores": available_cores()},
-        "gpu": _gpu(),
-        "backend": {"name": choice.backend, "model": str(choice.folder), "reason": choice.reason},
-        "models": [
+    return Diagnosis(
+        versions=package_versions(*PACKAGES),
+        cpu=Cpu(processor_name(), instruction_sets(), available_cores()),
+        gpu=_gpu(),
+        backend=Choice(choice.backend, str(choice.folder), choice.reason),
+        models=[
             _model(Kind.ONNX, choose_backend("onnx", **places).folder),
             _model(Kind.ADAPTER, choose_backend("torch", **places).folder),
         ],
-        "answer": answer,
-        "telemetry": _telemetry(),
-        "hub": _hub(os.environ),
-        "healthy": "problem" not in answer,
-    }
+        answer=answer,
+        telemetry=_telemetry(),
+        hub=_hub(os.environ),
+    )
 
 
-def _answer(model: Mapping[str, Any]) -> dict[str, Any]:
+def _answer(model: Mapping[str, Any]) -> Answer:
     started = time.perf_counter()
     try:
         with load_predictor(**model) as predictor:
             prediction = predictor.predict(_PROBE)
     except (ToolkitError, OSError) as error:
-        return {"review": _PROBE, "problem": str(error)}
+        return Answer(_PROBE, problem=str(error))
     seconds = time.perf_counter() - started
-    return {"review": _PROBE, "label": prediction.label.text, "score": prediction.score, "seconds": seconds}
+    return Answer(_PROBE, label=prediction.label.text, score=prediction.score, seconds=seconds)
 
 
-def _model(kind: Kind, folder: Path) -> dict[str, Any]:
+def _model(kind: Kind, folder: Path) -> Model:
     try:
         manifest = read_manifest(folder, kind)
     except (ToolkitError, OSError) as error:
-        return {"kind": str(kind), "folder": str(folder), "problem": str(error)}
+        return Model(str(kind), str(folder), problem=str(error))
     weights = _MODEL_FILES[kind]
-    return {
-        "kind": str(kind),
-        "folder": str(folder.resolve()),
-        "sha256": manifest.files[weights]["sha256"] if manifest.files else sha256(folder / weights),
-        "verified": bool(manifest.files),  # an adapter made elsewhere says nothing of its files
-        "base_model": manifest.base_model,
-        "max_length": manifest.max_length,
-    }
+    return Model(
+        str(kind),
+        str(folder.resolve()),
+        sha256=manifest.files[weights]["sha256"] if manifest.files else sha256(folder / weights),
+        verified=bool(manifest.files),  # an adapter made elsewhere says nothing of its files
+        base_model=manifest.base_model,
+        max_length=manifest.max_length,
+    )
 
 
 def _gpu() -> str | None:
@@ -95,25 +186,26 @@ def _telemetry() -> dict[str, str]:
     return {"onnxruntime": "off" if onnxruntime_telemetry_is_off() else "not loaded"}
 
 
-def _hub(environment: Mapping[str, str]) -> dict[str, Any]:
+def _hub(environment: Mapping[str, str]) -> Hub:
     """Whether the model hub answers, within `HUB_SECONDS`; not asked where the user works offline."""
     endpoint = environment.get("HF_ENDPOINT", "https://huggingface.co")
     if environment.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
-        return {"endpoint": endpoint, "reachable": None, "reason": "not asked: HF_HUB_OFFLINE is set"}
-    outcome: dict[str, Any] = {"endpoint": endpoint, "reachable": False, "reason": f"no answer in {HUB_SECONDS:.0f} s"}
+        return Hub(endpoint, None, "not asked: HF_HUB_OFFLINE is set")
+    outcomes: queue.SimpleQueue[Hub] = queue.SimpleQueue()
+    # A resolver may hang for longer than any socket's timeout.
+    threading.Thread(target=lambda: outcomes.put(_ask(endpoint)), daemon=True).start()
+    try:
+        return outcomes.get(timeout=HUB_SECONDS)
+    except queue.Empty:
+        return Hub(endpoint, False, f"no answer in {HUB_SECONDS:.0f} s")
 
-    def ask() -> None:
-        try:
-            request = urllib.request.Request(endpoint, method="HEAD")  # noqa: S310 - the user's own variable
-            urllib.request.urlopen(request, timeout=HUB_SECONDS).close()  # noqa: S310
-        except urllib.error.HTTPError:
-            pass  # it answered
-        except (OSError, ValueError) as error:
-            outcome["reason"] = str(getattr(error, "reason", error))
-            return
-        outcome.update(reachable=True, reason="it answers")
 
-    thread = threading.Thread(target=ask, daemon=True)  # a resolver may hang for longer than any socket's timeout
-    thread.start()
-    thread.join(HUB_SECONDS)
-    return dict(outcome)
+def _ask(endpoint: str) -> Hub:
+    try:
+        request = urllib.request.Request(endpoint, method="HEAD")  # noqa: S310 - the user's own variable
+        urllib.request.urlopen(request, timeout=HUB_SECONDS).close()  # noqa: S310
+    except urllib.error.HTTPError:
+        pass  # it answered
+    except (OSError, ValueError) as error:
+        return Hub(endpoint, False, str(getattr(error, "reason", error)))
+    return Hub(endpoint, True, "it answers")

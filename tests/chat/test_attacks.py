@@ -11,6 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from uuid import uuid4
 
 import pytest
@@ -381,6 +382,30 @@ def test_a_session_stores_so_much_and_no_more(server):
         time.sleep(0.1)
     else:
         raise AssertionError("the files outlive their session")
+
+
+def test_nothing_outlives_a_conversation_that_ends_in_the_middle_of_its_work(server):
+    for _ in range(3):
+        session = str(uuid4())
+        connection = joined(server, session)
+        status, stored, _ = upload(server, session, "a.txt", b"A quiet film.\n" * 500)
+        assert status == 200
+        for text, files in ("A quiet film.", []), ("", [{"id": stored["id"]}]):
+            message = {"message": {"id": str(uuid4()), "output": text}, "fileReferences": files}
+            connection.sendall(frame(f"42{json.dumps(['client_message', message])}".encode()))
+        connection.sendall(frame(b'42["clear_session"]') + frame(b"1"))
+        connection.close()
+        folder = sha256(session.encode()).hexdigest()
+        until(lambda folder=folder: not list(server.state.rglob(folder)))
+        time.sleep(3)  # in which the answers would come
+        assert not list(server.state.rglob(folder))
+
+
+def until(done, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_many_messages_at_once_wait_in_bounded_memory(server):

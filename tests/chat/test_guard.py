@@ -74,6 +74,11 @@ def guarded(tmp_path, host: str = "0.0.0.0", content: bytes = b"ok", origins=(OR
         ({"host": "192.0.2.7.evil.example"}, 403),
         ({"host": "localhost.evil.example"}, 403),
         ({"host": "[evil"}, 403),
+        ({"host": "[evil]"}, 403),
+        ({"host": "evil@127.0.0.1"}, 403),
+        ({"host": "127.0.0.1/evil"}, 403),
+        ({"host": "LOCALHOST:8000", "origin": "http://["}, 403),
+        ({"host": "localhost:8000", "origin": "//localhost:8000"}, 403),
         ({"host": ""}, 403),
         ({}, 403),
     ],
@@ -200,7 +205,7 @@ def test_markdown_of_strangers_is_text(text):
 def test_a_log_shows_control_characters_and_one_line_a_message():
     formatter = PlainFormatter("%(levelname)s %(message)s")
     record = logging.LogRecord("x", logging.WARNING, "x", 1, "a\x1b[31m\nWARNING forged\x9b\u202e", (), None)
-    assert formatter.format(record) == "WARNING a\\x1b[31m\\x0aWARNING forged\\x9b\\u202e"
+    assert formatter.format(record) == "WARNING a\\x1b[31m\\nWARNING forged\\x9b\\u202e"
     try:
         raise ValueError("b\x1b\nWARNING forged")
     except ValueError:

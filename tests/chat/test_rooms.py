@@ -290,6 +290,15 @@ def test_a_row_that_cannot_be_read_stops_nothing(tmp_path, words):
     assert float(table[4]["positive_probability"]) < 0.5 < float(table[4]["score"])
 
 
+def test_a_row_that_is_too_long_is_not_parsed(tmp_path):
+    """20 MB of empty lists in one line took half a gigabyte, and kept everybody waiting for seconds."""
+    bomb = b'{"text": "Fine.", "x": [' + b"[]," * 400_000 + b"[]]}\n"
+    rows = upload(tmp_path, "a.jsonl", b'{"text": "Good."}\n' + bomb + b'{"text": "Bad."}\n')
+    assert [(row.text, row.problem) for row in rows] == [
+        ("Good.", None), ("", "longer than 1 MiB"), ("Bad.", None),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

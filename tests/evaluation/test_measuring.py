@@ -72,7 +72,7 @@ class Sure:
     def predict_many(self, texts):
         margins = [3.0 if index else -3.0 for index, _ in enumerate(texts)]
         for margin in margins:
-            (answer,) = self.predictor.outputs(self.predictor.tokenizer.encode_windows(["a film"]))
+            (answer,) = self.predictor.raw_outputs(self.predictor.tokenizer.encode_windows(["a film"]))
             yield self.predictor._prediction(replace(answer, logits=np.float32([-margin / 2, margin / 2])))
 
 

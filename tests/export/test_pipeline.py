@@ -135,7 +135,7 @@ def test_int8_is_smaller_and_nearly_the_same(minilm, tiny_dataset, parity_set, t
         "max_length": 64,
         "train_probe": 8,
     }
-    adapter = train(TrainingConfig(**settings, output=str(tmp_path / "lora_model"))).adapter
+    adapter = train(TrainingConfig(**settings, adapter_dir=str(tmp_path / "lora_model"))).adapter
     result = export_model(adapter, tmp_path / "onnx_model", parity_set, options=replace(SMALL, quantize="auto"))
     int8 = result.stages[-1]
     assert [stage.stage for stage in result.stages] == ["adapter", "merged", "onnx", "fused", "int8"]

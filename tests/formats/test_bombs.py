@@ -1,7 +1,9 @@
 """Small files that would take gigabytes or for ever: each is refused in a line, in little memory, and nothing is written."""
 
+import csv
 import gzip
 import io
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from toolkit.datasets.importers import ImportOptions, import_dataset
 from toolkit.datasets.splits import read_reviews
 from toolkit.errors import DataError, ToolkitError
 from toolkit.formats.limits import MAX_COLUMNS
+from toolkit.formats.tables import read_rows
 from toolkit.models.bundle import Kind, Manifest
 from toolkit.streaming import Source, make_writer, read_records
 from toolkit.streaming.files import FileJob
@@ -246,11 +249,30 @@ def test_a_row_that_never_ends(monkeypatch):
     monkeypatch.setattr("toolkit.formats.parsing.MAX_VALUE", 1000)
     rows = b'text,b\n"' + b'x","\n' * 10_000 + b'y"\nfine,1\n'
     records = list(read_records(Source("", io.BytesIO(rows)), "csv", "text"))
-    assert records[0].problem == "longer than 64 MiB"
+    assert records[0].problem == "longer than 0 MiB"
     assert max(record.size for record in records) <= 1000
     assert records[-1].text == "fine"
     with pytest.raises(ToolkitError, match="the header is broken CSV"):
         list(read_records(Source("", io.BytesIO(b'"' + b'x","\n' * 10_000)), "csv", "text"))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_row_of_a_table_that_never_ends(tmp_path, suffix):
+    """Neither one line nor one quoted field of many lines is taken whole; the rows after it are."""
+    long = {"line": "x" * 5000, "lines": "x\n" * 2500, "nested": [[]] * 2500}
+    path = tmp_path / f"a{suffix}"
+    with path.open("w", newline="") as stream:
+        if suffix == ".csv":
+            csv.writer(stream).writerows([["text"], ["fine"], [long["line"]], ["good"], [long["lines"]], ["bad"]])
+            stream.write('"' + "y" * 5000)  # and never closed
+        else:
+            stream.writelines(json.dumps({"text": text}) + "\n" for text in ("fine", *long.values(), "bad"))
+    texts = [problem or row["text"] for _, row, problem in read_rows(path, suffix, largest=1000)]
+    assert texts[0] == "fine"
+    assert texts.count("longer than 0 MiB") >= 3
+    assert "bad" in texts or suffix == ".csv"  # the rest of a field of many lines looks like other rows
+    assert ("good" in texts) == (suffix == ".csv")
+    assert max(map(len, texts)) <= 1000
 
 
 def wide(columns: int) -> str:

@@ -5,8 +5,11 @@ from dataclasses import replace
 import pytest
 
 from toolkit.errors import BundleError
+from toolkit.models import adapter as adapter_module
 from toolkit.models.adapter import load_adapter, load_tokenizer, merge_adapter
+from toolkit.models.base_models import is_in_hub_cache
 from toolkit.models.bundle import Kind, read_manifest, write_manifest
+from toolkit.prediction.torch_backend import TorchPredictor
 
 
 @pytest.fixture
@@ -97,7 +100,8 @@ def test_a_base_recorded_by_a_relative_path_is_found_from_anywhere_and_is_no_nam
     )
     adapter = tmp_path / "project" / "build" / "lora_model"
     shutil.copytree(tiny_adapter, adapter)
-    manifest = replace(read_manifest(adapter, Kind.ADAPTER), base_model="models/tiny")
+    versions = {"distilbert-review-toolkit": "0.2.0"}
+    manifest = replace(read_manifest(adapter, Kind.ADAPTER), base_model="models/tiny", versions=versions)
     write_manifest(adapter / "manifest.json", manifest)
     shutil.copytree(tiny_base, tmp_path / "project" / "models" / "tiny")
     (tmp_path / "elsewhere" / "models").mkdir(parents=True)
@@ -111,6 +115,46 @@ def test_a_base_recorded_by_a_relative_path_is_found_from_anywhere_and_is_no_nam
     shutil.rmtree(tmp_path / "project" / "models")
     load_adapter(adapter)
     assert asked == ["models/tiny"], "a name of the hub's is one still"
+    for versions in ({}, {"distilbert-review-toolkit": "0.1.0"}):
+        write_manifest(adapter / "manifest.json", replace(manifest, versions=versions))
+        with pytest.raises(
+            BundleError, match=r"was trained on models/tiny, .* name the folder with --base-model, or models/tiny"
+        ):
+            load_adapter(adapter)
+    assert asked == ["models/tiny"], "version 0.1 recorded folders so"
+    load_adapter(adapter, base_model="models/tiny")
+    monkeypatch.setattr("toolkit.models.adapter.is_in_hub_cache", lambda name: name == "models/tiny")
+    load_adapter(adapter)
+    assert asked == ["models/tiny"] * 3, "whoever has had it from the hub, or says so, means the hub's"
+
+
+@pytest.mark.parametrize("name", ["models/tiny", "a/b/c", "no such/name"])
+def test_what_is_not_in_the_hubs_cache(name, monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert not is_in_hub_cache(name)
+
+
+@pytest.mark.parametrize(
+    "load", [lambda folder: load_adapter(folder)[1], lambda folder: TorchPredictor.load(folder).manifest]
+)
+def test_an_adapter_that_is_replaced_while_it_is_read_is_read_again(load, tiny_adapter, tmp_path, monkeypatch):
+    folder, coming = tmp_path / "lora_model", tmp_path / "coming"
+    for place, temperature in ((folder, 1.5), (coming, 2.5)):
+        shutil.copytree(tiny_adapter, place)
+        manifest = replace(read_manifest(place, Kind.ADAPTER), temperature=temperature)
+        write_manifest(place / "manifest.json", manifest)
+    whole = adapter_module.load_weights
+
+    def load_weights(*arguments):
+        if coming.exists():
+            folder.rename(tmp_path / "gone")
+            coming.rename(folder)
+        return whole(*arguments)
+
+    monkeypatch.setattr(adapter_module, "load_weights", load_weights)
+    assert load(folder).temperature == 2.5
 
 
 @pytest.fixture(scope="module")

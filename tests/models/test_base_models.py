@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -66,6 +67,23 @@ def test_many_processes_fold_minilm_at_once(minilm, tmp_path):
     assert [process.returncode for process in processes] == [0] * 4
     assert len(folders) == 1
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
+
+
+def test_what_a_killed_fold_left_is_swept_by_the_next(minilm, monkeypatch, tmp_path):
+    code = (
+        "import os, signal\n"
+        "from toolkit.models import base_models\n"
+        "base_models.fold_config = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "base_models.minilm_folder()\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "TOOLKIT_CACHE": str(tmp_path)}, cwd=ROOT, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert any(path.is_dir() for path in tmp_path.iterdir()), "it was killed before it wrote anything"
+    monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path))
+    folder = minilm_folder()
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == [folder]
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,9 @@ def test_every_preset_is_valid(preset):
 
 
 def test_checkpoints_lie_beside_the_adapter():
-    config = TrainingConfig(output="build/run/lora_model")
+    config = TrainingConfig(adapter_dir="build/run/lora_model")
     assert str(config.checkpoint_folder) == "build/run/lora_imdb"
-    assert str(TrainingConfig(output_dir="elsewhere").checkpoint_folder) == "elsewhere"
+    assert str(TrainingConfig(checkpoint_dir="elsewhere").checkpoint_folder) == "elsewhere"
 
 
 def test_a_file_and_overrides(tmp_path):
@@ -76,10 +76,10 @@ def test_wrong_types(setting, value):
         ({"modules_to_save": ("pre_classifier",)}, "random weights"),
         ({"train_max_length": 256, "max_length": 128}, "train_max_length = 256"),
         ({"target_modules": ()}, "needs a layer"),
-        ({"output": "."}, "expected a folder of its own"),
-        ({"output": "lora_imdb"}, "apart from the checkpoints"),
-        ({"output": "x/model", "output_dir": "x"}, "apart from the checkpoints"),
-        ({"output": "logs"}, "apart from the logs"),
+        ({"adapter_dir": "."}, "expected a folder of its own"),
+        ({"adapter_dir": "lora_imdb"}, "apart from the checkpoints"),
+        ({"adapter_dir": "x/model", "checkpoint_dir": "x"}, "apart from the checkpoints"),
+        ({"adapter_dir": "logs"}, "apart from the logs"),
         ({"seed": 2**32}, "less than"),
         ({"num_train_epochs": float("inf")}, "expected a finite number"),
         ({"num_train_epochs": 1e300}, r"num_train_epochs = 1e\+300: expected 2147483647 or less"),
@@ -119,6 +119,53 @@ def test_precision_is_one_of_three():
     assert TrainingConfig(precision="bf16").precision == "bf16"
     with pytest.raises(ConfigError, match="precision = 'fp16': expected one of auto, fp32, bf16"):
         TrainingConfig(precision="fp16")
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "expected"),
+    [
+        ("r", 0, "1 or more"),
+        ("train_probe", 0, "1 or more"),
+        ("max_steps", -1, "0 or more"),
+        ("weight_decay", -0.1, "0 or more"),
+        ("learning_rate", 0.0, "more than 0"),
+        ("num_train_epochs", 0, "more than 0"),
+        ("dropout", 1.0, "0 or more and less than 1"),
+        ("warmup_ratio", 1.1, "0 to 1"),
+        ("max_length", 7, "8 to 512, DistilBERT's positions"),
+        ("train_max_length", 7, "0, or 8 or more"),
+        ("seed", 2**32, "0 or more and less than 4294967296, numpy's limit"),
+        ("eval_steps", 2**31, "2147483647 or less"),
+        ("bias", "some", "one of none, all, lora_only"),
+        ("lr_scheduler_type", "sine", "one of cosine, linear, constant, constant_with_warmup"),
+    ],
+)
+def test_a_setting_keeps_to_its_constraints(name, wrong, expected):
+    with pytest.raises(ConfigError) as error:
+        TrainingConfig(**{name: wrong})
+    shown = repr(wrong) if isinstance(wrong, str) else wrong
+    assert error.value.problems == [f"{name} = {shown}: expected {expected}"]
+
+
+def test_every_number_and_every_choice_is_constrained():
+    free = ("base_model", "dataset", "adapter_dir", "checkpoint_dir", "logging_dir", "target_modules", "modules_to_save",
+            "group_by_length")  # fmt: skip
+    for each in fields(TrainingConfig):
+        constraints = each.metadata["constraints"]
+        bounded = None in (constraints.minimum, constraints.above) and (constraints.minimum, constraints.above) != (
+            None,
+            None,
+        )
+        assert bool(bounded or constraints.choices) == (each.name not in free), each.name
+
+
+@pytest.mark.parametrize(("key", "setting"), [("output", "adapter_dir"), ("output_dir", "checkpoint_dir")])
+def test_a_setting_under_its_name_of_version_0_1_is_told_its_new_one(tmp_path, key, setting):
+    (tmp_path / "c.toml").write_text(f'{key} = "x"\n')
+    for arguments in ((None, tmp_path / "c.toml"), ("demo", None, {key: "x"})):
+        with pytest.raises(ConfigError) as error:
+            load_config(*arguments)
+        assert error.value.problems == [f"unknown setting '{key}': {key} is now {setting}"]
 
 
 @pytest.mark.parametrize(

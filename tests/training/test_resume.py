@@ -96,15 +96,15 @@ def weights(adapter: Path) -> bytes:
 )
 def test_killed_and_gone_on_with(phase, place, in_a_process, tiny_settings, tiny_run, tmp_path):
     folder = tmp_path / "run"
-    config = TrainingConfig(**tiny_settings, output="run/lora_model")
+    config = TrainingConfig(**tiny_settings, adapter_dir="run/lora_model")
     assert in_a_process(config, tmp_path, phase=phase) == -signal.SIGKILL
     assert (folder / "lora_model").exists() == (phase == "publishing")
     directory = tmp_path
     if place == "moved":
         folder = shutil.move(folder, tmp_path / "elsewhere")
-        config = replace(config, output=str(folder / "lora_model"))
+        config = replace(config, adapter_dir=str(folder / "lora_model"))
     elif place == "other working directory":
-        directory, config = folder, replace(config, output="lora_model")
+        directory, config = folder, replace(config, adapter_dir="lora_model")
     assert in_a_process(config, directory, resume=True, threads=2 if place == "other threads" else 1) == 0
     assert weights(folder / "lora_model") == weights(tiny_run.adapter)
     manifest = read_manifest(folder / "lora_model", Kind.ADAPTER)
@@ -115,14 +115,14 @@ def test_killed_and_gone_on_with(phase, place, in_a_process, tiny_settings, tiny
 
 @pytest.fixture
 def config(tiny_settings, tmp_path):
-    return TrainingConfig(**{**tiny_settings, "max_steps": 10}, output=str(tmp_path / "run" / "lora_model"))
+    return TrainingConfig(**{**tiny_settings, "max_steps": 10}, adapter_dir=str(tmp_path / "run" / "lora_model"))
 
 
 @pytest.fixture(scope="module")
 def finished_run(tiny_settings, tmp_path_factory):
     """A run of 10 steps that was killed before it could say that its adapter was published."""
     folder = tmp_path_factory.mktemp("finished")
-    train(TrainingConfig(**{**tiny_settings, "max_steps": 10}, output=str(folder / "lora_model")))
+    train(TrainingConfig(**{**tiny_settings, "max_steps": 10}, adapter_dir=str(folder / "lora_model")))
     description = json.loads((folder / "lora_imdb" / "run.json").read_text())
     write_json(folder / "lora_imdb" / "run.json", {**description, "finished": False})
     return folder
@@ -177,7 +177,7 @@ def test_a_run_resumed_in_mid_epoch_sees_every_review_once(config, monkeypatch, 
         config, group_by_length=grouped, max_steps=0, num_train_epochs=1, per_device_train_batch_size=5,
         gradient_accumulation_steps=2, lora_dropout=0.3,
     )  # fmt: skip
-    unbroken = weights(train(replace(config, output=config.output + "-unbroken/lora_model")).adapter)
+    unbroken = weights(train(replace(config, adapter_dir=config.adapter_dir + "-unbroken/lora_model")).adapter)
     seen = Counter()
     whole = ProbeTrainer.training_step
 
@@ -211,7 +211,7 @@ def test_an_early_stop_is_not_taken_back(config):
 
 def test_patience_is_counted_across_a_resumption(config, monkeypatch):
     config = replace(config, max_steps=60, early_stopping=3, learning_rate=1e-5, metric_for_best_model="f1")
-    unbroken = train(replace(config, output=config.output + "-unbroken/lora_model"))
+    unbroken = train(replace(config, adapter_dir=config.adapter_dir + "-unbroken/lora_model"))
     assert unbroken.steps < 60
     with pytest.MonkeyPatch.context() as interruption:
         interrupt_at(interruption, unbroken.steps - 3)
@@ -238,6 +238,46 @@ def test_checkpoints_of_others_are_neither_read_nor_deleted(config, resume, cont
     assert (foreign / "thesis.txt").read_text() == "chapter one"
 
 
+@pytest.fixture
+def of_0_1(config, interrupted):
+    """The checkpoints as version 0.1 left them: only the folder that they lie in says whose they are."""
+    folder = interrupted.parent
+    for checkpoint in folder.glob("checkpoint-*"):
+        (checkpoint / "run.json").unlink()
+        (checkpoint / "files.json").unlink()
+    described = json.loads((folder / "run.json").read_text())
+    settings = {"base_model": config.base_model, **described["settings"]}
+    write_json(folder / "run.json", {"settings": settings, "data": described["data"], "finished": True})
+    return folder
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_the_checkpoints_of_a_finished_run_of_version_0_1_make_room(config, of_0_1, resume):
+    (of_0_1 / "checkpoint-10").rename(of_0_1 / "checkpoint-500")
+    train(config, resume)
+    assert not (of_0_1 / "checkpoint-500").exists()
+    assert (of_0_1 / "checkpoint-10" / "run.json").is_file()
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_the_checkpoints_of_an_unfinished_run_of_version_0_1_are_named_and_left(config, of_0_1, resume):
+    described = json.loads((of_0_1 / "run.json").read_text())
+    write_json(of_0_1 / "run.json", {**described, "finished": False})
+    before = sorted(of_0_1.rglob("*"))
+    with pytest.raises(
+        ToolkitError, match=r"an interrupted run of version 0\.1, .* finish it with that version, or delete"
+    ):
+        train(config, resume)
+    assert set(before) <= set(of_0_1.rglob("*"))
+
+
+def test_what_version_0_1_did_not_write_is_nobodys_to_delete(config, of_0_1):
+    (of_0_1 / "checkpoint-10" / "thesis.txt").write_text("chapter one")
+    with pytest.raises(ToolkitError, match=r"checkpoint-10 has no run\.json"):
+        train(config)
+    assert (of_0_1 / "checkpoint-10" / "thesis.txt").read_text() == "chapter one"
+
+
 @pytest.mark.parametrize(
     "name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", "adapter_model.safetensors"]
 )
@@ -249,7 +289,7 @@ def test_a_checkpoint_is_whole_or_refused(config, interrupted, name, content):
     with pytest.raises(ToolkitError, match=rf"checkpoint-10/{name} .* delete .*checkpoint-10 to go on") as error:
         train(config, resume=True)
     assert len(str(error.value).splitlines()) == 1
-    assert not Path(config.output).exists()
+    assert not Path(config.adapter_dir).exists()
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"frobnicate": 1}', '{"global_step": 10, "stateful_callbacks": []}'])
@@ -260,6 +300,15 @@ def test_a_state_of_another_shape_is_one_line(config, interrupted, content):
     with pytest.raises(ToolkitError, match="checkpoint-10 cannot be read") as error:
         train(config, resume=True)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_description_with_settings_of_other_names_is_still_the_runs(config, interrupted, finished_run):
+    """As one would be that had recorded places, under whatever name they have had."""
+    described = json.loads((interrupted / "run.json").read_text())
+    described["settings"] |= {"output": "elsewhere", "output_dir": "", "frobnicate": 1}
+    write_json(interrupted / "run.json", described)
+    seal_checkpoint(interrupted)
+    assert weights(train(config, resume=True).adapter) == weights(finished_run / "lora_model")
 
 
 def test_a_damaged_checkpoint_deleted_as_advised(config, interrupted, finished_run):
@@ -296,10 +345,10 @@ def test_another_number_of_processes_is_refused(config, interrupted, tiny_base):
 
 
 def test_what_was_not_measured_is_not_published(config, interrupted, monkeypatch):
-    monkeypatch.setattr("toolkit.training.trainer.ProbeTrainer._load_best_model", lambda self: None)
+    monkeypatch.setattr("toolkit.training.trainer.ProbeTrainer.load_best_model", lambda self: None)
     with pytest.raises(ToolkitError, match=r"the model measured has weights .* those of .*checkpoint-\d+; nothing was"):
         train(config, resume=True)
-    assert not Path(config.output).exists()
+    assert not Path(config.adapter_dir).exists()
 
 
 def test_what_is_saved_is_what_was_measured(config, interrupted, monkeypatch):
@@ -318,7 +367,7 @@ def test_what_is_saved_is_what_was_measured(config, interrupted, monkeypatch):
     monkeypatch.setattr(fit, "_measure", spoil)
     with pytest.raises(ToolkitError, match=r"the adapter to be published has weights .* those of the model measured"):
         train(config, resume=True)
-    assert not Path(config.output).exists()
+    assert not Path(config.adapter_dir).exists()
 
 
 def test_an_adapter_that_learnt_nothing_is_refused(config, interrupted):
@@ -329,14 +378,14 @@ def test_an_adapter_that_learnt_nothing_is_refused(config, interrupted):
     seal_checkpoint(best)
     with pytest.raises(ToolkitError, match="nothing was learnt in 10 of 10 steps: every lora_B is zero"):
         train(config, resume=True)
-    assert not Path(config.output).exists()
+    assert not Path(config.adapter_dir).exists()
 
 
 def test_a_run_of_warm_up_alone_is_refused_and_its_zeros_are_not_the_best(config):
     """The first step of a warm-up has a learning rate of 0."""
     with pytest.raises(ToolkitError, match="nothing was learnt in 1 of 1 steps"):
         train(replace(config, max_steps=1))
-    assert not Path(config.output).exists()
+    assert not Path(config.adapter_dir).exists()
     shutil.rmtree(config.checkpoint_folder)
     train(replace(config, max_steps=2, learning_rate=1e-9))  # no better than before, but trained
     state = json.loads((config.checkpoint_folder / "checkpoint-2" / "trainer_state.json").read_text())
@@ -345,7 +394,7 @@ def test_a_run_of_warm_up_alone_is_refused_and_its_zeros_are_not_the_best(config
 
 @pytest.mark.slow
 def test_two_processes_go_on_as_two(config, tmp_path):
-    lines = {"base_model": config.base_model, "dataset": config.dataset, "output": config.output, "max_steps": 10,
+    lines = {"base_model": config.base_model, "dataset": config.dataset, "adapter_dir": config.adapter_dir, "max_steps": 10,
              "learning_rate": 1e-2, "precision": "fp32", "train_probe": 16}  # fmt: skip
     (tmp_path / "c.toml").write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items()))
 
@@ -358,10 +407,10 @@ def test_two_processes_go_on_as_two(config, tmp_path):
 
     unbroken = run()
     assert unbroken.returncode == 0, unbroken.stderr
-    expected = weights(Path(config.output))
-    shutil.rmtree(config.output)
+    expected = weights(Path(config.adapter_dir))
+    shutil.rmtree(config.adapter_dir)
     shutil.rmtree(config.checkpoint_folder / "checkpoint-10")
     resumed = run("--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert "step 10 of 10" in resumed.stderr
-    assert weights(Path(config.output)) == expected
+    assert weights(Path(config.adapter_dir)) == expected

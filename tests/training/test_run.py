@@ -26,7 +26,7 @@ from toolkit.training.run import train
 
 @pytest.fixture
 def config(tiny_settings, tmp_path):
-    return TrainingConfig(**tiny_settings, output=str(tmp_path / "lora_model"))
+    return TrainingConfig(**tiny_settings, adapter_dir=str(tmp_path / "lora_model"))
 
 
 def log_history(config):
@@ -226,7 +226,7 @@ def test_a_shorter_view_while_training(config):
 
 
 def test_a_kill_and_resume_ends_at_the_same_step(tmp_path, tiny_settings):
-    settings = {**tiny_settings, "output": str(tmp_path / "lora_model"), "num_train_epochs": 50, "eval_steps": 20}
+    settings = {**tiny_settings, "adapter_dir": str(tmp_path / "lora_model"), "num_train_epochs": 50, "eval_steps": 20}
     lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
     (tmp_path / "config.toml").write_text("\n".join(lines))
     command = [sys.executable, "-m", "toolkit", "train", "--config", str(tmp_path / "config.toml")]
@@ -334,7 +334,7 @@ def test_two_processes_train_what_one_would(tmp_path, tiny_settings):
         **tiny_settings, "group_by_length": False, "lora_dropout": 0.0, "dropout": 0.0, "attention_dropout": 0.0,
         "seq_classif_dropout": 0.0, "per_device_train_batch_size": 16,
     }  # fmt: skip
-    one = train(TrainingConfig(**settings, output=str(tmp_path / "one")))
+    one = train(TrainingConfig(**settings, adapter_dir=str(tmp_path / "one")))
     settings["per_device_train_batch_size"] = 8
     (tmp_path / "config.toml").write_text(
         "\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())

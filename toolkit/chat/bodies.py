@@ -28,9 +28,9 @@ class Body:
 
     Args:
         receive: where it comes from.
-        headers: of the request.
+        headers: The headers of the request.
         limit: bytes.
-        language: to refuse it in.
+        language: The language to refuse it in.
         is_upload: an upload has more time.
 
     Raises:

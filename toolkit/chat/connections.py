@@ -124,8 +124,8 @@ def patient_config(config: type[uvicorn.Config], *arguments: Any, **named: Any) 
 
     Args:
         config: uvicorn's own class.
-        arguments: of it.
-        named: likewise.
+        arguments: The arguments of the protocol's class.
+        named: The named arguments of the protocol's class.
     """
     ours: dict[str, Any] = {
         "http": PatientConnection,

@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from toolkit.chat.texts import LANGUAGE_COOKIE, TAGS, TEXTS, choose_language
 SOCKET_PATH = "/ws/socket.io"
 UPLOAD_PATH = "/project/file"
 
+_HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]+))(?::\d*)?", re.ASCII)
 _LONGEST_LINE = 200  # characters that somebody else chose
 _logger = logging.getLogger(__name__)
 
@@ -133,7 +135,7 @@ class Guard:
         name = _hostname(host)
         if name is None or not (name in self._names or _is_address(name)):
             return False
-        return origin is None or urlsplit(origin).netloc == host or origin in self._settings.origins
+        return origin is None or origin in (f"http://{host}", f"https://{host}", *self._settings.origins)
 
     async def _open_socket(
         self, scope: Scope, receive: Receive, send: Send, path: str, cookies: Mapping[str, str]
@@ -241,10 +243,9 @@ def _head_size(scope: Scope) -> int:
 
 
 def _hostname(host: str) -> str | None:
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
+    """The name in a `Host` header, which has a port beside it and nothing else."""
+    matched = _HOST.fullmatch(host)
+    return (matched["address"] or matched["name"]).lower() if matched else None
 
 
 def _is_address(name: str) -> bool:

@@ -35,7 +35,7 @@ class Guesses:
     """Wrong passwords so far; on the event loop, where nothing comes between a question and its answer.
 
     Args:
-        clock: in seconds.
+        clock: The clock, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -44,8 +44,8 @@ class Budget:
     """What many holders use of something, under a limit for each and for all; for one thread.
 
     Args:
-        total: for all together.
-        each: for one holder.
+        total: The most that all together may hold.
+        each: The most that one holder may hold.
     """
 
     def __init__(self, total: int, each: int) -> None:
@@ -64,7 +64,7 @@ class Budget:
 
     def give(self, holder: Hashable, amount: int | None = None) -> None:
         """Give back an amount, or all that the holder has."""
-        given = self._taken[holder] if amount is None else amount
+        given = self._taken[holder] if amount is None else min(amount, self._taken[holder])
         self._sum -= given
         self._taken[holder] -= given
         if not self._taken[holder]:

@@ -33,7 +33,7 @@ class Answer:
     Args:
         send: where it goes.
         host: under which the server was asked.
-        language: of the page.
+        language: The language of the page.
         is_page: whether it is one of Chainlit's own pages, the only thing that is rewritten.
         is_file: whether it is somebody's file: saved, never opened as a page.
         secure: whether the browser came over TLS, and shall send its cookies over nothing else.

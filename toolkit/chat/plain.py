@@ -3,16 +3,15 @@
 import logging
 import re
 
+from toolkit.formats.limits import printable
+
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>~|#&$!{}]|:(?=\S))")  # the last begins a directive, such as `:name[text]`
 _LINKS = re.compile(r"(://|www(?=\.)|@)", re.IGNORECASE)  # by which Markdown knows an address that nothing marks
-_CONTROLS = {number: f"\\x{number:02x}" for number in [*range(0x20), *range(0x7F, 0xA0)]}
-_CONTROLS |= {number: f"\\u{number:04x}" for number in [0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]}
-_LINES = _CONTROLS | {ord("\n"): "\n  "}
 
 
 def inert(text: str) -> str:
     """Markdown that shows a text as it is: no link, no image, no emphasis."""
-    escaped = _MARKDOWN.sub(r"\\\1", text.translate(_CONTROLS | {ord("\n"): "\n"}))
+    escaped = _MARKDOWN.sub(r"\\\1", printable(text.replace("\t", " ")))
     return _LINKS.sub("\\1\N{WORD JOINER}", escaped)
 
 
@@ -21,11 +20,12 @@ class PlainFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The message in one line."""
-        return super().formatMessage(record).translate(_CONTROLS)
+        return printable(super().formatMessage(record), on_one_line=True)
 
     def formatException(self, ei: object) -> str:
         """A traceback, each line of it indented."""
-        return f"  {super().formatException(ei)}".translate(_LINES)  # type: ignore[arg-type]
+        lines = super().formatException(ei).split("\n")  # type: ignore[arg-type]
+        return "\n".join(f"  {printable(line, on_one_line=True)}" for line in lines)
 
 
 def log_plainly() -> None:
@@ -33,5 +33,4 @@ def log_plainly() -> None:
     for name in ("engineio.server", "socketio.server", "chainlit", "uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
     for handler in logging.getLogger().handlers:
-        old = handler.formatter
-        handler.setFormatter(PlainFormatter(old._fmt, old.datefmt) if old else PlainFormatter())
+        handler.setFormatter(PlainFormatter("%(message)s"))

@@ -59,13 +59,6 @@ def health() -> tuple[int, dict[str, Any]]:
     return 200, {"status": "ok", "backend": predictor.backend, "device": predictor.device, "model": model.model_hash}
 
 
-def is_connected(session: Any) -> bool:  # noqa: ANN401
-    """Whether the page of a Chainlit session is still there."""
-    from chainlit.server import sio
-
-    return bool(sio.manager.is_connected(session.socket_id, "/"))
-
-
 async def signed_in(cookies: Mapping[str, str]) -> bool:
     """Whether the cookies are of somebody who knew the password, where there is one."""
     from chainlit.auth import get_current_user, get_token_from_cookies

@@ -1,7 +1,9 @@
 """Chainlit's conversations, with ids that name no path, events that are checked, and files and memory that are bounded."""
 
+import asyncio
 import logging
 import re
+import shutil
 import uuid
 from collections.abc import Mapping
 from hashlib import sha256
@@ -18,8 +20,7 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 
 from toolkit.chat.guard import request_language
 from toolkit.chat.limits import SESSIONS, STORED, STORED_EACH, Budget
-from toolkit.chat.server import is_connected
-from toolkit.chat.sockets import EVENTS
+from toolkit.chat.sockets import EVENTS, is_connected
 from toolkit.chat.texts import TEXTS
 from toolkit.errors import ToolkitError
 
@@ -36,7 +37,17 @@ class QuotaError(ToolkitError):
 
 
 class Session(WebsocketSession):
-    """A conversation whose files are counted, and lie where no id can point."""
+    """A conversation whose files are counted, and lie where no id can point; its end ends what it has begun.
+
+    Attributes:
+        memory: what the app remembers of it. Chainlit's `user_session` would begin anew for one that has ended, for good.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - Chainlit's
+        super().__init__(*arguments, **named)
+        self.memory: dict[str, Any] = {}
+        self._work: set[asyncio.Task[Any]] = set()
+        self._ended = False
 
     @property
     def files_dir(self) -> Path:
@@ -49,23 +60,40 @@ class Session(WebsocketSession):
         """Store a file.
 
         Raises:
-            QuotaError: this conversation or the server has stored enough.
+            QuotaError: this conversation has ended, or it or the server has stored enough.
         """
         content = content.encode() if isinstance(content, str) else content
         size = Path(path).stat().st_size if path else len(content or b"")
-        if not _stored.take(self.id, size):
+        if self._ended or not _stored.take(self.id, size):
             raise QuotaError(TEXTS[request_language.get()].no_room)
         try:
             return await super().persist_file(name, mime, path, content)
         except BaseException:
             _stored.give(self.id, size)
             raise
+        finally:
+            if self._ended:  # meanwhile, and nobody would come again to remove it
+                self._forget_files()
+
+    def begin(self, task: "asyncio.Task[Any] | None") -> None:
+        """Have a task end with the conversation."""
+        if task is not None:
+            self._work.add(task)
+            task.add_done_callback(self._work.discard)
 
     async def delete(self) -> None:
-        """End the conversation: its files and all that was remembered of it."""
+        """End the conversation: its work, its files and all that was remembered of it."""
+        self._ended = True
+        for task in self._work:
+            task.cancel()
         await super().delete()
-        _stored.give(self.id)
+        self._forget_files()
+        self.memory.clear()
         user_sessions.pop(self.id, None)
+
+    def _forget_files(self) -> None:
+        shutil.rmtree(self.files_dir, ignore_errors=True)
+        _stored.give(self.id)
 
 
 def secure_sessions() -> None:
@@ -112,7 +140,8 @@ async def _end_an_abandoned_one() -> bool:
 
 def _checked_event(handler: Any, check: Any) -> Any:  # noqa: ANN401
     async def checked(sid: str, payload: object = None, *_: object) -> None:
-        if Session.get(sid) is None:
+        session = Session.get(sid)
+        if session is None:
             return
         try:
             cleaned = check(payload)
@@ -120,6 +149,7 @@ def _checked_event(handler: Any, check: Any) -> Any:  # noqa: ANN401
             _logger.info("an event that the page would not send was dropped (%s)", error)
             return
         await handler(sid, cleaned)
+        session.begin(session.current_task)
 
     return checked
 

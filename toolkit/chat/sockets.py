@@ -22,6 +22,13 @@ _GONE: Message = {"type": "websocket.disconnect", "code": 1008}
 _one_large_message = asyncio.Lock()  # at a time, whoever sends it
 
 
+def is_connected(session: Any) -> bool:  # noqa: ANN401
+    """Whether the page of a Chainlit session is still there."""
+    from chainlit.server import sio
+
+    return bool(sio.manager.is_connected(session.socket_id, "/"))
+
+
 class Socket:
     """What Chainlit receives and sends in the place of the connection.
 

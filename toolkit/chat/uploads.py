@@ -7,16 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.chat.limits import LARGEST_MESSAGE
 from toolkit.chat.settings import LARGEST_UPLOAD, UPLOAD_SUFFIXES
 from toolkit.chat.texts import Texts
 from toolkit.errors import ToolkitError
 from toolkit.formats.names import TEXT_COLUMNS, find_column
-from toolkit.formats.parsing import is_undecodable
+from toolkit.formats.parsing import NOT_UTF8, is_undecodable
 from toolkit.formats.tables import read_rows
 from toolkit.models.bundle import LABELS
 from toolkit.prediction import Prediction, Predictor
 from toolkit.prediction.abstention import UNCERTAIN
-from toolkit.text.normalisation import normalise
+from toolkit.text.normalisation import TEXT_LIMIT, normalise
 
 MAX_ROWS = 50_000  # half an hour or more on two cores; anything larger belongs on the command line
 BATCH = 8  # reviews before somebody else's message gets its turn
@@ -105,9 +106,9 @@ def to_csv(rows: Sequence[ClassifiedRow]) -> bytes:
 
 def _text_column(path: Path, suffix: str, name: str, texts: Texts) -> Iterator[Row]:
     column = None
-    for place, row, problem in read_rows(path, suffix, name=name, most=LARGEST_UPLOAD << 20):
+    for place, row, problem in read_rows(path, suffix, name=name, most=LARGEST_UPLOAD << 20, largest=LARGEST_MESSAGE):
         if problem:
-            yield Row(place.in_table, "", problem)
+            yield Row(place.in_table, "", texts.bad_utf8 if problem == NOT_UTF8 else problem)
             continue
         column = column or find_column(row, None)
         if column is None:
@@ -117,7 +118,7 @@ def _text_column(path: Path, suffix: str, name: str, texts: Texts) -> Iterator[R
 
 
 def _row(place: str, text: object, texts: Texts) -> Row:
-    if not isinstance(text, str) or not normalise(text):
+    if not isinstance(text, str) or not normalise(text[:TEXT_LIMIT]):
         return Row(place, "", texts.empty_row)
     if is_undecodable(text):
         return Row(place, "", texts.bad_utf8)

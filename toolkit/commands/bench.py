@@ -94,8 +94,8 @@ def select_engines(engines: Sequence[type["Engine"]], names: Sequence[str], hint
     """The engines of these names, in their order.
 
     Args:
-        engines: those there are.
-        names: those asked for.
+        engines: The engines that there are.
+        names: The names that were asked for.
         hint: ends the message about an unknown one.
 
     Raises:
@@ -124,7 +124,7 @@ def compare(
 
     Args:
         make_models: makes the models of the comparison, given an empty folder for what is converted.
-        engines: to compare.
+        engines: The engines to compare.
         file: labelled reviews.
         limit: reviews used.
         rounds: measurements of each figure.

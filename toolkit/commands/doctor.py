@@ -2,12 +2,15 @@
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from toolkit.commands.options import prediction_options, predictor_arguments
 from toolkit.formats.limits import printable
+
+if TYPE_CHECKING:
+    from toolkit.doctor import Answer, Diagnosis, Model
 
 
 @click.command()
@@ -25,30 +28,35 @@ def doctor(as_json: bool, **model: Any) -> None:  # noqa: ANN401 - which model
     """
     from toolkit.doctor import examine
 
-    report = examine(**predictor_arguments(**model))
-    click.echo(json.dumps(report, ensure_ascii=False) if as_json else printable("\n".join(_lines(report))))
-    sys.exit(0 if report["healthy"] else 1)
+    found = examine(**predictor_arguments(**model))
+    click.echo(json.dumps(found.to_json(), ensure_ascii=False) if as_json else printable("\n".join(_lines(found))))
+    sys.exit(0 if found.healthy else 1)
 
 
-def _lines(report: dict[str, Any]) -> list[str]:
-    cpu, backend, answer, hub = report["cpu"], report["backend"], report["answer"], report["hub"]
+def _lines(found: "Diagnosis") -> list[str]:
     rows = [
-        ("versions", ", ".join(f"{name} {version}" for name, version in report["versions"].items())),
-        ("processor", f"{cpu['processor']}; {cpu['cores']} cores for this process"),
-        ("instructions", ", ".join(cpu["instruction_sets"]) or "unknown"),
-        ("gpu", report["gpu"] or "none that torch sees"),
-        *((f"{model['kind']} model", _model(model)) for model in report["models"]),
-        ("backend", f"{backend['name']}: {backend['reason']}"),
-        ("telemetry", ", ".join(f"{name} {state}" for name, state in report["telemetry"].items())),
-        ("hub", f"{hub['endpoint']}: {hub['reason']}"),
-        ("answer", answer.get("problem") or
-         f"{answer['label']} {answer['score']:.4f} for \"{answer['review']}\", {answer['seconds']:.2f} s with loading"),
-    ]  # fmt: skip
+        ("versions", ", ".join(f"{name} {version}" for name, version in found.versions.items())),
+        ("processor", f"{found.cpu.processor}; {found.cpu.cores} cores for this process"),
+        ("instructions", ", ".join(found.cpu.instruction_sets) or "unknown"),
+        ("gpu", found.gpu or "none that torch sees"),
+        *((f"{model.kind} model", _model(model)) for model in found.models),
+        ("backend", f"{found.backend.name}: {found.backend.reason}"),
+        ("telemetry", ", ".join(f"{name} {state}" for name, state in found.telemetry.items())),
+        ("hub", f"{found.hub.endpoint}: {found.hub.reason}"),
+        ("answer", _answer(found.answer)),
+    ]
     return [f"{name:<14}{value}" for name, value in rows]
 
 
-def _model(model: dict[str, Any]) -> str:
-    if "problem" in model:
-        return str(model["problem"])
-    state = "verified" if model["verified"] else "made elsewhere, nothing to verify it by"
-    return f"{model['folder']}: {state}, {model['sha256'][:12]}, on {model['base_model']}, reads {model['max_length']} tokens"
+def _answer(answer: "Answer") -> str:
+    if answer.problem is not None:
+        return answer.problem
+    return f'{answer.label} {answer.score:.4f} for "{answer.review}", {answer.seconds:.2f} s with loading'
+
+
+def _model(model: "Model") -> str:
+    if model.problem is not None:
+        return model.problem
+    state = "verified" if model.verified else "made elsewhere, nothing to verify it by"
+    digest = (model.sha256 or "")[:12]
+    return f"{model.folder}: {state}, {digest}, on {model.base_model}, reads {model.max_length} tokens"

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import textwrap
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -17,7 +18,8 @@ _logger = logging.getLogger(__name__)
 
 
 def _settings_epilog() -> str:
-    lines = [f"  {each.name} = {json.dumps(each.default)}: {each.metadata['help']}" for each in fields(TrainingConfig)]
+    settings = (f"{each.name} = {json.dumps(each.default)}: {each.metadata['help']}" for each in fields(TrainingConfig))
+    lines = [textwrap.fill(each, 78, initial_indent="  ", subsequent_indent="      ") for each in settings]
     return "\b\nSettings of a --config FILE.toml, with their defaults:\n" + "\n".join(lines)
 
 

@@ -19,13 +19,17 @@ from toolkit.formats.sources import Source
 MAX_FIELD = 1 << 24  # characters of a CSV field; the csv module takes four bytes for each
 BLANK = "blank line"
 NOT_UTF8 = "not valid UTF-8"
-TOO_LONG = f"longer than {MAX_VALUE >> 20} MiB"
 _ESCAPED = re.compile("[\udc80-\udcff]")
 _Content = TypeVar("_Content")
 
 
 # A record as far as its format goes: where it begins, what is there, and why it is none, or None where it is one.
 Parsed = tuple[Place, _Content, str | None]
+
+
+def too_long(largest: int) -> str:
+    """What is wrong with a record of more bytes."""
+    return f"longer than {largest >> 20} MiB"
 
 
 def is_undecodable(text: str) -> bool:
@@ -35,25 +39,26 @@ def is_undecodable(text: str) -> bool:
 
 def parse_lines(source: Source) -> Iterator[Parsed[bytes]]:
     """Lines without their ends."""
-    row = 0
-    for number, frame in enumerate(_frames(source.blocks(), b"\n"), start=1):
+    row, largest = 0, source.largest or MAX_VALUE
+    for number, frame in enumerate(_frames(source.blocks(), b"\n", largest), start=1):
         line = (frame or b"").removesuffix(b"\r")
-        problem = TOO_LONG if frame is None else BLANK if not line or line.isspace() else None
+        problem = too_long(largest) if frame is None else BLANK if not line or line.isspace() else None
         row += problem is not BLANK
         yield Place(source.name, row, number), line, problem
 
 
 def parse_nul_separated(source: Source) -> Iterator[Parsed[bytes]]:
     """What stands between NUL bytes."""
-    for number, frame in enumerate(_frames(source.blocks(), b"\0"), start=1):
-        yield Place(source.name, number, None, "record"), frame or b"", TOO_LONG if frame is None else None
+    largest = source.largest or MAX_VALUE
+    for number, frame in enumerate(_frames(source.blocks(), b"\0", largest), start=1):
+        yield Place(source.name, number, None, "record"), frame or b"", too_long(largest) if frame is None else None
 
 
 def parse_json_lines(source: Source) -> Iterator[Parsed[str]]:
     """What should be a JSON object, as it was written."""
-    row = 0
-    for number, frame in enumerate(_frames(source.blocks(), b"\n"), start=1):
-        problem = None if frame is not None else TOO_LONG
+    row, largest = 0, source.largest or MAX_VALUE
+    for number, frame in enumerate(_frames(source.blocks(), b"\n", largest), start=1):
+        problem = None if frame is not None else too_long(largest)
         try:
             text = (frame or b"").decode()
         except UnicodeDecodeError as error:  # JSON is UTF-8 and nothing else: RFC 8259, section 8.1
@@ -87,7 +92,8 @@ def json_type(value: object) -> str:
 def parse_csv(source: Source) -> Iterator[Parsed[list[str]]]:
     """The header, whose place has no row, then the rows; after a broken header comes nothing."""
     csv.field_size_limit(MAX_FIELD)
-    lines = _CsvLines(_frames(source.blocks(), b"\n"))
+    largest = source.largest or MAX_VALUE
+    lines = _CsvLines(_frames(source.blocks(), b"\n", largest), largest)
     reader = csv.reader(lines, strict=True)
     head = Place(source.name, None, 1)
     try:
@@ -109,11 +115,11 @@ def parse_csv(source: Source) -> Iterator[Parsed[list[str]]]:
         except csv.Error as error:
             wrong = f"broken CSV ({error})"
         except _TooLongError:
-            wrong = TOO_LONG
+            wrong = too_long(largest)
         if row is None and wrong is None:
             return
-        if lines.size > MAX_VALUE:
-            wrong = TOO_LONG
+        if lines.size > largest:
+            wrong = too_long(largest)
         elif row == []:
             wrong = BLANK
         row_number += wrong != BLANK
@@ -123,8 +129,9 @@ def parse_csv(source: Source) -> Iterator[Parsed[list[str]]]:
 class _CsvLines(Iterator[str]):
     """Physical lines for the csv module; counts them, and the characters of the lines of a row."""
 
-    def __init__(self, frames: Iterator[bytes | None]) -> None:
+    def __init__(self, frames: Iterator[bytes | None], largest: int) -> None:
         self._frames = frames
+        self._largest = largest
         self._pieces: list[str] = []  # of a line with carriage returns inside, the last first
         self.number = 0
         self.size = 0  # since somebody last set it back
@@ -133,14 +140,16 @@ class _CsvLines(Iterator[str]):
         line = self._pieces.pop() if self._pieces else self._next_line()
         self.number += 1
         self.size += len(line)
-        if line != "\n" and self.size > MAX_VALUE:
-            raise _TooLongError(TOO_LONG)  # a row of many lines, which the csv module would keep as long as they come
+        if line != "\n" and self.size > self._largest:
+            raise _TooLongError(
+                too_long(self._largest)
+            )  # a row of many lines, which the csv module would keep as long as they come
         return line
 
     def _next_line(self) -> str:
         frame = next(self._frames)
         if frame is None:
-            self.size += MAX_VALUE
+            self.size += self._largest
             return "\n"
         line = frame.decode(errors="surrogateescape") + "\n"
         if "\r" in line[:-2]:
@@ -151,11 +160,11 @@ class _CsvLines(Iterator[str]):
 
 
 class _TooLongError(Exception):
-    """A row is longer than `MAX_VALUE`."""
+    """A row is longer than it may be."""
 
 
-def _frames(blocks: Iterator[bytes], separator: bytes) -> Iterator[bytes | None]:
-    """Split what each block brings; an unfinished record waits for its end. None stands for one over `MAX_VALUE`.
+def _frames(blocks: Iterator[bytes], separator: bytes, largest: int) -> Iterator[bytes | None]:
+    """Split what each block brings; an unfinished record waits for its end. None stands for one over `largest` bytes.
 
     The rest of such a record is dropped as it comes, so that a stream without a separator fills no memory. A byte order
     mark at the start is dropped.
@@ -167,19 +176,19 @@ def _frames(blocks: Iterator[bytes], separator: bytes) -> Iterator[bytes | None]
         *ends, rest = block.split(separator)
         for end in ends:
             pieces.append(end)
-            yield _join(pieces, mark, size + len(end))
+            yield _join(pieces, mark, size + len(end), largest)
             mark, size = b"", 0
         size += len(rest)
-        if size <= MAX_VALUE:
+        if size <= largest:
             pieces.append(rest)
         else:
             pieces.clear()
-    if size and (last := _join(pieces, mark, size)) != b"":
+    if size and (last := _join(pieces, mark, size, largest)) != b"":
         yield last
 
 
-def _join(pieces: list[bytes], mark: bytes, size: int) -> bytes | None:
+def _join(pieces: list[bytes], mark: bytes, size: int, largest: int) -> bytes | None:
     """The record, and no second copy of it left in `pieces`."""
-    frame = b"".join(pieces).removeprefix(mark) if size <= MAX_VALUE else None
+    frame = b"".join(pieces).removeprefix(mark) if size <= largest else None
     pieces.clear()
     return frame

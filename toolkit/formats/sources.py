@@ -34,14 +34,18 @@ class Source:
         stream: unbuffered, so that a typed line is there at once, and no lock is held while a thread waits for it; or the
             path of a file, which is opened when its turn comes.
         most: bytes that compressed data may become, for who keeps it all in memory; any number by default.
+        largest: The most bytes of a record; `limits.MAX_VALUE` by default.
 
     Attributes:
         size: bytes to come, where that is known; else None.
         position: bytes read so far.
     """
 
-    def __init__(self, name: str, stream: RawReader | Path, most: int | None = None) -> None:
+    def __init__(
+        self, name: str, stream: RawReader | Path, most: int | None = None, largest: int | None = None
+    ) -> None:
         self.name = name
+        self.largest = largest
         self._most = most
         self.size = _file_size(stream)
         self.position = 0

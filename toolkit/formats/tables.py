@@ -19,6 +19,7 @@ def read_rows(
     needed: Callable[[Sequence[str]], Sequence[str]] = list,
     name: str | None = None,
     most: int | None = None,
+    largest: int | None = None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Row]:
     """The rows of a file, each with its values by column or what is wrong with it.
@@ -29,6 +30,7 @@ def read_rows(
         needed: of the names of the columns, those that are looked at; Parquet reads no others.
         name: the name shown to people; the path by default.
         most: bytes that compressed data may become; by default a hundred times the file's own, or 256 MiB.
+        largest: The most bytes of a row of text; `limits.MAX_VALUE` by default.
         advance: takes the bytes of the file that were read since it was last called.
 
     Raises:
@@ -37,7 +39,7 @@ def read_rows(
     if ending == ".parquet":
         yield from parquet_rows(path, needed, advance)
         return
-    source = Source(name or str(path), path, most_unpacked(path) if most is None else most)
+    source = Source(name or str(path), path, most_unpacked(path) if most is None else most, largest)
     done = 0
     for row in _PARSERS[ending](source):
         if source.position != done:

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 
 from toolkit.errors import BundleError, needs_extra
 from toolkit.formats.limits import shown
-from toolkit.models.base_models import MINILM, BaseModel, resolve_base_model
-from toolkit.models.bundle import Kind, Manifest, read_manifest
+from toolkit.models.base_models import MINILM, BaseModel, is_in_hub_cache, resolve_base_model
+from toolkit.models.bundle import Kind, Manifest, read_manifest, read_stable
 from toolkit.models.files import read_json_object, sha256
 from toolkit.models.lora_config import read_lora_config
 from toolkit.text.labels import ID2LABEL, LABEL2ID
+from toolkit.text.tokenizer_file import check_tokenizer_file
 
 if TYPE_CHECKING:
     import torch
     from peft import LoraConfig, PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+PACKAGE = "distilbert-review-toolkit"  # of this toolkit, among a manifest's versions
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 # Of the base's config.json, what DistilBERT computes with. transformers takes much more from there, some of it the name of
@@ -43,8 +45,14 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
             raise BundleError(
                 f"{folder / file} asks for a tokenizer of class {shown(name)}; expected DistilBERT's own, choose another model"
             )
+    files = {"tokenizer_file": folder / "tokenizer.json", "vocab_file": folder / "vocab.txt"}
+    if files["tokenizer_file"].exists():
+        check_tokenizer_file(files["tokenizer_file"])
+    # Named here, since tokenizer_config.json may name others: any file of this machine would become the vocabulary, and
+    # be published with the model.
+    named = {name: str(file) if file.is_file() else None for name, file in files.items()}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **named)
     except Exception as error:  # the Rust side raises bare Exception, transformers whatever it stumbles over
         reason = (str(error).splitlines() or ["?"])[0]
         raise BundleError(
@@ -117,12 +125,16 @@ def load_adapter(folder: Path, base_model: str | None = None) -> tuple["PeftMode
     """Load a saved adapter onto its base, every key accounted for, ready for inference.
 
     Args:
-        folder: an adapter saved by this toolkit or by PEFT.
-        base_model: the base to use instead of the one the adapter names; it must be the same model.
+        folder: An adapter saved by this toolkit or by PEFT; one that is replaced meanwhile is read again.
+        base_model: The base to use instead of the one the adapter names; it must be the same model.
 
     Raises:
         BundleError: a file is missing or damaged, a key is missing or unexpected, a shape differs.
     """
+    return read_stable(folder, lambda: _load_adapter(folder, base_model))
+
+
+def _load_adapter(folder: Path, base_model: str | None) -> tuple["PeftModel", Manifest]:
     manifest = read_manifest(folder, Kind.ADAPTER)
     with needs_extra("train", "loading an adapter"):
         import peft  # noqa: F401 - for its error, which names the extra
@@ -156,9 +168,9 @@ def load_weights(model: "PeftModel", file: Path, place: str) -> None:
     """Put saved weights into `model`, every key accounted for.
 
     Args:
-        model: with an adapter of the same configuration.
-        file: `ADAPTER_WEIGHTS` of some folder.
-        place: what the model is, for the error.
+        model: A model with an adapter of the same configuration.
+        file: The file, `ADAPTER_WEIGHTS` of some folder.
+        place: What the model is, for the error.
 
     Raises:
         BundleError: the file is missing or damaged, a key is missing or unexpected, a shape differs.
@@ -210,7 +222,11 @@ def _recorded_base(folder: Path, manifest: Manifest) -> str:
     """The base that an adapter names.
 
     A folder named by a relative path may lie elsewhere than it says from here, and looks like a name of the hub's: the
-    base whose weights the adapter was trained on is looked for from here, and from every folder above the adapter.
+    base whose weights the adapter was trained on is looked for from here, and from every folder above the adapter. Version 0.1
+    recorded such paths; what it may have meant as one is not asked of the hub, where somebody else may have taken the name.
+
+    Raises:
+        BundleError: it may be a folder, and is found nowhere.
     """
     name, digest = manifest.base_model, manifest.base_model_sha256
     if name == MINILM or Path(name).is_absolute():
@@ -219,7 +235,16 @@ def _recorded_base(folder: Path, manifest: Manifest) -> str:
         weights = above / name / "model.safetensors"
         if weights.is_file() and digest in (None, sha256(weights)):
             return str(weights.parent)
+    if digest and "/" in name and _is_of_0_1(manifest) and not is_in_hub_cache(name):
+        raise BundleError(
+            f"{folder} was trained on {name}, which is no folder from here or from above the adapter, and version 0.1 did not "
+            f"record whether it was one; name the folder with --base-model, or {name} itself if it is the hub's"
+        )
     return name
+
+
+def _is_of_0_1(manifest: Manifest) -> bool:
+    return manifest.versions.get(PACKAGE, "0.1.").startswith("0.1.")
 
 
 def merge_adapter(model: "PeftModel") -> "PreTrainedModel":

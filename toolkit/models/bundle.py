@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -153,12 +152,13 @@ def read_stable(folder: Path, read: Callable[[], _Content]) -> _Content:
 
     Raises:
         BundleError: what `read` found wrong with a folder that nobody replaced.
+        FileNotFoundError: likewise.
     """
     while True:
         with _held(folder) as identity:
             try:
                 content = read()
-            except BundleError:
+            except (BundleError, FileNotFoundError):
                 if _identity(folder) == identity:
                     raise
                 continue
@@ -262,7 +262,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "base_model": lambda value: isinstance(value, str) and bool(value),
     "max_length": lambda value: type(value) is int and value >= 3,
     "labels": lambda value: isinstance(value, list),
-    "temperature": lambda value: type(value) in (int, float) and 0 < value < math.inf,
+    "temperature": lambda value: type(value) in (int, float) and 1e-3 <= value <= 1e3,  # fitted ones are 0.05 to 20
     "truncation": lambda value: value in choices(Truncation),
     "uncertain_below": lambda value: type(value) in (int, float) and 0.5 <= value <= 1,
     "risk_coverage": lambda value: isinstance(value, list | tuple) and all(map(_is_risk_coverage, value)),

@@ -65,7 +65,7 @@ def hub_snapshot(
         raise fail("that is neither a folder here nor a name a hub could have") from error
     except (KeyError, TypeError, ValueError, AttributeError, RequestException, OSError) as error:
         # no sense in its answer, timeouts, refused connections, 5xx, offline mode
-        cached = _cached_snapshot(repo_id, repo_type, required)
+        cached = cached_snapshot(repo_id, repo_type, required)
         if cached is None:
             raise fail(_reason(error)) from error
         return cached
@@ -108,13 +108,14 @@ def _within_deadline(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever
     return outcome["result"]
 
 
-def _cached_snapshot(repo_id: str, repo_type: str, required: Sequence[str]) -> Path | None:
+def cached_snapshot(repo_id: str, repo_type: str, required: Sequence[str]) -> Path | None:
+    """What an earlier download left in the hub's cache, without a question to the hub; arguments as `hub_snapshot`'s."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         folder = Path(snapshot_download(repo_id, repo_type=repo_type, local_files_only=True))
-    except LocalEntryNotFoundError:
+    except (LocalEntryNotFoundError, HFValidationError):
         return None
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     return None if _unmatched(required, names) else folder

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 import numpy as np
 
 from toolkit.choices import Truncation, Verdict, check_choice
+from toolkit.errors import BundleError
 from toolkit.models.bundle import Manifest, check_max_length
 from toolkit.prediction.abstention import Abstention
 from toolkit.text.labels import Label
@@ -240,6 +241,10 @@ class Predictor(ABC):
             yield from map(self._prediction, self.raw_outputs(self.tokenizer.encode_windows(chunk)))
 
     def _prediction(self, output: RawOutput) -> Prediction:
+        if not np.isfinite(output.logits).all():
+            raise BundleError(
+                "the model answers with no number (NaN or infinity); its weights are damaged, take another"
+            )
         scaled = output.logits.astype(np.float64) / self.manifest.temperature  # (2,)
         exponentials = np.exp(scaled - scaled.max())
         probabilities = exponentials / exponentials.sum()

@@ -125,8 +125,14 @@ def _run(session: Any, encoding: Encoding) -> np.ndarray:  # noqa: ANN401
     input_ids = encoding.input_ids[np.newaxis]  # (1, T)
     feeds = {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
     declared = [model_input.name for model_input in session.get_inputs()]
-    logits: np.ndarray = session.run(["logits"], {name: feeds[name] for name in declared})[0]  # (1, 2)
-    return logits
+    try:
+        logits: Any = session.run(["logits"], {name: feeds[name] for name in declared})[0]
+    except Exception as error:  # as when it is loaded; a graph of anybody's making may fail on a review only
+        raise BundleError(f"the graph cannot be run by onnxruntime ({error}); make it with: toolkit export") from error
+    if getattr(logits, "shape", None) != (1, 2) or logits.dtype.kind != "f":
+        raise BundleError("the graph answers with no two numbers for a review; make it with: toolkit export")
+    answer: np.ndarray = logits  # (1, 2)
+    return answer
 
 
 def _open_session(path: Path, threads: int) -> Any:  # noqa: ANN401
@@ -139,7 +145,9 @@ def _open_session(path: Path, threads: int) -> Any:  # noqa: ANN401
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors only
+    options.log_severity_level = (
+        4  # errors come as exceptions; onnxruntime would write names of the graph's to a terminal
+    )
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes derive from Exception and differ by failure

@@ -47,6 +47,8 @@ def _messages(data: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, i
     """Number, begin and end of each field with a length."""
     while position < end:
         tag, position = _varint(data, position)
+        if tag >> 32:  # protobuf's own reader drops what is above, and sees another field than one that keeps it
+            raise ValueError("a number of a field over 2^29")
         size = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}.get(tag & 7, 0)
         if tag & 7 in (_VARINT, _LENGTH):
             value, position = _varint(data, position)

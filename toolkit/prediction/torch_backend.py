@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
 from toolkit.errors import needs_extra
 from toolkit.models.adapter import load_adapter, merge_adapter
-from toolkit.models.bundle import Manifest, check_max_length, max_positions
+from toolkit.models.bundle import Manifest, check_max_length, max_positions, read_stable
 from toolkit.prediction.abstention import Abstention
 from toolkit.prediction.base import InferenceOptions, Predictor
 from toolkit.text.tokenisation import Encoding, ReviewTokenizer
@@ -57,7 +56,7 @@ class TorchPredictor(Predictor):
         options: InferenceOptions = InferenceOptions(),
         abstention: Abstention | None = None,
         base_model: str | None = None,
-    ) -> Self:
+    ) -> "TorchPredictor":
         """Open `lora_model/`, verified, and merge it into its base, which is faster and what export does.
 
         Args:
@@ -70,12 +69,16 @@ class TorchPredictor(Predictor):
             BundleError: The adapter is missing, damaged or does not fit its base.
             HubError: The base is the hub's and cannot be had.
         """
-        adapter, manifest = load_adapter(folder, base_model)
-        positions = max_positions(folder)
-        length = check_max_length(options.max_length or manifest.max_length, positions)
-        truncation = options.truncation or manifest.truncation
-        tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", length, truncation)
-        return cls(merge_adapter(adapter), tokenizer, manifest, abstention=abstention, positions=positions)
+
+        def read() -> TorchPredictor:
+            adapter, manifest = load_adapter(folder, base_model)
+            positions = max_positions(folder)
+            length = check_max_length(options.max_length or manifest.max_length, positions)
+            truncation = options.truncation or manifest.truncation
+            tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", length, truncation)
+            return cls(merge_adapter(adapter), tokenizer, manifest, abstention=abstention, positions=positions)
+
+        return read_stable(folder, read)
 
     def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
         """Run padded batches of similar length; see `Predictor.logits`."""

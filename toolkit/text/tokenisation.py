@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from toolkit.choices import Truncation, check_choice
 from toolkit.errors import BundleError, EmptyReviewError
 from toolkit.text.normalisation import TEXT_LIMIT, normalise
+from toolkit.text.tokenizer_file import check_tokenizer_file
 from toolkit.text.truncation import Spans, windows
 
 _BATCH = 1024  # texts tokenised at a time
@@ -76,8 +77,9 @@ class ReviewTokenizer:
         """Read a `tokenizer.json`.
 
         Raises:
-            BundleError: The file is missing or not a tokenizer.
+            BundleError: The file is missing or not a tokenizer of DistilBERT's.
         """
+        check_tokenizer_file(path)
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the Rust side raises bare Exception

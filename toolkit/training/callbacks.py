@@ -11,14 +11,14 @@ class Clock(TrainerCallback, ExportableState):
     """Measures the time a run took, all its resumptions together; checkpoints carry it.
 
     Attributes:
-        seconds: wall-clock time of the steps and the evaluations between them.
+        seconds: The wall-clock time of the steps and the evaluations between them.
     """
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
         self._since = time.monotonic()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, dict[str, float]]:
         """What a checkpoint keeps, in the form the Trainer asks for."""
         return {"args": {"seconds": self.seconds}, "attributes": {}}
 

@@ -9,23 +9,27 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
-from toolkit.datasets.splits import SPLITS
-from toolkit.errors import BundleError, ToolkitError
+from toolkit.errors import ToolkitError
 from toolkit.models.base_models import BaseModel
 from toolkit.models.files import read_json_object, sha256, write_json
 from toolkit.models.publishing import replacing, replacing_file
 from toolkit.training.config import TrainingConfig
+from toolkit.training.description import RUN_FILE, RunDescription
 from toolkit.training.launch import Launch
+from toolkit.training.result import Conditions
 
-RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
 SEAL_FILE = "files.json"
+_OF_0_1 = (  # the files that a run of version 0.1 wrote into a checkpoint, which does not say whose it is
+    "README.md", "adapter_config.json", "adapter_model.safetensors", "optimizer.pt", "rng_state*.pth", "scheduler.pt",
+    "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "trainer_state.json", "training_args.bin", "vocab.txt",
+)  # fmt: skip
 _logger = logging.getLogger(__name__)
 
 
@@ -34,20 +38,20 @@ class Run:
     """A run that holds its checkpoint folder.
 
     Attributes:
-        folder: of the checkpoints.
-        description: what decides the run's result: `settings`, `data` and `processes`.
-        checkpoint: to go on from; None begins at step 0.
-        conditions: under which that checkpoint was computed, such as `threads`.
+        folder: The checkpoints' folder.
+        description: What decides the run's result.
+        checkpoint: The checkpoint to go on from; None begins at step 0.
+        conditions: The conditions under which that checkpoint was computed; None where nothing says.
     """
 
     folder: Path
-    description: dict[str, Any]
+    description: RunDescription
     checkpoint: Path | None = None
-    conditions: dict[str, Any] | None = None
+    conditions: Conditions | None = None
 
     def finish(self) -> None:
         """Note that the adapter is published, so that the next run may reuse the folder."""
-        write_json(self.folder / RUN_FILE, {**self.description, "finished": True})
+        write_json(self.folder / RUN_FILE, replace(self.description, finished=True).to_json())
 
 
 @contextmanager
@@ -60,7 +64,7 @@ def claim_run(config: TrainingConfig, base: BaseModel, launch: Launch, resume: b
             checkpoints that are none of ours.
     """
     folder = config.checkpoint_folder
-    description = _describe(config, base, launch)
+    description = RunDescription.of(config, base, launch)
     if launch.rank > 0:  # a helper process: the first one checks and claims
         yield _taking_up(folder, description, resume)
         return
@@ -78,7 +82,9 @@ def claim_run(config: TrainingConfig, base: BaseModel, launch: Launch, resume: b
         lock.release()
 
 
-def _prepare(folder: Path, description: dict[str, Any], resume: bool) -> Run:
+def _prepare(folder: Path, description: RunDescription, resume: bool) -> Run:
+    for checkpoint in _of_a_finished_0_1(folder):
+        remove_checkpoint(checkpoint)
     _refuse_foreign(folder)
     run = _taking_up(folder, description, resume)
     last = _last_complete(folder)
@@ -93,42 +99,25 @@ def _prepare(folder: Path, description: dict[str, Any], resume: bool) -> Run:
     else:
         for checkpoint in checkpoints(folder):  # of a finished run, whose adapter is published, or of none
             remove_checkpoint(checkpoint)
-    write_json(folder / RUN_FILE, description)
+    write_json(folder / RUN_FILE, description.to_json())
     return run
 
 
-def _taking_up(folder: Path, description: dict[str, Any], resume: bool) -> Run:
+def _taking_up(folder: Path, description: RunDescription, resume: bool) -> Run:
     """The run, from its newest checkpoint if `resume`."""
     checkpoint = _last_complete(folder) if resume else None
     if checkpoint is None:
         return Run(folder, description)
-    earlier = read_json_object(checkpoint / RUN_FILE)
-    if differences := _differences(earlier, description):
+    earlier = RunDescription.read(checkpoint)
+    if earlier is None:
+        raise _foreign(checkpoint)
+    if differences := list(description.differences(earlier)):
         raise ToolkitError(
             f"{checkpoint} belongs to another run (different: {', '.join(differences)}); resume with the same "
             "settings, data and number of processes, or leave out --resume and choose another --output"
         )
     verify_checkpoint(checkpoint)
-    return Run(folder, description, checkpoint, earlier.get("conditions", {}))
-
-
-def _describe(config: TrainingConfig, base: BaseModel, launch: Launch) -> dict[str, Any]:
-    """What decides a run's result; the base by its content, for a folder may have another name tomorrow."""
-    data = {split: sha256(Path(config.dataset) / f"{split}.csv") for split in SPLITS}
-    settings = {name: value for name, value in config.recipe.items() if name != "base_model"}
-    described = {"settings": settings, "data": {**data, "base_model": base.sha256}, "processes": launch.processes}
-    return dict(json.loads(json.dumps(described)))  # tuples become lists, as they do on disk
-
-
-def _differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    found = [
-        name
-        for part in ("settings", "data")
-        for name in now[part]
-        if earlier[part].get(name, object()) != now[part][name]
-    ]
-    processes = earlier.get("processes")
-    return [*found, *([f"{processes} processes, now {now['processes']}"] if processes != now["processes"] else [])]
+    return Run(folder, description, checkpoint, earlier.conditions)
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -142,10 +131,10 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 
 
-def begin_checkpoint(checkpoint: Path, description: dict[str, Any]) -> None:
+def begin_checkpoint(checkpoint: Path, description: RunDescription) -> None:
     """Make the folder with the run's description in it, in one step, so that there is none of ours without."""
     with replacing(checkpoint, last=RUN_FILE) as folder:
-        write_json(folder / RUN_FILE, description)
+        write_json(folder / RUN_FILE, description.to_json())
 
 
 def seal_checkpoint(checkpoint: Path) -> None:
@@ -176,6 +165,22 @@ def verify_checkpoint(checkpoint: Path) -> None:
             )
 
 
+@contextmanager
+def reading_checkpoint(checkpoint: str | Path | None) -> Iterator[None]:
+    """The Trainer reads tensors and nothing else from a checkpoint; what is no tensor, or half of one, is refused here.
+
+    Raises:
+        ToolkitError: the checkpoint is damaged, or holds more than tensors.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ToolkitError(
+            f"{checkpoint} cannot be read ({reason}); delete that folder to go on from the checkpoint before it"
+        ) from error
+
+
 def rotate_checkpoints(newest: Path, best: Path) -> None:
     """Delete all but two: the newest and the best, or the one before where the newest is the best."""
     others = [path for path in reversed(checkpoints(newest.parent)) if path not in (newest, best)]
@@ -200,23 +205,45 @@ def remove_checkpoint(checkpoint: Path) -> None:
 def _refuse_foreign(folder: Path) -> None:
     for checkpoint in checkpoints(folder):
         if not _is_ours(checkpoint):
-            raise ToolkitError(
-                f"{checkpoint} has no {RUN_FILE} of this toolkit's, so nothing proves whose it is; "
-                "it is neither read nor deleted: move it away, or choose another --output or output_dir"
-            )
+            raise _foreign(checkpoint)
+
+
+def _foreign(checkpoint: Path) -> ToolkitError:
+    run = RunDescription.read(checkpoint.parent)
+    if run and run.processes is None and _is_as_of_0_1(checkpoint):
+        return ToolkitError(
+            f"{checkpoint} is of an interrupted run of version 0.1, which this version cannot go on with: finish it with that "
+            f"version, or delete {checkpoint.parent} to begin again"
+        )
+    return ToolkitError(
+        f"{checkpoint} has no {RUN_FILE} of this toolkit's, so nothing proves whose it is; "
+        "it is neither read nor deleted: move it away, or choose another --output or checkpoint_dir"
+    )
 
 
 def _is_ours(checkpoint: Path) -> bool:
     """Whether a run of this toolkit began it, or there is nothing in it to lose."""
     if checkpoint.is_symlink() or not checkpoint.is_dir():
         return False
-    if not any(checkpoint.iterdir()):
-        return True
-    try:
-        described = read_json_object(checkpoint / RUN_FILE)
-    except (OSError, BundleError):
+    return not any(checkpoint.iterdir()) or RunDescription.read(checkpoint) is not None
+
+
+def _of_a_finished_0_1(folder: Path) -> list[Path]:
+    """The checkpoints of a run of version 0.1 that has published its adapter; the folder says so, they themselves do not."""
+    run = RunDescription.read(folder)
+    if run is None or run.processes is not None or not run.finished:
+        return []
+    return [checkpoint for checkpoint in checkpoints(folder) if _is_as_of_0_1(checkpoint)]
+
+
+def _is_as_of_0_1(checkpoint: Path) -> bool:
+    """Whether it holds nothing but files that version 0.1 wrote."""
+    if checkpoint.is_symlink() or not checkpoint.is_dir():
         return False
-    return isinstance(described.get("settings"), dict) and isinstance(described.get("data"), dict)
+    return all(
+        path.is_file() and not path.is_symlink() and any(fnmatchcase(path.name, pattern) for pattern in _OF_0_1)
+        for path in checkpoint.iterdir()
+    )
 
 
 def _last_complete(folder: Path) -> Path | None:
@@ -224,8 +251,9 @@ def _last_complete(folder: Path) -> Path | None:
 
 
 def _is_finished(folder: Path) -> bool:
-    file = folder / RUN_FILE
-    if not file.is_file():
-        _logger.warning("%s is missing, so nothing says that the run of these checkpoints has finished", file)
+    if not (folder / RUN_FILE).is_file():
+        _logger.warning(
+            "%s is missing, so nothing says that the run of these checkpoints has finished", folder / RUN_FILE
+        )
         return False
-    return read_json_object(file).get("finished") is True
+    return read_json_object(folder / RUN_FILE).get("finished") is True

@@ -1,101 +1,114 @@
 """How to train: one frozen dataclass whose defaults are the original's, overridden by presets, TOML and options."""
 
-import math
 import tomllib
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from toolkit.errors import ConfigError, ToolkitError
+from toolkit.training.settings import LARGEST, setting, type_problems, value_problems
 
 METRICS = ("accuracy", "f1", "precision", "recall", "loss")
 PRECISIONS = ("auto", "fp32", "bf16")
+SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup")
 PRESETS = ("imdb-distilbert", "imdb-minilm-cpu", "demo")
 DEFAULT_PRESET = "imdb-distilbert"
 OPTIONS = {  # of the command line, where their names are not their settings'
+    "output": "adapter_dir",
     "epochs": "num_train_epochs",
     "batch_size": "per_device_train_batch_size",
 }
-LARGEST = 2**31 - 1  # steps, epochs, reviews: what the libraries count with
+RENAMED = {"output": "adapter_dir", "output_dir": "checkpoint_dir"}  # since version 0.1
 ADVICE = "Correct these and run the command again; toolkit train --help lists every setting."
-
-
-def _setting(default: Any, help_text: str) -> Any:  # noqa: ANN401 - a dataclass field of any type
-    return field(default=default, metadata={"help": help_text})
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """Everything that decides a training run; each field's help is also the command line's."""
 
-    base_model: str = _setting("distilbert-base-uncased", "a hub id, a local folder, or minilm (needs no network)")
-    dataset: str = _setting("dataset", "folder with train.csv, validation.csv and test.csv")
-    output: str = _setting("lora_model", "folder for the trained adapter")
-    output_dir: str = _setting("", "folder for checkpoints; lora_imdb beside the adapter by default")
-    logging_dir: str = _setting("", "folder for TensorBoard logs; logs beside the adapter by default")
+    base_model: str = setting("distilbert-base-uncased", "a hub id, a local folder, or minilm (needs no network)")
+    dataset: str = setting("dataset", "folder with train.csv, validation.csv and test.csv")
+    adapter_dir: str = setting("lora_model", "folder for the trained adapter")
+    checkpoint_dir: str = setting("", "folder for checkpoints; lora_imdb beside the adapter by default")
+    logging_dir: str = setting("", "folder for TensorBoard logs; logs beside the adapter by default")
 
-    max_length: int = _setting(512, "tokens read of a review, [CLS] and [SEP] included")
-    train_max_length: int = _setting(0, "tokens read of a review while training; 0 means max_length")
+    max_length: int = setting(
+        512, "tokens read of a review, [CLS] and [SEP] included", minimum=8, maximum=512, why="DistilBERT's positions"
+    )
+    train_max_length: int = setting(0, "tokens read of a review while training; 0 means max_length", off=0, minimum=8)
 
-    r: int = _setting(8, "rank of the LoRA matrices")
-    lora_alpha: int = _setting(32, "LoRA's scale is lora_alpha / r")
-    lora_dropout: float = _setting(0.1, "dropout before the LoRA matrices, 0 to 1")
-    target_modules: tuple[str, ...] = _setting(("q_lin", "v_lin"), "linear layers that get LoRA matrices")
-    modules_to_save: tuple[str, ...] = _setting(("pre_classifier", "classifier"), "layers trained whole: the head")
-    bias: str = _setting("none", "biases trained: none, all or lora_only")
-    dropout: float | None = _setting(None, "dropout of the base's layers, 0 to 1; the base's own by default")
-    attention_dropout: float | None = _setting(None, "dropout of attention weights; the base's own by default")
-    seq_classif_dropout: float | None = _setting(None, "dropout before the classifier; the base's own by default")
+    r: int = setting(8, "rank of the LoRA matrices", minimum=1)
+    lora_alpha: int = setting(32, "LoRA's scale is lora_alpha / r", minimum=1)
+    lora_dropout: float = setting(0.1, "dropout before the LoRA matrices, 0 to 1", minimum=0, below=1)
+    target_modules: tuple[str, ...] = setting(("q_lin", "v_lin"), "linear layers that get LoRA matrices")
+    modules_to_save: tuple[str, ...] = setting(("pre_classifier", "classifier"), "layers trained whole: the head")
+    bias: str = setting("none", "biases trained: none, all or lora_only", choices=("none", "all", "lora_only"))
+    dropout: float | None = setting(
+        None, "dropout of the base's layers, 0 to 1; the base's own by default", minimum=0, below=1
+    )
+    attention_dropout: float | None = setting(
+        None, "dropout of attention weights; the base's own by default", minimum=0, below=1
+    )
+    seq_classif_dropout: float | None = setting(
+        None, "dropout before the classifier; the base's own by default", minimum=0, below=1
+    )
 
-    num_train_epochs: float = _setting(3.0, "passes over the train split")
-    max_steps: int = _setting(0, "optimiser steps; overrides the epochs where above 0")
-    per_device_train_batch_size: int = _setting(8, "reviews in a step on each device")
-    per_device_eval_batch_size: int = _setting(32, "reviews in an evaluation step on each device")
-    gradient_accumulation_steps: int = _setting(1, "batches summed into one optimiser step")
-    learning_rate: float = _setting(1e-4, "peak learning rate of AdamW")
-    weight_decay: float = _setting(0.01, "AdamW's weight decay")
-    lr_scheduler_type: str = _setting("cosine", "shape of the learning rate's decay")
-    warmup_ratio: float = _setting(0.1, "share of the steps over which the learning rate rises, 0 to 1")
-    max_grad_norm: float = _setting(1.0, "gradients are clipped to this norm")
-    precision: str = _setting("auto", "of the matrix products: fp32, bf16, or auto: bf16 on a GPU or CPU made for it")
-    group_by_length: bool = _setting(True, "put reviews of similar length into a batch, which pads less")
+    num_train_epochs: float = setting(3.0, "passes over the train split", above=0, maximum=LARGEST)
+    max_steps: int = setting(0, "optimiser steps; overrides the epochs where above 0", minimum=0)
+    per_device_train_batch_size: int = setting(8, "reviews in a step on each device", minimum=1)
+    per_device_eval_batch_size: int = setting(32, "reviews in an evaluation step on each device", minimum=1)
+    gradient_accumulation_steps: int = setting(1, "batches summed into one optimiser step", minimum=1)
+    learning_rate: float = setting(1e-4, "peak learning rate of AdamW", above=0)
+    weight_decay: float = setting(0.01, "AdamW's weight decay", minimum=0)
+    lr_scheduler_type: str = setting("cosine", "shape of the learning rate's decay", choices=SCHEDULES)
+    warmup_ratio: float = setting(
+        0.1, "share of the steps over which the learning rate rises, 0 to 1", minimum=0, maximum=1
+    )
+    max_grad_norm: float = setting(1.0, "gradients are clipped to this norm", above=0)
+    precision: str = setting(
+        "auto", "of the matrix products: fp32, bf16, or auto: bf16 on a GPU or CPU made for it", choices=PRECISIONS
+    )
+    group_by_length: bool = setting(True, "put reviews of similar length into a batch, which pads less")
 
-    eval_steps: int = _setting(3000, "steps between evaluations; fewer where a run would see less than 5")
-    eval_limit: int = _setting(0, "validation reviews used while training; 0 means all of them")
-    train_probe: int = _setting(500, "train reviews on which train_accuracy is measured, always the same")
-    metric_for_best_model: str = _setting("accuracy", f"picks the checkpoint that is kept: {', '.join(METRICS)}")
-    early_stopping: int = _setting(0, "stop after so many evaluations without improvement; 0 never stops early")
-    seed: int = _setting(42, "of every random choice")
+    eval_steps: int = setting(3000, "steps between evaluations; fewer where a run would see less than 5", minimum=1)
+    eval_limit: int = setting(0, "validation reviews used while training; 0 means all of them", minimum=0)
+    train_probe: int = setting(500, "train reviews on which train_accuracy is measured, always the same", minimum=1)
+    metric_for_best_model: str = setting(
+        "accuracy", f"picks the checkpoint that is kept: {', '.join(METRICS)}", choices=METRICS
+    )
+    early_stopping: int = setting(
+        0, "stop after so many evaluations without improvement; 0 never stops early", minimum=0
+    )
+    seed: int = setting(42, "of every random choice", minimum=0, below=2**32, why="numpy's limit")
 
     def __post_init__(self) -> None:
         """Refuse values and combinations that cannot work, all of them in one error."""
-        mistyped = _type_problems(self)
+        mistyped = type_problems(self)
         sound = {
             each.name: each.default if each.name in mistyped else getattr(self, each.name) for each in fields(self)
         }
-        problems = [*mistyped.values(), *_value_problems(SimpleNamespace(**sound))]
+        values = SimpleNamespace(**sound)
+        problems = [*mistyped.values(), *value_problems(TrainingConfig, values), *_contradictions(values)]
         if problems:
             raise ConfigError("the training configuration cannot work; found:", problems, ADVICE)
 
     @property
     def checkpoint_folder(self) -> Path:
-        """Where checkpoints go: `output_dir`, or `lora_imdb` beside the adapter."""
-        return _beside(self.output, self.output_dir, "lora_imdb")
+        """Where checkpoints go: `checkpoint_dir`, or `lora_imdb` beside the adapter."""
+        return _beside(self.adapter_dir, self.checkpoint_dir, "lora_imdb")
 
     @property
     def log_folder(self) -> Path:
         """Where TensorBoard logs go: `logging_dir`, or `logs` beside the adapter."""
-        return _beside(self.output, self.logging_dir, "logs")
+        return _beside(self.adapter_dir, self.logging_dir, "logs")
 
     @property
     def recipe(self) -> dict[str, Any]:
         """The settings that decide what is learnt: all but the places, which are the machine's."""
-        places = ("dataset", "output", "output_dir", "logging_dir")
+        places = ("dataset", "adapter_dir", "checkpoint_dir", "logging_dir")
         return {name: value for name, value in asdict(self).items() if name not in places}
 
     @property
@@ -127,7 +140,7 @@ def load_config(
     if overrides and "max_length" in overrides and isinstance(view, int) and isinstance(length, int) and view > length:
         values["train_max_length"] = length  # a preset's view of a review must not outgrow what the user asked for
     known = {each.name for each in fields(TrainingConfig)}
-    unknown = [f"unknown setting '{key}'{_nearest(key, known)}" for key in values if key not in known]
+    unknown = [_unknown(key, known) for key in values if key not in known]
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     try:
         config = TrainingConfig(**{key: value for key, value in values.items() if key in known})
@@ -159,74 +172,35 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ToolkitError(f"{path} is not valid TOML: {error}") from error
 
 
-def _nearest(key: str, known: set[str]) -> str:
+def _unknown(key: str, known: set[str]) -> str:
     import difflib
 
+    if key in RENAMED:
+        return f"unknown setting '{key}': {key} is now {RENAMED[key]}"
     names = {**OPTIONS, **{name: name for name in known}}
     match = difflib.get_close_matches(key.lstrip("-").replace("-", "_"), names, n=1)
-    return f"; did you mean '{names[match[0]]}'?" if match else ""
+    return f"unknown setting '{key}'" + (f"; did you mean '{names[match[0]]}'?" if match else "")
 
 
-def _beside(output: str, given: str, name: str) -> Path:
+def _beside(adapter_dir: str, given: str, name: str) -> Path:
     """The folder that was given, or one of that name beside the adapter's."""
-    return Path(given) if given else Path(output).parent / name
+    return Path(given) if given else Path(adapter_dir).parent / name
 
 
 def _is_within(inner: Path, outer: Path) -> bool:
     return inner.resolve().is_relative_to(outer.resolve())
 
 
-def _type_problems(config: TrainingConfig) -> dict[str, str]:
-    """The settings of a wrong type, and what is wrong with them."""
-    problems = {}
-    for name, expected in typing.get_type_hints(TrainingConfig).items():
-        value = getattr(config, name)
-        if not _is_a(value, expected):
-            shown = expected.__name__ if isinstance(expected, type) else str(expected)
-            problems[name] = f"{name} = {value!r}: expected {shown}"
-    return problems
-
-
-def _is_a(value: object, expected: Any) -> bool:  # noqa: ANN401 - a type hint
-    if isinstance(expected, types.UnionType):
-        return any(_is_a(value, option) for option in typing.get_args(expected))
-    if typing.get_origin(expected) is tuple:
-        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
-    if expected is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return isinstance(value, expected) and (expected is bool or not isinstance(value, bool))
-
-
-def _value_problems(config: SimpleNamespace) -> list[str]:
-    """What is wrong with values of the right types, alone and together."""
+def _contradictions(config: SimpleNamespace) -> list[str]:
+    """What is wrong with values together, or with what a list holds."""
     problems = []
 
     def require(holds: bool, message: str) -> None:
         if not holds:
             problems.append(message)
 
-    for name in ("r", "lora_alpha", "per_device_train_batch_size", "per_device_eval_batch_size", "eval_steps",
-                 "gradient_accumulation_steps", "train_probe"):  # fmt: skip
-        require(getattr(config, name) >= 1, f"{name} = {getattr(config, name)}: expected 1 or more")
-    for name, value in vars(config).items():
-        if isinstance(value, float) and not math.isfinite(value):
-            problems.append(f"{name} = {value}: expected a finite number")
-        elif name == "num_train_epochs" or (isinstance(value, int) and name != "seed"):
-            require(value <= LARGEST, f"{name} = {value}: expected {LARGEST} or less")
-    require(config.seed < 2**32, f"seed = {config.seed}: expected less than 2**32, numpy's limit")
-    for name in ("max_steps", "eval_limit", "early_stopping", "seed", "weight_decay"):
-        require(getattr(config, name) >= 0, f"{name} = {getattr(config, name)}: expected 0 or more")
-    for name in ("learning_rate", "max_grad_norm", "num_train_epochs"):
-        require(getattr(config, name) > 0, f"{name} = {getattr(config, name)}: expected more than 0")
-    for name in ("lora_dropout", "dropout", "attention_dropout", "seq_classif_dropout"):
-        value = getattr(config, name)
-        require(value is None or 0 <= value < 1, f"{name} = {value}: expected 0 or more and less than 1")
-    require(0 <= config.warmup_ratio <= 1, f"warmup_ratio = {config.warmup_ratio}: expected 0 to 1")
     require(
-        8 <= config.max_length <= 512, f"max_length = {config.max_length}: expected 8 to 512, DistilBERT's positions"
-    )
-    require(
-        config.train_max_length == 0 or 8 <= config.train_max_length <= config.max_length,
+        config.train_max_length <= config.max_length,
         f"train_max_length = {config.train_max_length}: expected 0, or 8 to max_length ({config.max_length})",
     )
     require(bool(config.target_modules), "target_modules is empty: LoRA needs a layer to stand on")
@@ -236,23 +210,12 @@ def _value_problems(config: SimpleNamespace) -> list[str]:
     )
     both = sorted(set(config.target_modules) & set(config.modules_to_save))
     require(not both, f"{', '.join(both)} in both target_modules and modules_to_save: a layer is trained one way")
-    require(config.bias in ("none", "all", "lora_only"), f"bias = {config.bias!r}: expected none, all or lora_only")
-    require(
-        config.metric_for_best_model in METRICS,
-        f"metric_for_best_model = {config.metric_for_best_model!r}: expected one of {', '.join(METRICS)}",
-    )
-    require(
-        config.precision in PRECISIONS, f"precision = {config.precision!r}: expected one of {', '.join(PRECISIONS)}"
-    )
-    require(
-        config.lr_scheduler_type in ("cosine", "linear", "constant", "constant_with_warmup"),
-        f"lr_scheduler_type = {config.lr_scheduler_type!r}: expected cosine, linear, constant or constant_with_warmup",
-    )
-    output = Path(config.output)
-    for name, given, default in (("checkpoints", config.output_dir, "lora_imdb"), ("logs", config.logging_dir, "logs")):
-        place = _beside(config.output, given, default)
+    adapter = Path(config.adapter_dir)
+    places = (("checkpoints", config.checkpoint_dir, "lora_imdb"), ("logs", config.logging_dir, "logs"))
+    for name, given, default in places:
+        place = _beside(config.adapter_dir, given, default)
         require(
-            not (_is_within(output, place) or _is_within(place, output)),
-            f"output = {config.output!r}: expected a folder of its own, apart from the {name} in {str(place)!r}",
+            not (_is_within(adapter, place) or _is_within(place, adapter)),
+            f"adapter_dir = {config.adapter_dir!r}: expected a folder of its own, apart from the {name} in {str(place)!r}",
         )
     return problems

@@ -4,8 +4,8 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from toolkit.text.truncation import DEFAULT_TRUNCATION
 from toolkit.training.checkpoints import Run
 from toolkit.training.config import TrainingConfig
 from toolkit.training.model_card import write_model_card
-from toolkit.training.run import TrainingResult
+from toolkit.training.result import Conditions, TrainingResult
 from toolkit.training.trainer import ProbeTrainer, build_trainer, compute_metrics, has_learnt
 
 _logger = logging.getLogger(__name__)
@@ -44,11 +44,11 @@ def fit(
     """Train, keep the best checkpoint, measure it on validation and test, and publish the adapter.
 
     Args:
-        config: see `TrainingConfig`.
-        base: what to train on.
-        splits: `train`, `validation` and `test`.
-        run: what it is to go on from.
-        warned: what the figures do not mean, for the model card.
+        config: The settings.
+        base: The base model to train on.
+        splits: The reviews of `train`, `validation` and `test`.
+        run: The run, and the checkpoint it is to go on from.
+        warned: What the figures do not mean, for the model card.
 
     Returns:
         The result, or None in the helper processes of a distributed run.
@@ -62,10 +62,9 @@ def fit(
     trainer = build_trainer(config, base, tokenizer, splits)
     with _same_threads(run), _told_once(), logging_redirect_tqdm():
         conditions = _conditions(trainer)
-        trainer.description = {**run.description, "conditions": conditions}
-        for name, before in (run.conditions or {}).items():
-            if conditions.get(name) != before:
-                _logger.warning("the run began with %s %s and goes on with %s", name, before, conditions.get(name))
+        trainer.description = replace(run.description, conditions=conditions)
+        for name, before, now in conditions.differences(run.conditions or conditions):
+            _logger.warning("the run began with %s %s and goes on with %s", name, before, now)
         _logger.info(
             "training %s on %d reviews, %d steps, evaluating every %d",
             base.name, len(splits["train"]), trainer.planned_steps, trainer.args.eval_steps,
@@ -85,7 +84,7 @@ def fit(
 def _same_threads(run: Run) -> Iterator[None]:
     """As many threads as the run began with, for their number decides the last bits of a sum."""
     own = torch.get_num_threads()
-    began = (run.conditions or {}).get("threads", own)
+    began = run.conditions.threads if run.conditions else own
     if began != own:
         _logger.info("going on with %d threads, as the run began, not %d", began, own)
     torch.set_num_threads(began)
@@ -95,13 +94,13 @@ def _same_threads(run: Run) -> Iterator[None]:
         torch.set_num_threads(own)
 
 
-def _conditions(trainer: ProbeTrainer) -> dict[str, Any]:
-    return {
-        "device": trainer.args.device.type,
-        "precision": "bf16" if trainer.args.bf16 else "fp32",
-        "threads": torch.get_num_threads(),
-        "processes": trainer.args.world_size,
-    }
+def _conditions(trainer: ProbeTrainer) -> Conditions:
+    return Conditions(
+        device=trainer.args.device.type,
+        precision="bf16" if trainer.args.bf16 else "fp32",
+        threads=torch.get_num_threads(),
+        processes=trainer.args.world_size,
+    )
 
 
 def _measure(
@@ -109,7 +108,7 @@ def _measure(
     tokenizer: PreTrainedTokenizerFast,
     trainer: ProbeTrainer,
     splits: Mapping[str, Sequence[Review]],
-    conditions: dict[str, Any],
+    conditions: Conditions,
     warned: tuple[str, ...],
 ) -> tuple[TrainingResult, str]:
     """The result of the best checkpoint, and the digest of the weights that were measured: the checkpoint's own."""
@@ -126,7 +125,7 @@ def _measure(
     _require_same(digest, weights_digest(best), "the model measured", trainer.best_checkpoint)
     temperature = fit_temperature(*validation)
     result = TrainingResult(
-        Path(config.output),
+        Path(config.adapter_dir),
         _final_metrics(*validation, temperature),
         _final_metrics(*test, temperature),
         temperature,
@@ -188,7 +187,7 @@ def _publish(
         base_model_sha256=base.sha256,
         max_length=config.max_length,
         temperature=result.temperature,
-        training={**config.recipe, **result.conditions},
+        training={**config.recipe, **result.conditions.to_json()},
         metrics={"validation": result.validation, "test": result.test},
         versions=package_versions("torch", "transformers", "peft", "accelerate", "distilbert-review-toolkit"),
     )

@@ -1,16 +1,14 @@
 """The model card: what was trained, on what, how well, and how to do it again."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from toolkit.evaluation.calibration import describe_temperature
 from toolkit.machine import available_cores, package_versions, processor_name
 from toolkit.models.base_models import MINILM
 from toolkit.models.bundle import MODEL_CARD
 from toolkit.training.config import PRESETS, TrainingConfig, load_config
-from toolkit.training.run import TrainingResult
+from toolkit.training.result import Conditions, TrainingResult
 
 _TEMPLATE = """\
 ---
@@ -76,10 +74,10 @@ def write_model_card(folder: Path, config: TrainingConfig, counts: dict[str, int
     """Write the model card of a finished run.
 
     Args:
-        folder: of the adapter.
-        config: of the run.
-        counts: reviews in each split.
-        result: what the run achieved.
+        folder: The adapter's folder.
+        config: The run's settings.
+        counts: The number of reviews in each split.
+        result: What the run achieved.
     """
     defaults = TrainingConfig().recipe
     changed = {name: value for name, value in config.recipe.items() if value != defaults[name]}
@@ -95,7 +93,7 @@ def write_model_card(folder: Path, config: TrainingConfig, counts: dict[str, int
         steps=result.steps,
         minutes=result.seconds / 60,
         hardware=_hardware(),
-        precision=result.conditions["precision"],
+        precision=result.conditions.precision,
         threads=_threads(result.conditions),
         warnings="".join(f"\n**Warning:** {warning}\n" for warning in result.warnings),
         command="toolkit train --config config.toml",
@@ -128,9 +126,9 @@ def _front_matter(base_model: str) -> str:
     return str(data.to_yaml())
 
 
-def _threads(conditions: Mapping[str, Any]) -> str:
+def _threads(conditions: Conditions) -> str:
     """They decide the last bits of sums on a CPU."""
-    threads, processes = conditions["threads"], conditions["processes"]
+    threads, processes = conditions.threads, conditions.processes
     counted = f"{threads} thread{'s' if threads > 1 else ''}"
     return f"{processes} processes of {counted} each" if processes > 1 else counted
 

@@ -1,9 +1,8 @@
 """A training run from settings to a published adapter; what can go wrong early is checked before torch is loaded."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from toolkit.datasets.splits import read_splits
 from toolkit.errors import ToolkitError, needs_extra
@@ -13,44 +12,18 @@ from toolkit.models.publishing import naming_a_full_disk, refuse_foreign_target
 from toolkit.training.checkpoints import claim_run
 from toolkit.training.config import TrainingConfig
 from toolkit.training.launch import settled_environment
+from toolkit.training.result import TrainingResult
 from toolkit.training.suitability import check_suitability
 
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a run achieved.
-
-    Attributes:
-        adapter: the published folder.
-        validation: accuracy, precision, recall, f1, roc_auc and loss of the kept checkpoint on the whole split, and
-            the calibration error (`ece`) and Brier score (`brier`) of its scores, before and after calibration.
-        test: the same on the test split.
-        temperature: fitted on the validation split.
-        steps: optimiser steps taken, over all resumptions.
-        conditions: under which it was computed: `device`, `precision` of the matrix products (`bf16` or `fp32`), `threads`
-            (of each process, which decide the last bits of sums on a CPU) and `processes`.
-        warnings: what the figures do not mean, a sentence each.
-        seconds: wall-clock time of the training, over all resumptions, final evaluations apart.
-    """
-
-    adapter: Path
-    validation: dict[str, float]
-    test: dict[str, float]
-    temperature: float
-    steps: int
-    conditions: dict[str, Any]
-    seconds: float
-    warnings: tuple[str, ...] = ()
-
-
 def train(config: TrainingConfig, resume: bool = False) -> TrainingResult | None:
-    """Train an adapter and publish it at `config.output`.
+    """Train an adapter and publish it at `config.adapter_dir`.
 
     Args:
-        config: see `TrainingConfig`.
-        resume: go on from the last checkpoint of an interrupted run with the same configuration and data.
+        config: The settings.
+        resume: Whether to go on from the last checkpoint of an interrupted run with the same configuration and data.
 
     Returns:
         The result, or None in the helper processes of a distributed run.
@@ -59,7 +32,7 @@ def train(config: TrainingConfig, resume: bool = False) -> TrainingResult | None
         ToolkitError: data, base model, configuration or checkpoints do not allow the run; nothing was trained.
     """
     with settled_environment() as launch:
-        refuse_foreign_target(Path(config.output), Kind.ADAPTER)
+        refuse_foreign_target(Path(config.adapter_dir), Kind.ADAPTER)
         splits = read_splits(Path(config.dataset))
         warnings = check_suitability(splits)
         base = resolve_base_model(config.base_model)

@@ -17,7 +17,6 @@ from transformers import (
     EarlyStoppingCallback,
     EvalPrediction,
     PreTrainedTokenizerFast,
-    Trainer,
     TrainerControl,
     TrainerState,
     TrainingArguments,
@@ -38,18 +37,21 @@ from toolkit.training.callbacks import Bar, Clock, FinalEvaluation
 from toolkit.training.checkpoints import (
     begin_checkpoint,
     checkpoint_path,
+    reading_checkpoint,
     rotate_checkpoints,
     seal_checkpoint,
     verify_checkpoint,
 )
+from toolkit.training.compat import OpenTrainer, cpu_has_amx, name_cpu_without_number
 from toolkit.training.config import ADVICE, TrainingConfig
+from toolkit.training.description import RunDescription
 from toolkit.training.order import EpochSampler
 
 MINIMUM_EVALUATIONS = 5
 _logger = logging.getLogger(__name__)
 
 
-class ProbeTrainer(Trainer):
+class ProbeTrainer(OpenTrainer):
     """A Trainer that also measures accuracy on a fixed probe of the train set at every evaluation.
 
     Evaluating the whole train set each time, as the original's code did, costs more than the training.
@@ -62,7 +64,7 @@ class ProbeTrainer(Trainer):
 
     probe: IMDBDataset
     planned_steps: int
-    description: dict[str, Any]
+    description: RunDescription
 
     @property
     def clock(self) -> Clock:
@@ -87,7 +89,7 @@ class ProbeTrainer(Trainer):
         self.state = state
         self.clock.seconds = seconds
         if state.best_global_step is not None:
-            self._load_best_model()
+            self.load_best_model()
         return True
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ANN401 - Trainer's own signature
@@ -117,70 +119,44 @@ class ProbeTrainer(Trainer):
         if values is not None and not torch.isfinite(values).all():
             raise ToolkitError(
                 f"the training diverged at step {self.state.global_step + (what == 'loss')} of {self.planned_steps}: {what} "
-                f"not finite, learning rate {self._get_learning_rate():.3g}; nothing was published. Begin again "
+                f"not finite, learning rate {self.current_learning_rate:.3g}; nothing was published. Begin again "
                 f"with a lower learning_rate than {self.args.learning_rate:g}, or more warmup_ratio, and another --output"
             )
 
-    def _get_train_sampler(self, train_dataset: IMDBDataset | None = None) -> torch.utils.data.Sampler[int] | None:
-        sampler = super()._get_train_sampler(train_dataset)
+    def ordered(self, sampler: torch.utils.data.Sampler[int] | None) -> torch.utils.data.Sampler[int] | None:
+        """Drawn from the seed and the epoch alone, where reviews of similar length are grouped."""
         return EpochSampler(sampler, self.args.seed) if isinstance(sampler, LengthGroupedSampler) else sampler
 
-    def _determine_best_metric(self, metrics: dict[str, float], trial: object) -> bool:
-        """A model that has learnt nothing yet, as after a first step of warm-up, is not kept for being no worse."""
-        return has_learnt(dict(self.model.named_parameters())) and bool(super()._determine_best_metric(metrics, trial))
+    def may_be_best(self) -> bool:
+        """Not while the model has learnt nothing yet, as after a first step of warm-up: it is kept for being no worse."""
+        return has_learnt(dict(self.model.named_parameters()))
 
-    def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
+    @contextmanager
+    def saving_checkpoint(self) -> Iterator[None]:
+        """Begin the checkpoint with the run's description, and seal it when every process has written its part."""
         checkpoint = checkpoint_path(Path(self.args.output_dir), self.state.global_step)
         if self.args.should_save:
             begin_checkpoint(checkpoint, self.description)
         self.accelerator.wait_for_everyone()  # before another process writes into the folder
-        super()._save_checkpoint(model, trial)
+        yield
         self.accelerator.wait_for_everyone()  # each process writes its random numbers' state
         if self.args.should_save:
             seal_checkpoint(checkpoint)
             rotate_checkpoints(checkpoint, self.best_checkpoint)
 
-    def _load_best_model(self) -> None:
+    def load_best_model(self) -> None:
+        """Those of the best checkpoint, verified."""
         verify_checkpoint(self.best_checkpoint)
-        load_weights(self.model, self.best_checkpoint / ADAPTER_WEIGHTS, "this run's model")
+        self.load_checkpoint_weights(self.best_checkpoint, self.model)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ANN401 - as Trainer's
-        load_weights(
-            self.model if model is None else model, Path(resume_from_checkpoint) / ADAPTER_WEIGHTS, "this run's model"
-        )
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        with reading_checkpoint(checkpoint):
-            super()._load_optimizer_and_scheduler(checkpoint)
-
-    def _load_callback_state(self) -> None:
-        with reading_checkpoint(self.args.output_dir):
-            super()._load_callback_state()
-
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        with reading_checkpoint(checkpoint):
-            super()._load_rng_state(checkpoint)
+    def load_checkpoint_weights(self, checkpoint: Path, model: torch.nn.Module) -> None:
+        """Every key accounted for."""
+        load_weights(model, checkpoint / ADAPTER_WEIGHTS, "this run's model")
 
 
 def has_learnt(weights: Mapping[str, torch.Tensor]) -> bool:
     """Whether LoRA's products are no longer zero, as they are before the first step."""
     return any(bool(weight.any()) for name, weight in weights.items() if "lora_B" in name)
-
-
-@contextmanager
-def reading_checkpoint(checkpoint: str | Path | None) -> Iterator[None]:
-    """The Trainer reads tensors and nothing else from a checkpoint; what is no tensor, or half of one, is refused here.
-
-    Raises:
-        ToolkitError: the checkpoint is damaged, or holds more than tensors.
-    """
-    try:
-        yield
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ToolkitError(
-            f"{checkpoint} cannot be read ({reason}); delete that folder to go on from the checkpoint before it"
-        ) from error
 
 
 def build_trainer(
@@ -210,7 +186,6 @@ def build_trainer(
         callbacks=[FinalEvaluation(), Clock()],
     )
     trainer.planned_steps = steps
-    trainer.description = {}
     trainer.probe = IMDBDataset.from_reviews(
         _sample(splits["train"], config.train_probe, config.seed), reader, config.training_length
     )
@@ -295,9 +270,7 @@ def _training_arguments(config: TrainingConfig) -> TrainingArguments:
         report_to=["tensorboard"],
         restore_callback_states_from_checkpoint=True,
     )
-    if arguments.device.type == "cpu":
-        # One of several processes has cpu:0, a place at which torch.load knows of no way to restore an optimiser.
-        arguments.__dict__["_setup_devices"] = torch.device("cpu")
+    name_cpu_without_number(arguments)
     return arguments
 
 
@@ -308,7 +281,7 @@ def _computes_in_bf16(precision: str) -> bool:
     """
     if precision != "auto":
         return precision == "bf16"
-    return torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu._is_amx_tile_supported()
+    return torch.cuda.is_bf16_supported() if torch.cuda.is_available() else cpu_has_amx()
 
 
 def _scale_steps(config: TrainingConfig, arguments: TrainingArguments, reviews: int) -> int:

@@ -1,0 +1,71 @@
+"""What decides a run's result, as `run.json` and every checkpoint of the run have it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from toolkit.datasets.splits import SPLITS
+from toolkit.errors import BundleError
+from toolkit.models.base_models import BaseModel
+from toolkit.models.files import read_json_object, sha256
+from toolkit.training.config import TrainingConfig
+from toolkit.training.launch import Launch
+from toolkit.training.result import Conditions
+
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """A run, by what decides its result.
+
+    Attributes:
+        settings: The settings, as JSON has them, places and the base apart.
+        data: The SHA-256 of each split and, under `base_model`, of the base's weights; a folder may have another name tomorrow.
+        processes: The number of processes; None in a run of version 0.1, which did not say.
+        conditions: The conditions under which a checkpoint was computed; None for the run as a whole.
+        finished: Whether the adapter is published.
+    """
+
+    settings: Mapping[str, object]
+    data: Mapping[str, str]
+    processes: int | None
+    conditions: Conditions | None = None
+    finished: bool = False
+
+    @classmethod
+    def of(cls, config: TrainingConfig, base: BaseModel, launch: Launch) -> Self:
+        """The run of a configuration, before its first step."""
+        data = {split: sha256(Path(config.dataset) / f"{split}.csv") for split in SPLITS}
+        settings = {name: value for name, value in config.recipe.items() if name != "base_model"}
+        as_read = json.loads(json.dumps(settings))  # tuples become lists, as they do on disk
+        return cls(as_read, {**data, "base_model": base.sha256}, launch.processes)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """The description in a folder; None where there is none of ours."""
+        try:
+            content = read_json_object(folder / RUN_FILE)
+        except (OSError, BundleError):
+            return None
+        settings, data, processes = (content.get(name) for name in ("settings", "data", "processes"))
+        if not (isinstance(settings, dict) and isinstance(data, dict) and isinstance(processes, int | None)):
+            return None
+        conditions = Conditions.from_json(content.get("conditions"))
+        return cls(settings, data, processes, conditions, content.get("finished") is True)
+
+    def to_json(self) -> dict[str, object]:
+        """As `run.json` has it."""
+        content: dict[str, object] = {"settings": self.settings, "data": self.data, "processes": self.processes}
+        if self.conditions:
+            content["conditions"] = self.conditions.to_json()
+        return {**content, "finished": True} if self.finished else content
+
+    def differences(self, earlier: Self) -> Iterator[str]:
+        """The names of what is another now, among what this run has; an earlier version's may have more."""
+        for before, now in ((earlier.settings, self.settings), (earlier.data, self.data)):
+            yield from (name for name in now if before.get(name, ...) != now[name])
+        if earlier.processes != self.processes:
+            yield f"{earlier.processes} processes, now {self.processes}"
