@@ -13,7 +13,7 @@ from toolkit.chat.settings import LARGEST_UPLOAD, UPLOAD_SUFFIXES
 from toolkit.chat.texts import Texts
 from toolkit.errors import ToolkitError
 from toolkit.formats.names import TEXT_COLUMNS, find_column
-from toolkit.formats.parsing import is_undecodable
+from toolkit.formats.parsing import NOT_UTF8, is_undecodable
 from toolkit.formats.tables import read_rows
 from toolkit.prediction import Prediction, Predictor
 from toolkit.text.labels import UNCERTAIN, LabelSet
@@ -113,7 +113,7 @@ def _text_column(path: Path, suffix: str, name: str, texts: Texts) -> Iterator[R
     column = None
     for place, row, problem in read_rows(path, suffix, name=name, most=LARGEST_UPLOAD << 20, longest=LARGEST_MESSAGE):
         if problem:
-            yield Row(place.in_table, "", problem)
+            yield Row(place.in_table, "", texts.bad_utf8 if problem == NOT_UTF8 else problem)
             continue
         column = column or find_column(row, None)
         if column is None:
