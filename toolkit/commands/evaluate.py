@@ -86,24 +86,23 @@ def evaluate(
     if (slices or no_texts) and not output:
         raise click.UsageError("--slice and --no-texts are about a report; name its folder with --output")
 
-    from toolkit.datasets.splits import read_reviews
+    from toolkit.datasets.splits import read_reviews, scan_reviews
     from toolkit.errors import needs_extra
     from toolkit.evaluation.measuring import measure, run_evaluation
 
     source = file or folder / f"{split}.csv"
     if output:
         from toolkit.evaluation.folder import EVALUATION, refuse_foreign_folder
+        from toolkit.evaluation.slices import find_columns
 
         refuse_foreign_folder(output, EVALUATION)  # what is missing is said before the work
+        if slices and (rows := scan_reviews(source)[0]):
+            find_columns(rows, slices, str(source))
         with needs_extra("evaluate", "writing a report"):
             import jinja2  # noqa: F401
             import matplotlib  # noqa: F401
     predictor = load(**model)
     reviews = read_reviews(source, others=None if slices else (), labels=predictor.labels)
-    if slices:
-        from toolkit.evaluation.slices import find_columns
-
-        find_columns(reviews, slices, str(source))
     with progress_bar(len(reviews), "evaluating") as bar:
         result = run_evaluation(predictor, reviews, bar.update)
     if output:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.datasets.splits import Review
+from toolkit.datasets.splits import LabelledRow, Review
 from toolkit.errors import ToolkitError
 from toolkit.evaluation.metrics import accuracy_interval
 
@@ -59,7 +59,7 @@ def by_column(values: Sequence[Any]) -> list[Group]:
     return [*groups, Group(NONE, ~given)]
 
 
-def find_columns(reviews: Sequence[Review], names: Iterable[str], source: str) -> dict[str, list[Any]]:
+def find_columns(reviews: Sequence[Review | LabelledRow], names: Iterable[str], source: str) -> dict[str, list[Any]]:
     """The (N,) values of each column named.
 
     Raises:
