@@ -478,15 +478,15 @@ def test_without_the_training_packages_the_install_command_is_named(tiny_bundle,
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert bare("predict", "--onnx-model", tiny_bundle, "a film").returncode == 0
-    for arguments in (
-        ("export", "--adapter", tiny_adapter),
-        ("predict", "--backend", "torch", "--adapter", tiny_adapter, "x"),
-        ("evaluate", "--onnx-model", tiny_bundle),
+    for extra, arguments in (
+        ("train", ("export", "--adapter", tiny_adapter)),
+        ("train", ("predict", "--backend", "torch", "--adapter", tiny_adapter, "x")),
+        ("evaluate", ("evaluate", "--onnx-model", tiny_bundle)),
     ):
         process = bare(*arguments)
         assert process.returncode == 1
         assert "which is not installed" in process.stderr
-        assert "python -m pip install -c constraints.txt '.[train]'" in process.stderr
+        assert f"python -m pip install -c constraints.txt '.[{extra}]'" in process.stderr
         assert "Traceback" not in process.stderr
 
 
