@@ -143,6 +143,7 @@ class ProbeTrainer(OpenTrainer):
         if self.args.should_save:
             seal_checkpoint(checkpoint)
             rotate_checkpoints(checkpoint, self.best_checkpoint)
+        self.accelerator.wait_for_everyone()  # the best checkpoint may be read next, by every process, and has to be sealed
 
     def load_best_model(self) -> None:
         """Those of the best checkpoint, verified."""
