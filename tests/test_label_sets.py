@@ -61,7 +61,7 @@ def adapter(table, dataset, tiny_settings, run):
     settings = {
         **tiny_settings,
         "dataset": str(dataset),
-        "output": str(table.parent / "lora_model"),
+        "adapter_dir": str(table.parent / "lora_model"),
         "learning_rate": 0.01,
     }
     settings |= {"num_train_epochs": 12.0, "metric_for_best_model": "f1"}
@@ -123,7 +123,7 @@ def test_a_file_gets_a_struct_of_them(bundle, tmp_path, run):
     import pyarrow
 
     parquet.write_table(pyarrow.table({"text": list(WORDS.values())}), tmp_path / "a.parquet")
-    run("predict", "--file", tmp_path / "a.parquet", "--output", tmp_path / "b.parquet", "--onnx-model", bundle)
+    run("predict-files", tmp_path / "a.parquet", tmp_path / "b.parquet", "--onnx-model", bundle)
     answers = parquet.read_table(tmp_path / "b.parquet")
     assert [each.name for each in answers.schema.field("probabilities").type] == list(NAMES)
     assert answers["label"].to_pylist() == list(NAMES)
