@@ -459,10 +459,10 @@ def answering(tiny_bundle, folder: Path, value, nodes=None) -> Path:
     [
         ([[np.float32("nan"), np.float32(0)]], "with no number"),
         ([[np.float32("inf"), np.float32(0)]], "with no number"),
-        ([[np.float32(1)] * 3], "with no two numbers"),
-        (np.empty((0, 2), np.float32), "with no two numbers"),
-        (np.float32(1), "with no two numbers"),
-        ([[1, 2]], "with no two numbers"),
+        ([[np.float32(1)] * 3], "gives 3 logits, expected one for each of 2 labels"),
+        (np.empty((0, 2), np.float32), "something else than 2 numbers"),
+        (np.float32(1), "gives 0 logits, expected one"),
+        ([[1, 2]], "something else than 2 numbers"),
     ],
 )
 def test_a_graph_that_answers_something_else(tiny_bundle, tmp_path, value, message):

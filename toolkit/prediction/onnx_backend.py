@@ -109,7 +109,7 @@ class OnnxPredictor(Predictor):
         with self._opening:  # callers in many threads open each session once
             if threads not in self._sessions:
                 session = _open_session(self._graph, threads)
-                columns = session.get_outputs()[0].shape[-1]
+                columns = [0, *session.get_outputs()[0].shape][-1]  # a name where the graph leaves it open
                 if isinstance(columns, int) and columns != len(self.labels):
                     raise BundleError(
                         f"{self._graph} gives {columns} logits, expected one for each of {len(self.labels)} labels; "
