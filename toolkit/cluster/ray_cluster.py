@@ -26,7 +26,8 @@ def load_ray(address: str | None) -> Any:  # noqa: ANN401 - skipped by the type 
     """
     with needs_extra("ray", "the engine ray"):
         if not address:
-            os.environ.update(_closed())
+            for name, value in _closed().items():
+                os.environ.setdefault(name, value)  # Ray keeps the first secret of a process, so there is no second
         return import_ray()
 
 
