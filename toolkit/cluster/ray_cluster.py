@@ -26,8 +26,7 @@ def load_ray(address: str | None) -> Any:  # noqa: ANN401 - skipped by the type 
     """
     with needs_extra("ray", "the engine ray"):
         if not address:
-            for name, value in _closed().items():
-                os.environ.setdefault(name, value)  # Ray keeps the first secret of a process, so there is no second
+            os.environ.update(_closed())
         return import_ray()
 
 
