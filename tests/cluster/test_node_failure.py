@@ -16,10 +16,14 @@ FILES, ROWS = 8, 400
 
 
 @pytest.fixture
-def cluster():
-    """Two nodes of one core each, on this machine."""
+def cluster(monkeypatch):
+    """Two nodes of one core each, on this machine, as a process that has run no job of its own starts them."""
+    from ray._private.authentication_test_utils import reset_auth_token_state
     from ray.cluster_utils import Cluster
 
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):  # an earlier test's job leaves them to whatever Ray starts next
+        monkeypatch.delenv(name, raising=False)
+    reset_auth_token_state()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     yield nodes
