@@ -1,5 +1,6 @@
 """Everything one does with a checkout: `nox -s tests`, `lint`, `docs`, `demo`, `app`, `bench`, `fuzz`, `audit`."""
 
+import os
 from pathlib import Path
 
 import nox
@@ -36,7 +37,9 @@ def tests(session: nox.Session) -> None:
     """Style, then the whole test suite; arguments after `--` go to pytest (`-- -k hub`)."""
     install(session, "train,offline,app,ray,dev")
     check_style(session)
-    session.run("pytest", "--durations=10", *session.posargs)
+    # A process a core; the tests of a file stay together, since many share a model, a server or a run that takes seconds.
+    cores = len(os.sched_getaffinity(0))
+    session.run("pytest", f"--numprocesses={cores}", "--dist=loadfile", "--durations=10", *session.posargs)
 
 
 @nox.session
