@@ -46,7 +46,7 @@ def main(adapter: Path, parity_set: Path, kind_reviews: int, recipe_reviews: int
     lengths = [len(windows[0].input_ids) for windows in encodings]
 
     def judge(graphs: Mapping[str, Path], count: int) -> dict[str, Parity]:
-        predictors = {name: OnnxPredictor(graph, tokenizer, manifest) for name, graph in graphs.items()}
+        predictors = {name: OnnxPredictor.of_graph(graph, tokenizer, manifest) for name, graph in graphs.items()}
         count = min(count, len(reviews))
         measured = measure(predictors, encodings[:count])
         reference = measured["float"].logits

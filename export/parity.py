@@ -12,7 +12,7 @@ from toolkit.prediction import Predictor
 from toolkit.text.tokenisation import Encoding
 
 WORST_SHOWN = 5
-_CHUNK = 64  # reviews a model gets at a time; small enough that a busy moment of the machine meets all of them
+CHUNK = 64  # reviews a model gets at a time; small enough that a busy moment of the machine meets all of them
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ def measure(
     """
     logits: dict[str, list[np.ndarray]] = {name: [] for name in models}
     seconds = dict.fromkeys(models, 0.0)
-    for start in range(0, len(reviews), _CHUNK):
-        chunk = reviews[start : start + _CHUNK]
+    for start in range(0, len(reviews), CHUNK):
+        chunk = reviews[start : start + CHUNK]
         for name, model in models.items():
             started = time.perf_counter()
             logits[name].append(np.stack([output.logits for output in model.raw_outputs(chunk)]))

@@ -5,7 +5,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from export.convert import convert_to_onnx
 from export.parity import EXACT, QUANTIZED, Gate, Measurement, Parity, compare, measure
 from export.quantize import quantize_to_int8
+from export.readers import ReadersProof, Reading, prove_readers
 from export.report import write_report
 from export.restructure import fuse
 from toolkit.choices import Quantization, Truncation, check_choice
@@ -23,10 +24,11 @@ from toolkit.evaluation.calibration import fit_temperature, steps_of_risk_covera
 from toolkit.evaluation.metrics import softmax
 from toolkit.machine import package_versions
 from toolkit.models.adapter import load_adapter, merge_adapter
-from toolkit.models.bundle import Kind, Manifest, check_max_length, max_positions, read_manifest
+from toolkit.models.bundle import NGRAM_TABLE, Kind, Manifest, check_max_length, max_positions, read_manifest
 from toolkit.models.publishing import naming_a_full_disk, publish, refuse_foreign_target
 from toolkit.models.workspaces import workspace
 from toolkit.prediction import Abstention
+from toolkit.prediction.combination import NgramReader
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.prediction.torch_backend import TorchPredictor
 from toolkit.text.labels import LabelSet
@@ -44,12 +46,14 @@ class ExportResult:
         bundle: the folder.
         quantized: whether its graph is int8.
         stages: the scorecard: the adapter, then each stage's comparison with it, in order.
+        readers: Each choice of readers, where there is an n-gram table.
         bytes: size of `model.onnx`.
     """
 
     bundle: Path
     quantized: bool
     stages: tuple[Parity, ...]
+    readers: tuple[Reading, ...]
     bytes: int
 
 
@@ -113,6 +117,7 @@ def export_model(
         import optimum.onnxruntime  # noqa: F401
         import sklearn  # noqa: F401
     model, manifest = load_adapter(adapter, options.base_model)
+    reader = NgramReader.load(adapter, manifest)
     length = check_max_length(manifest.max_length, max_positions(adapter))
     manifest = replace(manifest, truncation=options.truncation or manifest.truncation)
     tokenizer = ReviewTokenizer.from_file(adapter / "tokenizer.json", length, manifest.truncation)
@@ -128,7 +133,7 @@ def export_model(
         models = {
             "adapter": TorchPredictor(model, tokenizer, manifest, "cpu"),
             "merged": TorchPredictor(merged, tokenizer, manifest, "cpu"),
-            **{stage: OnnxPredictor(graph, tokenizer, manifest) for stage, graph in graphs.items()},
+            **{stage: OnnxPredictor.of_graph(graph, tokenizer, manifest) for stage, graph in graphs.items()},
         }
         weights = {
             "adapter": adapter / "adapter_model.safetensors",
@@ -144,8 +149,13 @@ def export_model(
             for stage, measurement in measured.items()
         ]
         chosen = _pass_gates(stages, gates, options.quantize, measured, reviews, manifest.label_set)
+        manifest = _fitted(manifest, measured[chosen].logits, reviews, chosen)
+        proof = None
+        if reader is not None:
+            proof = prove_readers(reader, models[chosen], tokenizer, reviews, measured[chosen], manifest.temperature)
+            manifest = _with_reader(manifest, proof, reviews)
         manifest = replace(
-            _fitted(manifest, measured[chosen].logits, reviews, chosen),
+            manifest,
             kind=Kind.ONNX,
             metrics={**manifest.metrics, "export": {stage.stage: _figures(stage) for stage in stages}},
             versions=manifest.versions | package_versions("optimum", "optimum-onnx", "onnx", "onnxruntime", "torch"),
@@ -157,8 +167,13 @@ def export_model(
             shutil.copyfile(graphs[chosen], folder / "model.onnx")
             shutil.copyfile(graphs["onnx"].parent / "config.json", folder / "config.json")
             tokenizer.save(folder / "tokenizer.json")
-            write_report(folder, stages, measured, tokens_read, parity_set, manifest, gates, quantized=chosen == "int8")
-    return ExportResult(output, chosen == "int8", tuple(stages), (output / "model.onnx").stat().st_size)
+            if proof:
+                proof.reader.table.save(folder / NGRAM_TABLE)
+            readers = proof.rows if proof else ()
+            write_report(
+                folder, stages, measured, tokens_read, parity_set, manifest, gates, readers, quantized=chosen == "int8"
+            )
+    return ExportResult(output, chosen == "int8", tuple(stages), readers, (output / "model.onnx").stat().st_size)
 
 
 def _require_reviews(parity_set: Path, found: int, gate: Gate) -> None:
@@ -220,6 +235,16 @@ def _fitted(manifest: Manifest, logits: np.ndarray, reviews: Sequence[Review], s
         temperature=temperature,
         risk_coverage=steps_of_risk_coverage(logits / temperature, labels),
     )
+
+
+def _with_reader(manifest: Manifest, proof: ReadersProof, reviews: Sequence[Review]) -> Manifest:
+    """The manifest with the n-gram reader, by whose answers thresholds are chosen then, where there are reviews enough."""
+    figures = {row.readers: asdict(row) for row in proof.rows}
+    manifest = replace(manifest, ngrams=proof.reader.describe(), metrics={**manifest.metrics, "readers": figures})
+    if len(reviews) < QUANTIZED.reviews:
+        return manifest
+    labels = np.array([int(review.label) for review in reviews])
+    return replace(manifest, risk_coverage=steps_of_risk_coverage(proof.logits, labels))
 
 
 def _refusal(

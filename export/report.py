@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.parity import Gate, Measurement, Parity
+from export.readers import SKIPPING, Reading
 from toolkit.evaluation.plots import blank_figure
 from toolkit.machine import available_cores, processor_name
 from toolkit.models.bundle import Manifest
@@ -35,6 +36,22 @@ def table(stages: Sequence[Parity]) -> str:
             stage.stage, f"{stage.max_difference:.1e}", f"{stage.mean_difference:.1e}", str(stage.flips),
             f"{stage.accuracy:.4f} ({low:.4f}–{high:.4f})", f"{stage.bytes / 1e6:.1f}", f"{stage.reviews_per_second:.1f}",
         ))  # fmt: skip
+    return _columns(rows)
+
+
+def table_of_readers(readers: Sequence[Reading]) -> str:
+    """The choices of readers in columns, one line each."""
+    rows = [("readers", "flips", "accuracy (95%)", "not asked", "wrong there", "ECE", "reviews/s")]
+    for each in readers:
+        low, high = each.accuracy_interval
+        rows.append((
+            each.readers, str(each.flips), f"{each.accuracy:.4f} ({low:.4f}–{high:.4f})", f"{each.skipped:.1%}",
+            f"{each.wrong_skipped:.1%}", f"{each.ece:.4f}", f"{each.reviews_per_second:.1f}",
+        ))  # fmt: skip
+    return _columns(rows)
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True)))
@@ -50,6 +67,7 @@ def write_report(
     parity_set: Path,
     manifest: Manifest,
     gates: Mapping[str, Gate],
+    readers: Sequence[Reading],
     quantized: bool,
 ) -> None:
     """Write `report.json` and `report.png` into `folder`.
@@ -62,6 +80,7 @@ def write_report(
         parity_set: The file of its reviews.
         manifest: The manifest of the bundle.
         gates: The gates that the stages had to pass, by stage.
+        readers: The choices of readers, where there is an n-gram table.
         quantized: whether the int8 graph is the one that is published.
     """
     content: dict[str, Any] = {
@@ -75,8 +94,12 @@ def write_report(
         "machine": {"processor": processor_name(), "cores": available_cores()},
         "quantized": quantized,
         "temperature": manifest.temperature,
-        "gates": {stage: asdict(gate) for stage, gate in gates.items()},
+        "gates": {
+            **{stage: asdict(gate) for stage, gate in gates.items()},
+            **({"auto": asdict(SKIPPING)} if readers else {}),
+        },
         "stages": [_describe(stage) for stage in stages],
+        **({"readers": [asdict(each) for each in readers]} if readers else {}),
     }
     write_json(folder / "report.json", content)
     _draw(folder / "report.png", stages, measured, np.asarray(tokens_read), manifest.label_set)

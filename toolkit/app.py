@@ -20,7 +20,7 @@ from toolkit.chat.sockets import is_connected
 from toolkit.chat.state import CORRECTIONS
 from toolkit.chat.texts import LANGUAGE_COOKIE, TEXTS, choose_language, starters
 from toolkit.chat.uploads import ClassifiedRow, classify_rows, read_upload, to_csv
-from toolkit.errors import ToolkitError, needs_extra
+from toolkit.errors import EmptyReviewError, ToolkitError, needs_extra
 from toolkit.prediction import Prediction, Predictor
 from toolkit.prediction.explanation import explain
 from toolkit.text.labels import UNCERTAIN, LabelSet
@@ -62,7 +62,9 @@ def classify_review(text: str) -> str:
         return texts.empty
     try:
         predictor, _ = get_model_and_tokenizer()
-        return texts.verdict.format(label=predictor.predict(text).label.display("zh"))
+        return texts.verdict.format(label=predictor.predict(text).display("zh"))
+    except EmptyReviewError:
+        return texts.empty
     except Exception as error:
         _logger.exception("a review could not be classified")
         return texts.failed(error)
@@ -167,7 +169,11 @@ async def _answer_review(text: str, model: Model, settings: UserSettings) -> Non
     """The verdict as soon as it is there, and then why."""
     texts = TEXTS[settings.language]
     predictor = model.view(settings.max_length, settings.uncertain_below)
-    prediction = await asyncio.to_thread(predictor.predict, text)
+    try:
+        prediction = await asyncio.to_thread(predictor.predict, text)
+    except EmptyReviewError:
+        await _say(texts.empty)
+        return
     verdict = prediction.verdict
     identifier = uuid4().hex
     props = verdict_panel(prediction, predictor, settings.language, identifier)
@@ -190,7 +196,7 @@ async def _answer_file(path: Path, name: str, model: Model, settings: UserSettin
         await _say(str(refused))
         return
     message = await _say(texts.progress.format(name=name, done=0, total=len(rows)))
-    batches = classify_rows(rows, model.view(settings.max_length, settings.uncertain_below))
+    batches = classify_rows(rows, model.view(settings.max_length, settings.uncertain_below), texts.empty_row)
     clock = asyncio.get_running_loop().time
     classified: list[ClassifiedRow] = []
     shown = seen = clock()

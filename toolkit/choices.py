@@ -4,6 +4,8 @@ from typing import Any, Literal, get_args
 
 Backend = Literal["auto", "onnx", "torch"]
 Truncation = Literal["head", "head-tail", "window"]
+Readers = Literal["auto", "both", "model"]
+ReadBy = Literal["ngrams", "both", "model"]
 Quantization = Literal["none", "int8", "auto"]
 Engine = Literal["local", "ray"]
 Language = Literal["en", "zh"]

@@ -10,10 +10,12 @@ class ToolkitError(Exception):
 
 
 class EmptyReviewError(ToolkitError):
-    """A review without a single visible character; there is nothing to classify."""
+    """A review without a single visible character, or without one that the model knows; there is nothing to classify."""
 
     def __init__(self) -> None:
-        super().__init__("the review is empty: expected some text, found only white space or mark-up")
+        super().__init__(
+            "the review is empty: expected some text, found only white space, mark-up or characters unknown to the model"
+        )
 
 
 class OptionError(ToolkitError):

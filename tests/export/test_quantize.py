@@ -22,7 +22,9 @@ def logits(tiny_tokenizer, fake_predictor):
         if not hasattr(model, "is_file"):
             onnx.save(model, folder / "asked.onnx")
             model = folder / "asked.onnx"
-        return OnnxPredictor(model, fake_predictor.tokenizer, fake_predictor.manifest, workers=1).logits(encodings)
+        return OnnxPredictor.of_graph(model, fake_predictor.tokenizer, fake_predictor.manifest, workers=1).logits(
+            encodings
+        )
 
     return ask
 

@@ -16,8 +16,9 @@ from tests.faults.conftest import assert_one_error, namespace, run
 from tests.models.test_bundle import edit_manifest, write_bundle
 from toolkit.errors import BundleError, ToolkitError
 from toolkit.models import publishing, workspaces
-from toolkit.models.bundle import REQUIRED_FILES, Kind, Manifest, read_manifest, read_stable
+from toolkit.models.bundle import REQUIRED_FILES, Kind, Manifest, read_manifest
 from toolkit.models.publishing import publish, refuse_foreign_target, replacing_file
+from toolkit.models.stable import read_stable
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import pytest
 from toolkit.errors import ToolkitError
 from toolkit.models.bundle import Kind, Manifest
 from toolkit.prediction.abstention import Abstention, Threshold, display
-from toolkit.text.labels import NEGATIVE, POSITIVE, SENTIMENT
+from toolkit.text.labels import POSITIVE, SENTIMENT
 
 STEPS = (
     {"accuracy": 0.90, "uncertain_below": 0.5, "coverage": 1.0},
@@ -19,10 +19,19 @@ def manifest(**values):
 
 def test_a_score_at_the_threshold_is_a_verdict_and_below_it_is_none():
     threshold = Threshold(0.8)
-    assert threshold.verdict(POSITIVE, 0.8) == "positive"
-    assert threshold.verdict(NEGATIVE, 0.8) == "negative"
-    assert threshold.verdict(POSITIVE, 0.799) == "uncertain"
-    assert Threshold().verdict(POSITIVE, 0.5) == "positive"
+    assert threshold.reason(0.8) is None
+    assert threshold.reason(0.799) == "unsure"
+    assert Threshold().reason(0.5) is None
+
+
+def test_a_text_unlike_any_that_was_learnt_from_has_no_verdict_however_sure_it_is():
+    threshold = Threshold(0.8, unfamiliar_below=0.5)
+    assert threshold.reason(0.99, 0.49) == "unfamiliar"
+    assert threshold.reason(0.7, 0.49) == "unfamiliar"
+    assert threshold.reason(0.99, 0.5) is None
+    assert threshold.reason(0.99) is None, "nothing is known of its familiarity"
+    assert Abstention().threshold(manifest(), 0.5).unfamiliar_below == 0.5
+    assert Abstention(any_text=True).threshold(manifest(), 0.5).unfamiliar_below == 0
 
 
 @pytest.mark.parametrize("threshold", [0, 1.01, -1, float("nan")])

@@ -15,12 +15,12 @@ ODD_TEXTS = [
     "a",
     "Great film, go and see it!",
     "Loved it 😀🎬👍🏽",
-    "这部电影非常好看，值得一看。",
+    "A film: 这部电影非常好看，值得一看。",
     "tabs\tand\x00control\x07characters",
     "half an emoji \ud83d in the middle",
     "<b>bold</b><br /><script>alert('x')</script>",
     "no breaks " * 2000,
-    "x" * 5000,
+    "a film " + "x" * 5000,
 ]
 
 

@@ -45,7 +45,6 @@ def test_a_view_reads_otherwise_and_shares_the_model(tiny_bundle):
         assert (short.tokens_read, short.verdict) == (16, "uncertain")
         assert predictor.predict(text) == before
         assert before.tokens_read == 64
-        assert view._pool is predictor._pool
         assert view._sessions is predictor._sessions
         assert view.tokenizer._tokenizer is predictor.tokenizer._tokenizer
         assert predictor.with_options().predict(text) == before
@@ -56,10 +55,10 @@ def test_closing_ends_threads_and_every_view(tiny_bundle):
         view = predictor.with_options(max_length=16)
         begun = predictor.predict_many(["a film"] * 200)
         next(begun)
-        workers = set(predictor._pool._threads)
+        workers = set(predictor._sessions._pool._threads)
         assert workers <= set(threading.enumerate())
     assert not workers & set(threading.enumerate())
-    assert not predictor._sessions
+    assert not predictor._sessions._sessions
     for use in (
         lambda: predictor.predict("a film"),
         lambda: view.predict("a film"),

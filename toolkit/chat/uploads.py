@@ -5,7 +5,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit.chat.limits import LARGEST_MESSAGE
@@ -14,6 +14,7 @@ from toolkit.chat.texts import Texts
 from toolkit.errors import ToolkitError
 from toolkit.formats.names import TEXT_COLUMNS, find_column
 from toolkit.formats.parsing import NOT_UTF8, is_undecodable
+from toolkit.formats.records import EMPTY
 from toolkit.formats.tables import read_rows
 from toolkit.prediction import Prediction, Predictor
 from toolkit.text.labels import UNCERTAIN, LabelSet
@@ -67,16 +68,18 @@ def read_upload(path: Path, name: str, texts: Texts) -> list[Row]:
     return rows
 
 
-def classify_rows(rows: Sequence[Row], predictor: Predictor) -> Iterator[list[ClassifiedRow]]:
-    """Classify `BATCH` rows at a time, in order; those with a problem pass through."""
+def classify_rows(rows: Sequence[Row], predictor: Predictor, empty: str = EMPTY) -> Iterator[list[ClassifiedRow]]:
+    """Classify `BATCH` rows at a time, in order; those with a problem pass through, and `empty` is one."""
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
-        predictions = predictor.predict_many(row.text for row in batch if row.problem is None)
+        predictions = predictor.predict_each(row.text for row in batch if row.problem is None)
         classified = []
         for row in batch:
             prediction = next(predictions) if row.problem is None else None
-            verdict = prediction.verdict if prediction else UNREADABLE
-            classified.append(ClassifiedRow(row, verdict, prediction))
+            if prediction is None:
+                classified.append(ClassifiedRow(replace(row, problem=row.problem or empty), UNREADABLE, None))
+            else:
+                classified.append(ClassifiedRow(row, prediction.verdict, prediction))
         yield classified
 
 

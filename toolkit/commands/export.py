@@ -70,7 +70,7 @@ def export(
     with needs_extra("train", "exporting"):
         import torch  # noqa: F401 - for its error, which names the extra, before the export's own imports
     from export import ExportOptions, export_model
-    from export.report import table
+    from export.report import table, table_of_readers
 
     options = ExportOptions(quantize, truncation, uncertain_below, target_accuracy, small_parity_set, base_model)
     result = export_model(adapter, output, parity_set, options=options)
@@ -79,5 +79,7 @@ def export(
         click.echo(json.dumps({"bundle": str(result.bundle), "bytes": result.bytes, **report}))
         return
     click.echo(table(result.stages))
+    if result.readers:
+        click.echo("\n" + table_of_readers(result.readers) + "\n")
     click.echo(f"{result.bundle}: {'int8' if result.quantized else 'float'}, {result.bytes / 1e6:.1f} MB, compared on "
                f"{result.stages[0].reviews} reviews; see report.png in it")  # fmt: skip

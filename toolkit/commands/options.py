@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from toolkit.choices import Backend, Language, Truncation, choices
+from toolkit.choices import Backend, Language, Readers, Truncation, choices
 from toolkit.formats.limits import printable
 from toolkit.formats.names import TEXT_COLUMNS
 
@@ -76,6 +76,8 @@ def prediction_options(command: Command) -> Command:
         section_option("Truncation", "--truncation", type=click.Choice(choices(Truncation)), help="What is read of a review with more tokens: its first, its first and its last, or all in overlapping windows.  [default: the model's own]"),
         section_option("Truncation", "--max-length", type=click.IntRange(min=3), help="Tokens to read at a time; the model's own number by default."),
         renamed_option("--reading", "--truncation"),
+        section_option("Model", "--readers", type=click.Choice(choices(Readers)), default="auto", show_default=True,
+                       help="Of a model with an n-gram table: auto asks the transformer where n-grams do not suffice, both always, model it alone."),
         section_option("Model", "--base-model", help="For torch, the base to use instead of the one the adapter names."),
         section_option("Model", "--adapter", type=PATH, help="Adapter folder for torch.  [default: $TOOLKIT_ADAPTER or ./lora_model]"),
         section_option("Model", "--onnx-model", type=PATH, help="ONNX bundle.  [default: $TOOLKIT_ONNX_MODEL, ./onnx_model or the installed one]"),
@@ -95,7 +97,7 @@ def language_option(section: str) -> Callable[[Command], Command]:
 
 
 def uncertain_options(section: str) -> Callable[[Command], Command]:
-    """`--uncertain-below` and `--target-accuracy`, which `load` turns into the predictor's threshold."""
+    """`--uncertain-below`, `--target-accuracy` and `--any-text`, which `load` turns into the predictor's threshold."""
     below = section_option(
         section, "--uncertain-below", type=click.FloatRange(0, 1, min_open=True), metavar="P",
         help="Call a review uncertain if the score of its label is below P, of two labels 0.5 to 1.  [default: the model's own, as a rule 0.5]",
@@ -104,7 +106,11 @@ def uncertain_options(section: str) -> Callable[[Command], Command]:
         section, "--target-accuracy", type=click.FloatRange(0, 1, min_open=True), metavar="A",
         help="Choose P for me: the smallest with which A of the decided reviews were right when the model was exported.",
     )  # fmt: skip
-    return lambda command: below(target(command))
+    any_text = section_option(
+        section, "--any-text", is_flag=True,
+        help="Give verdicts too on texts unlike those that the model has learnt from, which are uncertain otherwise.",
+    )  # fmt: skip
+    return lambda command: below(target(any_text(command)))
 
 
 def predictor_arguments(
@@ -112,6 +118,8 @@ def predictor_arguments(
     truncation: Truncation | None = None,
     uncertain_below: float | None = None,
     target_accuracy: float | None = None,
+    any_text: bool = False,
+    readers: Readers = "auto",
     **model: Any,  # noqa: ANN401 - which model, as load_predictor takes it
 ) -> dict[str, Any]:
     """The arguments of `load_predictor` that the options of a command mean.
@@ -123,8 +131,8 @@ def predictor_arguments(
 
     if uncertain_below is not None and target_accuracy is not None:
         raise click.UsageError("--uncertain-below and --target-accuracy are two ways to choose one threshold; give one")
-    options = InferenceOptions(max_length, truncation)
-    return {**model, "options": options, "abstention": Abstention(uncertain_below, target_accuracy)}
+    options = InferenceOptions(max_length, truncation, readers=readers)
+    return {**model, "options": options, "abstention": Abstention(uncertain_below, target_accuracy, any_text)}
 
 
 def load(**model: Any) -> "Predictor":  # noqa: ANN401 - a command's options

@@ -31,6 +31,14 @@ def _train_option(name: str, **kwargs: Any) -> Callable[[Command], Command]:  # 
     return click.option(name, setting, default=None, help=help_text[0].upper() + help_text[1:] + ".", **kwargs)
 
 
+def _add_reader(config: TrainingConfig) -> None:
+    from toolkit.training.second_reader import add_reader
+
+    for split, metrics in add_reader(config).metrics.items():
+        click.echo(f"{split}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    _logger.info("n-gram table saved in %s", config.adapter_dir)
+
+
 @click.command(epilog=_settings_epilog())
 @click.option(
     "--preset", type=click.Choice(PRESETS), help=f"Settings that belong together.  [default: {DEFAULT_PRESET}]"
@@ -48,7 +56,10 @@ def _train_option(name: str, **kwargs: Any) -> Callable[[Command], Command]:  # 
 @_train_option("--early-stopping", type=int)
 @_train_option("--display", multiple=True, metavar="LANG:LABEL=WORD")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of an interrupted run.")
-def train(preset: str | None, config_file: Path | None, resume: bool, **settings: Any) -> None:  # noqa: ANN401
+@click.option(
+    "--only", type=click.Choice(["ngrams"]), help="Fit the n-gram table alone, for the adapter that is at --output."
+)
+def train(preset: str | None, config_file: Path | None, resume: bool, only: str | None, **settings: Any) -> None:  # noqa: ANN401
     """Fine-tune a base model with LoRA and save the adapter.
 
     \b
@@ -56,12 +67,18 @@ def train(preset: str | None, config_file: Path | None, resume: bool, **settings
       toolkit train                                     # distilbert-base-uncased, the original's settings
       toolkit train --preset demo --output build/demo/lora_model
       toolkit train --preset imdb-minilm-cpu --dataset build/imdb --output build/run/lora_model
+      toolkit train --only ngrams --dataset build/imdb --output lora_model
       accelerate launch -m toolkit train --dataset build/imdb
     """
     from toolkit.training.config import load_config
 
     overrides = {name: value for name, value in settings.items() if value not in (None, ())}
     config = load_config(preset, config_file, overrides)
+    if only:
+        if resume:
+            raise click.UsageError("--only ngrams has nothing to go on with; leave out --resume")
+        _add_reader(config)
+        return
 
     from toolkit.training.launch import read_launch
     from toolkit.training.run import train as run_training

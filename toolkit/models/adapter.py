@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from toolkit.errors import BundleError, needs_extra
 from toolkit.formats.limits import shown
 from toolkit.models.base_models import MINILM, BaseModel, is_in_hub_cache, resolve_base_model
-from toolkit.models.bundle import Kind, Manifest, read_manifest, read_stable
+from toolkit.models.bundle import Kind, Manifest, read_manifest
 from toolkit.models.files import read_json_object, sha256
 from toolkit.models.lora_config import read_lora_config
+from toolkit.models.stable import read_stable
 from toolkit.text.labels import SENTIMENT, LabelSet
 from toolkit.text.tokenizer_file import check_tokenizer_file
 

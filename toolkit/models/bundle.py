@@ -2,14 +2,12 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from toolkit.choices import Truncation, choices
 from toolkit.errors import BundleError, MissingModelError
@@ -20,11 +18,11 @@ from toolkit.text.truncation import DEFAULT_TRUNCATION
 
 MANIFEST = "manifest.json"
 MODEL_CARD = "README.md"
+NGRAM_TABLE = "ngrams.npy"
 UNFINISHED = (
     ".*.partial"  # behind a dot and a folder's name, what is at work on that folder, see `toolkit.models.publishing`
 )
 _DIGEST = "sha256"
-_Content = TypeVar("_Content")
 
 
 class Kind(StrEnum):
@@ -62,6 +60,8 @@ class Manifest:
         uncertain_below: The score below which a review is left undecided unless the user says otherwise; 0.5 decides all.
         risk_coverage: The `accuracy` of the reviews with a score of at least `uncertain_below`, and the share they are,
             `coverage`, on the parity set, from all reviews to the surest; empty where there were too few.
+        ngrams: Of the n-gram table beside the model, the `scales` of its columns and the `rule` by which it is used, see
+            `toolkit.prediction.combination`; None where there is no table.
         base_model_sha256: The SHA-256 of the base's `model.safetensors`; None where it is unknown.
         training: The configuration that trained the adapter.
         metrics: What was measured, by split or stage.
@@ -79,6 +79,7 @@ class Manifest:
     truncation: Truncation = DEFAULT_TRUNCATION
     uncertain_below: float = 0.5
     risk_coverage: tuple[dict[str, float], ...] = ()
+    ngrams: dict[str, Any] | None = None
     base_model_sha256: str | None = None
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -103,10 +104,15 @@ def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def read_manifest(folder: Path, kind: Kind) -> Manifest:
+def read_manifest(folder: Path, kind: Kind, later: Collection[str] = ()) -> Manifest:
     """Read a folder's manifest and verify it and every file it names, to the last byte.
 
     An adapter made elsewhere has no manifest; its own files are read instead and nothing can be verified.
+
+    Args:
+        folder: The folder.
+        kind: What it is to hold.
+        later: Files of which only the size is compared: whoever opens one verifies it then, with `verify_file`.
 
     Raises:
         BundleError: the folder or a file is missing, damaged, newer than this reader or of another kind.
@@ -125,7 +131,7 @@ def read_manifest(folder: Path, kind: Kind) -> Manifest:
             return _describe_foreign_adapter(folder)
         raise BundleError(f"{folder / MANIFEST} is missing, so nothing says what the model is; {_REMEDY[kind]}")
     manifest = _parse(folder / MANIFEST, kind)
-    _verify_files(folder, manifest)
+    _verify_files(folder, manifest, later)
     return manifest
 
 
@@ -152,52 +158,6 @@ def max_positions(folder: Path) -> int:
             f"{folder / 'config.json'} has max_position_embeddings {positions!r}, expected a number over 2"
         )
     return positions
-
-
-def read_stable(folder: Path, read: Callable[[], _Content]) -> _Content:
-    """Call `read` until the folder was the same before and after: a bundle may be replaced while it is being read.
-
-    Raises:
-        BundleError: what `read` found wrong with a folder that nobody replaced.
-        FileNotFoundError: likewise.
-    """
-    while True:
-        with _held(folder) as identity:
-            try:
-                content = read()
-            except (BundleError, FileNotFoundError):
-                if _identity(folder) == identity:
-                    raise
-                continue
-            if _identity(folder) == identity:
-                return content
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[tuple[int, ...] | None]:
-    """The folder's identity, kept from being another's: a file system gives a deleted folder's number to the next."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # it is not there, or the system opens no folders
-        yield _identity(folder)
-        return
-    try:
-        yield _identity(folder, descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _identity(folder: Path, descriptor: int | None = None) -> tuple[int, ...] | None:
-    """Of the folder and its manifest, which is the first file to go where files are replaced one by one."""
-    try:
-        status = folder.stat() if descriptor is None else os.fstat(descriptor)
-    except OSError:
-        return None
-    try:
-        manifest = os.stat(folder / MANIFEST if descriptor is None else MANIFEST, dir_fd=descriptor)
-    except OSError:
-        return status.st_dev, status.st_ino
-    return status.st_dev, status.st_ino, manifest.st_ino, manifest.st_mtime_ns
 
 
 def _parse(path: Path, kind: Kind) -> Manifest:
@@ -274,7 +234,7 @@ def _is_risk_coverage(value: object) -> bool:
 
 
 _REQUIRED = {each.name for each in fields(Manifest) if each.default is MISSING and each.default_factory is MISSING}
-_ADDED_TO_4 = {"displays"}  # fields that no earlier format has
+_ADDED_TO_4 = {"displays", "ngrams"}  # fields that no earlier format has
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "base_model": lambda value: isinstance(value, str) and bool(value),
     "max_length": lambda value: type(value) is int and value >= 3,
@@ -284,6 +244,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "truncation": lambda value: value in choices(Truncation),
     "uncertain_below": lambda value: type(value) in (int, float) and 0 < value <= 1,
     "risk_coverage": lambda value: isinstance(value, list | tuple) and all(map(_is_risk_coverage, value)),
+    "ngrams": lambda value: value is None or isinstance(value, dict),
     "base_model_sha256": lambda value: value is None or isinstance(value, str),
     "training": lambda value: isinstance(value, dict),
     "metrics": lambda value: isinstance(value, dict),
@@ -292,8 +253,9 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def _verify_files(folder: Path, manifest: Manifest) -> None:
-    unlisted = [name for name in REQUIRED_FILES[manifest.kind] if name not in manifest.files]
+def _verify_files(folder: Path, manifest: Manifest, later: Collection[str]) -> None:
+    required = [*REQUIRED_FILES[manifest.kind], *([NGRAM_TABLE] if manifest.ngrams else [])]
+    unlisted = [name for name in required if name not in manifest.files]
     if unlisted:
         raise BundleError(f"{folder / MANIFEST} does not list {', '.join(unlisted)}; {_REMEDY[manifest.kind]}")
     for name, expected in manifest.files.items():
@@ -305,8 +267,19 @@ def _verify_files(folder: Path, manifest: Manifest) -> None:
             raise BundleError(
                 f"{path} has {size} bytes, expected {expected['bytes']}: damaged; {_REMEDY[manifest.kind]}"
             )
-        if sha256(path) != expected["sha256"]:
-            raise BundleError(f"{path} does not match its SHA-256 in the manifest: damaged; {_REMEDY[manifest.kind]}")
+        if name not in later:
+            verify_file(folder, name, manifest)
+
+
+def verify_file(folder: Path, name: str, manifest: Manifest) -> None:
+    """Compare a file of a model's folder with the SHA-256 that its manifest has.
+
+    Raises:
+        BundleError: It has another.
+    """
+    path = folder / name
+    if sha256(path) != manifest.files[name]["sha256"]:
+        raise BundleError(f"{path} does not match its SHA-256 in the manifest: damaged; {_REMEDY[manifest.kind]}")
 
 
 def _describe_foreign_adapter(folder: Path) -> Manifest:

@@ -1,139 +1,76 @@
 """What every backend shares: text in, calibrated predictions out, in order and in bounded memory."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
-from toolkit.choices import Truncation, check_choice
-from toolkit.errors import BundleError
+from toolkit.choices import ReadBy, Readers, Truncation, check_choice
+from toolkit.errors import BundleError, EmptyReviewError
 from toolkit.models.bundle import Manifest, check_max_length
-from toolkit.prediction.abstention import Abstention, display
-from toolkit.text.labels import Label
-from toolkit.text.tokenisation import Encoding, ReviewTokenizer, count_read
+from toolkit.prediction.abstention import Abstention, Threshold
+from toolkit.prediction.answers import InferenceOptions, Prediction, RawOutput
+from toolkit.prediction.combination import NgramReader, lengths
+from toolkit.text.labels import UNCERTAIN
+from toolkit.text.tokenisation import Encoding, ReviewTokenizer, has_tokens
 from toolkit.text.truncation import combine
 
+SKIPPED = 4  # of so many reviews all but one need no transformer, as a rule
+
 
 @dataclass(frozen=True, slots=True)
-class InferenceOptions:
-    """How a predictor reads and runs; what is None is the model's or the machine's own.
+class Origin:
+    """Where a predictor was loaded from, by which another process gets the same one.
 
     Attributes:
-        max_length: The number of tokens of a review that the model reads at a time, [CLS] and [SEP] included.
-        truncation: What is read of a longer review: `head`, its first tokens; `head-tail`, as many from its beginning
-            as from its end; `window`, everything, in windows that overlap.
-        workers: The number of reviews that the ONNX backend runs at the same time, each on one core; every core of this
-            process by default.
-
-    Raises:
-        ValueError: An option is none that any model could follow.
+        load: Loads one, given a folder and options.
+        folder: The folder, as an absolute path.
+        workers: See `InferenceOptions`.
     """
 
-    max_length: int | None = None
-    truncation: Truncation | None = None
+    load: Callable[[Path, InferenceOptions], "Predictor"]
+    folder: Path
     workers: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what no model could follow."""
-        if self.truncation is not None:
-            check_choice("truncation", self.truncation, Truncation)
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"workers must be 1 or more, not {self.workers}")
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """The verdict on one review.
-
-    Attributes:
-        label: The most probable label.
-        score: The calibrated probability of `label`, of two labels 0.5 to 1.
-        probabilities: The probabilities of all labels by name, summing to 1.
-        tokens: The number of tokens in the whole review, [CLS] and [SEP] included; a lower bound for a review over
-            `toolkit.text.normalisation.TEXT_LIMIT` characters, of which no more are counted.
-        tokens_read: The number of tokens the model saw, counted alike, those in two windows once; fewer than `tokens`
-            means that some were left out.
-        logits: The logits of all labels as the model gave them, in their order; the temperature is not in them.
-        verdict: The label's name, or `uncertain` where the score is below the predictor's threshold.
-        window: The window that spoke most for `label`, as its first token and the one after its last, [CLS] not
-            counted; None where the review was read in one piece.
-    """
-
-    label: Label
-    score: float
-    probabilities: dict[str, float]
-    tokens: int
-    tokens_read: int
-    logits: tuple[float, ...]
-    verdict: str
-    window: tuple[int, int] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The prediction as JSON has it, labels by name."""
-        return {
-            "label": self.label.name,
-            "score": self.score,
-            "probabilities": self.probabilities,
-            "tokens": self.tokens,
-            "tokens_read": self.tokens_read,
-            **({"window": list(self.window)} if self.window else {}),
-        }
-
-    def display(self, language: str) -> str:
-        """The verdict for a reader of `language` (`en` or `zh`)."""
-        return display(self.label, self.verdict, language)
-
-
-@dataclass(frozen=True, slots=True)
-class RawOutput:
-    """What a model says of one review, all windows together.
-
-    Attributes:
-        logits: The logits, (k,) float32 in the labels' order; divided by the manifest's temperature they are calibrated.
-        encodings: The windows that were read.
-        window: The window that decided, see `Prediction`.
-    """
-
-    logits: np.ndarray
-    encodings: tuple[Encoding, ...]
-    window: tuple[int, int] | None = None
-
-    @property
-    def tokens_read(self) -> int:
-        """The number of tokens of the review that were read, see `count_read`."""
-        return count_read(self.encodings)
 
 
 class Predictor(ABC):
     """A model that reads reviews; a backend implements `logits` and nothing else.
 
     Nothing about it changes once it is loaded; `with_options` gives another view of the same model. It is a context
-    manager: `with load_predictor() as predictor:` frees the model's threads and sessions at the end.
+    manager: `with load_predictor() as predictor:` frees the model's threads and sessions at the end. Any thread may use
+    it. So may a process that was forked from this one; another gets it pickled, as the place that it was loaded from.
 
     Attributes:
         backend: The backend's name, `onnx` or `torch`.
         device: The device it runs on, in words.
         chunk_size: The number of reviews that `predict_many` takes from its input at a time.
+        ngrams: The n-grams' reader that stands beside the model; None where there is none.
+        readers: Who reads a review, see `InferenceOptions`; `model` where there is no n-grams' reader.
         manifest: What the model's folder says of the model.
         labels: The labels it tells apart, k of them.
         tokenizer: The tokenizer, which has the length and the truncation.
-        threshold: The score below which a verdict is `uncertain`.
+        threshold: When a verdict is `uncertain`.
         positions: The number of tokens the model can read at most.
+        origin: Where it was loaded from; None where it was made otherwise.
 
     Args:
         manifest: What the model's folder says of the model.
         tokenizer: The model's tokenizer, with the length and the truncation that are wanted.
         abstention: Which verdicts are withheld; by default those that the model withholds.
         positions: The number of tokens the model can read at most; DistilBERT's 512 by default.
+        ngrams: The n-grams' reader that stands beside the model.
+        readers: Who reads a review.
     """
 
     backend: str
     device: str
     chunk_size: int
+    origin: Origin | None = None
 
     def __init__(
         self,
@@ -142,17 +79,29 @@ class Predictor(ABC):
         *,
         abstention: Abstention | None = None,
         positions: int = 512,
+        ngrams: NgramReader | None = None,
+        readers: Readers = "auto",
     ) -> None:
         self.manifest = manifest
         self.labels = manifest.label_set
         self.tokenizer = tokenizer
-        self.threshold = (abstention or Abstention()).threshold(manifest)
+        self.ngrams = ngrams
+        self.readers: Readers = readers if ngrams else "model"
+        self.threshold = self._threshold(abstention)
         self.positions = positions
         self._closed = Event()  # shared by every view of the model
 
     @abstractmethod
     def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
         """Run the model on n windows; (n, k) float32, row i for encoding i, a column a label."""
+
+    def prepare(self) -> None:
+        """Open now, and verify, what is opened when it is first needed.
+
+        Raises:
+            BundleError: It is damaged or cannot be used.
+        """
+        return
 
     def predict(self, text: str) -> Prediction:
         """Classify one review.
@@ -175,6 +124,14 @@ class Predictor(ABC):
             EmptyReviewError: When the chunk with an empty text is reached.
             TypeError: The texts are a single string or a table; later, one of them is not a string.
         """
+        return map(_readable, self.predict_each(texts))
+
+    def predict_each(self, texts: Iterable[str]) -> Iterator[Prediction | None]:
+        """Classify reviews as `predict_many` does; None for a text in which there is nothing to read.
+
+        Raises:
+            TypeError: The texts are a single string or a table; later, one of them is not a string.
+        """
         if isinstance(texts, (str, bytes, Mapping)) or hasattr(texts, "columns"):  # a table yields its columns' names
             raise TypeError(
                 f"predict_many takes an iterable of reviews, found {type(texts).__name__}; predict takes a single one"
@@ -183,7 +140,7 @@ class Predictor(ABC):
         return self._predict_lazily(texts)
 
     def raw_outputs(self, reviews: Sequence[Sequence[Encoding]]) -> list[RawOutput]:
-        """Run n reviews, given as `ReviewTokenizer.encode_windows` cut them."""
+        """Let the transformer read n reviews, given as `ReviewTokenizer.encode_windows` cut them."""
         self._check_open()
         logits = iter(self.logits([encoding for encodings in reviews for encoding in encodings]))
         return [_combined(encodings, list(islice(logits, len(encodings)))) for encodings in reviews]
@@ -194,6 +151,7 @@ class Predictor(ABC):
         max_length: int | None = None,
         truncation: Truncation | None = None,
         abstention: Abstention | None = None,
+        readers: Readers | None = None,
     ) -> Self:
         """The same loaded model, read otherwise; what is not given stays as it is.
 
@@ -203,6 +161,7 @@ class Predictor(ABC):
             max_length: See `InferenceOptions`.
             truncation: See `InferenceOptions`.
             abstention: Which verdicts are withheld.
+            readers: See `InferenceOptions`.
 
         Raises:
             BundleError: The model has no positions for so many tokens.
@@ -213,7 +172,10 @@ class Predictor(ABC):
             check_max_length(max_length, self.positions)
         view.tokenizer = self.tokenizer.with_options(max_length, truncation)
         if abstention is not None:
-            view.threshold = abstention.threshold(self.manifest)
+            view.threshold = self._threshold(abstention)
+        if readers is not None:
+            check_choice("readers", readers, Readers)
+            view.readers = readers if self.ngrams else "model"
         return view
 
     def close(self) -> None:
@@ -228,11 +190,16 @@ class Predictor(ABC):
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a predictor holds threads and sessions, which can be neither pickled nor copied; load one in each process "
-            "with load_predictor, share a view from with_options, or use toolkit.sklearn.TextClassifier, which can"
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._check_open()
+        if self.origin is None:
+            raise TypeError(
+                "this predictor was made of parts that can be neither pickled nor copied; load one with load_predictor"
+            )
+        options = InferenceOptions(
+            self.tokenizer.max_length, self.tokenizer.truncation, self.origin.workers, self.readers
         )
+        return _load_again, (self.origin, options, self.manifest, self.threshold)
 
     def _release(self) -> None:
         """Free what the backend holds beyond memory: nothing, where it does not say otherwise."""
@@ -242,29 +209,81 @@ class Predictor(ABC):
         if self._closed.is_set():
             raise RuntimeError("this predictor is closed; load another one with load_predictor")
 
-    def _predict_lazily(self, texts: Iterable[str]) -> Iterator[Prediction]:
-        for chunk in _batched(texts, self.chunk_size):
-            yield from map(self._prediction, self.raw_outputs(self.tokenizer.encode_windows(chunk)))
+    def _threshold(self, abstention: Abstention | None) -> Threshold:
+        unfamiliar = self.ngrams.rule.unfamiliar_below if self.ngrams else 0.0
+        return (abstention or Abstention()).threshold(self.manifest, unfamiliar)
 
-    def _prediction(self, output: RawOutput) -> Prediction:
-        if not np.isfinite(output.logits).all():
+    def _predict_lazily(self, texts: Iterable[str]) -> Iterator[Prediction | None]:
+        for chunk in _batched(texts, self.chunk_size):
+            sequences = self.tokenizer.encode_whole(chunk)
+            predictions = iter(self._answers([ids for ids in sequences if has_tokens(ids)]))
+            yield from (next(predictions) if has_tokens(ids) else None for ids in sequences)
+
+    def _answers(self, sequences: Sequence[np.ndarray]) -> list[Prediction]:
+        """The answers to n texts, given as `ReviewTokenizer.encode_whole` gives them: the n-grams' first."""
+        if not sequences:
+            return []
+        if self.ngrams is None:
+            read = self.raw_outputs([self.tokenizer.windows(ids) for ids in sequences])
+            return [self._of_transformer(output) for output in read]
+        scores, tokens = self.ngrams.table.score(sequences), lengths(sequences)
+        alone = self.ngrams.rule.alone(scores, tokens)
+        asked = (~self.ngrams.rule.suffices(scores, tokens) | (self.readers != "auto")).nonzero()[0].tolist()
+        outputs = dict(zip(asked, self.raw_outputs([self.tokenizer.windows(sequences[n]) for n in asked]), strict=True))
+        answers = []
+        for n, familiarity in enumerate(scores.familiarity.tolist()):
+            output = outputs.get(n)
+            if output is None:
+                answers.append(self._prediction(alone[n], len(sequences[n]), len(sequences[n]), "ngrams", familiarity))
+            elif self.readers == "model":
+                answers.append(self._of_transformer(output, familiarity))
+            else:
+                both = self.ngrams.rule.together(scores.of([n]), tokens[[n]], output.logits[np.newaxis])[0]
+                answers.append(
+                    self._prediction(
+                        both, len(sequences[n]), len(sequences[n]), "both", familiarity, window=output.window
+                    )
+                )
+        return answers
+
+    def _of_transformer(self, output: RawOutput, familiarity: float | None = None) -> Prediction:
+        return self._prediction(
+            output.logits, output.encodings[0].tokens, output.tokens_read, "model", familiarity,
+            self.manifest.temperature, output.window,
+        )  # fmt: skip
+
+    def _prediction(
+        self,
+        logits: np.ndarray,
+        tokens: int,
+        tokens_read: int,
+        read_by: ReadBy,
+        familiarity: float | None,
+        temperature: float = 1.0,
+        window: tuple[int, int] | None = None,
+    ) -> Prediction:
+        if not np.isfinite(logits).all():
             raise BundleError(
                 "the model answers with no number (NaN or infinity); its weights are damaged, take another"
             )
-        scaled = output.logits.astype(np.float64) / self.manifest.temperature  # (k,)
+        scaled = logits.astype(np.float64) / temperature  # (k,)
         exponentials = np.exp(scaled - scaled.max())
         probabilities = exponentials / exponentials.sum()
         label = self.labels[int(probabilities.argmax())]
         score = float(probabilities[label.index])
+        reason = self.threshold.reason(score, familiarity)
         return Prediction(
             label=label,
             score=score,
             probabilities={each.name: float(probabilities[each.index]) for each in self.labels},
-            tokens=output.encodings[0].tokens,
-            tokens_read=output.tokens_read,
-            logits=tuple(map(float, output.logits)),
-            verdict=self.threshold.verdict(label, score),
-            window=output.window,
+            tokens=tokens,
+            tokens_read=tokens_read,
+            logits=tuple(map(float, logits)),
+            verdict=UNCERTAIN if reason else label.name,
+            reason=reason,
+            read_by=read_by,
+            familiarity=familiarity,
+            window=window,
         )
 
     if not TYPE_CHECKING:  # a type checker says of its own accord that these are not there
@@ -279,6 +298,27 @@ class Predictor(ABC):
 
 
 _MOVED = {"fit", "score", "predict_proba", "predict_labels", "classes_", "get_params", "set_params"}
+
+
+def _readable(prediction: Prediction | None) -> Prediction:
+    if prediction is None:
+        raise EmptyReviewError
+    return prediction
+
+
+def _load_again(origin: Origin, options: InferenceOptions, manifest: Manifest, threshold: Threshold) -> Predictor:
+    """What was pickled, from the folder that it was loaded from; verified again.
+
+    Raises:
+        BundleError: The folder is gone or damaged, or holds another model now.
+    """
+    predictor = origin.load(origin.folder, options)
+    if predictor.manifest != manifest:
+        raise BundleError(
+            f"{origin.folder} holds another model than the predictor that was pickled had; load it with load_predictor"
+        )
+    predictor.threshold = threshold
+    return predictor
 
 
 def _combined(encodings: Sequence[Encoding], logits: Sequence[np.ndarray]) -> RawOutput:

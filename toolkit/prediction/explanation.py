@@ -87,7 +87,7 @@ def _words_read(predictor: Predictor, words: list[str]) -> tuple[int, int]:
 
 def _lengths(predictor: Predictor, words: list[str]) -> list[int]:
     """Tokens of each word."""
-    return [encoding.tokens - 2 for encoding in predictor.tokenizer.encode(words)]
+    return predictor.tokenizer.count(words)
 
 
 def _sentences(words: list[str]) -> list[str]:

@@ -1,23 +1,26 @@
 """The ONNX backend: CPU only, each review unpadded and alone, on every core."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from threading import Lock
-from typing import Any
 
 import numpy as np
 
-from toolkit.compat import import_onnxruntime
+from toolkit.choices import Readers
 from toolkit.errors import BundleError
 from toolkit.formats.limits import listed
 from toolkit.machine import available_cores
-from toolkit.models.bundle import Kind, Manifest, check_max_length, max_positions, read_manifest, read_stable
+from toolkit.models.bundle import Kind, Manifest, check_max_length, max_positions, read_manifest, verify_file
+from toolkit.models.stable import read_stable
 from toolkit.prediction.abstention import Abstention
-from toolkit.prediction.base import InferenceOptions, Predictor
+from toolkit.prediction.answers import InferenceOptions
+from toolkit.prediction.base import SKIPPED, Origin, Predictor
+from toolkit.prediction.combination import NgramReader
 from toolkit.prediction.onnx_graph import external_files
+from toolkit.prediction.onnx_sessions import Sessions
 from toolkit.text.tokenisation import Encoding, ReviewTokenizer
+
+_GRAPH = "model.onnx"
 
 
 class OnnxPredictor(Predictor):
@@ -29,12 +32,13 @@ class OnnxPredictor(Predictor):
     a session of its own, opened when it is first needed.
 
     Args:
-        graph: The path of `model.onnx`.
+        sessions: The graph.
         tokenizer: The model's tokenizer.
         manifest: What the bundle says of the model.
-        workers: The number of reviews that run at the same time; the cores of this process by default.
         abstention: See `Predictor`.
         positions: See `Predictor`.
+        ngrams: See `Predictor`.
+        readers: See `Predictor`.
     """
 
     backend = "onnx"
@@ -42,22 +46,29 @@ class OnnxPredictor(Predictor):
 
     def __init__(
         self,
-        graph: Path,
+        sessions: Sessions,
         tokenizer: ReviewTokenizer,
         manifest: Manifest,
-        workers: int | None = None,
         *,
         abstention: Abstention | None = None,
         positions: int = 512,
+        ngrams: NgramReader | None = None,
+        readers: Readers = "auto",
     ) -> None:
-        super().__init__(manifest, tokenizer, abstention=abstention, positions=positions)
-        self._graph = graph
-        self._graph_status = _status(graph)  # of the file that was verified; sessions are opened later
-        self.workers = workers or available_cores()
-        self.chunk_size = 32 * self.workers  # the wait for a chunk's last review costs under 1/32 of its time
-        self._sessions: dict[int, Any] = {}  # by their number of threads
-        self._opening = Lock()
-        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="onnx")
+        super().__init__(
+            manifest, tokenizer, abstention=abstention, positions=positions, ngrams=ngrams, readers=readers
+        )
+        self._sessions = sessions
+        self.workers = sessions.workers
+        # The wait for the last review of a chunk costs under 1/32 of its time.
+        self.chunk_size = 32 * self.workers * (SKIPPED if self.readers == "auto" else 1)
+
+    @classmethod
+    def of_graph(
+        cls, graph: Path, tokenizer: ReviewTokenizer, manifest: Manifest, workers: int | None = None
+    ) -> "OnnxPredictor":
+        """A graph of one's own, without a folder around it; `workers` as in `InferenceOptions`."""
+        return cls(Sessions(graph, len(manifest.labels), workers or available_cores()), tokenizer, manifest)
 
     @classmethod
     def load(
@@ -68,9 +79,11 @@ class OnnxPredictor(Predictor):
     ) -> "OnnxPredictor":
         """Open `onnx_model/`, verified.
 
+        Where n-grams may decide without it, the graph is verified when it is first opened: see `prepare`.
+
         Args:
             folder: A bundle made by `toolkit export`.
-            options: The length, the truncation and the number of workers.
+            options: The length, the truncation, the number of workers and the readers.
             abstention: See `Predictor`.
 
         Raises:
@@ -78,91 +91,54 @@ class OnnxPredictor(Predictor):
         """
 
         def read() -> OnnxPredictor:
-            manifest = read_manifest(folder, Kind.ONNX)
-            graph = folder / "model.onnx"
-            if unlisted := external_files(graph) - manifest.files.keys():
-                raise BundleError(
-                    f"{folder / 'model.onnx'} reads weights from {listed(sorted(unlisted))}, which the manifest does not list; "
-                    "make it with: toolkit export"
-                )
+            manifest = read_manifest(folder, Kind.ONNX, later=[_GRAPH])
             positions = max_positions(folder)
             length = check_max_length(options.max_length or manifest.max_length, positions)
             truncation = options.truncation or manifest.truncation
             tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", length, truncation)
-            return cls(graph, tokenizer, manifest, options.workers, abstention=abstention, positions=positions)
+            workers = options.workers or available_cores()
+            verify = partial(_verify, folder, manifest)
+            predictor = cls(
+                Sessions(folder / _GRAPH, len(manifest.labels), workers, verify),
+                tokenizer,
+                manifest,
+                abstention=abstention,
+                positions=positions,
+                ngrams=NgramReader.load(folder, manifest),
+                readers=options.readers,
+            )
+            if predictor.readers != "auto":
+                verify()
+            return predictor
 
-        return read_stable(folder, read)
+        predictor = read_stable(folder, read)
+        predictor.origin = Origin(cls.load, folder.absolute(), options.workers)
+        return predictor
+
+    def prepare(self) -> None:
+        """Verify and open the graph, which no review may have needed yet; see `Predictor.prepare`."""
+        self._check_open()
+        self._sessions.open()
 
     def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
         """Run each review alone; see `Predictor.logits`. The bits do not depend on order, grouping or workers."""
         if not encodings:
             return np.empty((0, len(self.labels)), np.float32)
-        run = partial(_run, self._session(threads=self.workers if len(encodings) == 1 else 1), len(self.labels))
-        return np.concatenate(list(self._pool.map(run, encodings)))
+        return self._sessions.run([encoding.input_ids for encoding in encodings])
 
     def _release(self) -> None:
-        self._pool.shutdown()
-        with self._opening:
-            self._sessions.clear()
-
-    def _session(self, threads: int) -> Any:  # noqa: ANN401 - onnxruntime ships no types
-        with self._opening:  # callers in many threads open each session once
-            if threads not in self._sessions:
-                session = _open_session(self._graph, threads)
-                columns = [0, *session.get_outputs()[0].shape][-1]  # a name where the graph leaves it open
-                if isinstance(columns, int) and columns != len(self.labels):
-                    raise BundleError(
-                        f"{self._graph} gives {columns} logits, expected one for each of {len(self.labels)} labels; "
-                        "make it with: toolkit export"
-                    )
-                if _status(self._graph) != self._graph_status:
-                    raise BundleError(f"{self._graph} was replaced since it was verified; load the predictor again")
-                self._sessions[threads] = session
-            return self._sessions[threads]
+        self._sessions.close()
 
 
-def _status(path: Path) -> tuple[int, int, int, int]:
-    """What changes when a file is replaced or rewritten."""
-    status = path.stat()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _run(session: Any, labels: int, encoding: Encoding) -> np.ndarray:  # noqa: ANN401
-    input_ids = encoding.input_ids[np.newaxis]  # (1, T)
-    feeds = {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
-    declared = [model_input.name for model_input in session.get_inputs()]
-    try:
-        logits: Any = session.run(["logits"], {name: feeds[name] for name in declared})[0]
-    except Exception as error:  # as when it is loaded; a graph of anybody's making may fail on a review only
-        raise BundleError(f"the graph cannot be run by onnxruntime ({error}); make it with: toolkit export") from error
-    if getattr(logits, "shape", None) != (1, labels) or logits.dtype.kind != "f":
-        raise BundleError(
-            f"the graph answers with something else than {labels} numbers for a review; make it with: toolkit export"
-        )
-    answer: np.ndarray = logits  # (1, k)
-    return answer
-
-
-def _open_session(path: Path, threads: int) -> Any:  # noqa: ANN401
-    """An onnxruntime session on the CPU, telemetry off; it may be run by many Python threads at once.
+def _verify(folder: Path, manifest: Manifest) -> None:
+    """Compare the graph with the manifest, and what it reads besides.
 
     Raises:
-        BundleError: onnxruntime cannot load the graph, or the graph wants inputs other than ids and mask.
+        BundleError: It is another, or reads weights from files that the manifest does not list.
     """
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = (
-        4  # errors come as exceptions; onnxruntime would write names of the graph's to a terminal
-    )
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own classes derive from Exception and differ by failure
-        raise BundleError(f"{path} cannot be loaded by onnxruntime ({error}); make it with: toolkit export") from error
-    unknown = {model_input.name for model_input in session.get_inputs()} - {"input_ids", "attention_mask"}
-    if unknown:
+    verify_file(folder, _GRAPH, manifest)
+    if unlisted := external_files(folder / _GRAPH) - manifest.files.keys():
         raise BundleError(
-            f"{path} asks for inputs nobody makes: {', '.join(sorted(unknown))}; export it with this toolkit"
+            f"{folder / _GRAPH} reads weights from {listed(sorted(unlisted))}, which the manifest does not list; "
+            "make it with: toolkit export"
         )
-    return session

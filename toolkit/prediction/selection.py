@@ -11,7 +11,8 @@ from typing import Literal
 from toolkit.choices import Backend, check_choice
 from toolkit.errors import needs_extra
 from toolkit.prediction.abstention import Abstention
-from toolkit.prediction.base import InferenceOptions, Predictor
+from toolkit.prediction.answers import InferenceOptions
+from toolkit.prediction.base import Predictor
 
 DEFAULT_ONNX_MODEL = Path("onnx_model")
 DEFAULT_ADAPTER = Path("lora_model")

@@ -1,15 +1,22 @@
 """The torch backend: the adapter itself, on a GPU where there is one, in padded length-sorted batches."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from toolkit.errors import needs_extra
+from toolkit.choices import Readers
+from toolkit.errors import BundleError, needs_extra
 from toolkit.models.adapter import load_adapter, merge_adapter
-from toolkit.models.bundle import Manifest, check_max_length, max_positions, read_stable
+from toolkit.models.bundle import Manifest, check_max_length, max_positions
+from toolkit.models.stable import read_stable
 from toolkit.prediction.abstention import Abstention
-from toolkit.prediction.base import InferenceOptions, Predictor
+from toolkit.prediction.answers import InferenceOptions
+from toolkit.prediction.base import SKIPPED, Origin, Predictor
+from toolkit.prediction.combination import NgramReader
 from toolkit.text.tokenisation import Encoding, ReviewTokenizer
 
 with needs_extra("train", "the torch backend"):
@@ -27,6 +34,8 @@ class TorchPredictor(Predictor):
         batch_size: The number of windows in one forward pass.
         abstention: See `Predictor`.
         positions: See `Predictor`.
+        ngrams: See `Predictor`.
+        readers: See `Predictor`.
     """
 
     backend = "torch"
@@ -41,13 +50,19 @@ class TorchPredictor(Predictor):
         *,
         abstention: Abstention | None = None,
         positions: int = 512,
+        ngrams: NgramReader | None = None,
+        readers: Readers = "auto",
     ) -> None:
-        super().__init__(manifest, tokenizer, abstention=abstention, positions=positions)
+        super().__init__(
+            manifest, tokenizer, abstention=abstention, positions=positions, ngrams=ngrams, readers=readers
+        )
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.device = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "CPU"
         self.model = model.to(self._device)
         self.batch_size = batch_size
-        self.chunk_size = 16 * batch_size  # enough to sort by length, little enough to hold
+        # Enough to sort by length, little enough to hold.
+        self.chunk_size = 16 * batch_size * (SKIPPED if self.readers == "auto" else 1)
+        self._process = os.getpid()
 
     @classmethod
     def load(
@@ -61,7 +76,7 @@ class TorchPredictor(Predictor):
 
         Args:
             folder: An adapter made by `toolkit train` or by PEFT.
-            options: The length and the truncation; `workers` concerns the ONNX backend alone.
+            options: The length, the truncation and the readers; `workers` concerns the ONNX backend alone.
             abstention: See `Predictor`.
             base_model: The base to use instead of the one the adapter names.
 
@@ -76,12 +91,33 @@ class TorchPredictor(Predictor):
             length = check_max_length(options.max_length or manifest.max_length, positions)
             truncation = options.truncation or manifest.truncation
             tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", length, truncation)
-            return cls(merge_adapter(adapter), tokenizer, manifest, abstention=abstention, positions=positions)
+            return cls(
+                merge_adapter(adapter), tokenizer, manifest, abstention=abstention, positions=positions,
+                ngrams=NgramReader.load(folder, manifest), readers=options.readers,
+            )  # fmt: skip
 
-        return read_stable(folder, read)
+        predictor = read_stable(folder, read)
+        predictor.origin = Origin(partial(cls.load, base_model=base_model), folder.absolute())
+        return predictor
 
     def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
-        """Run padded batches of similar length; see `Predictor.logits`."""
+        """Run padded batches of similar length; see `Predictor.logits`.
+
+        Raises:
+            BundleError: The model is on a GPU, and this process was forked from the one that put it there.
+        """
+        if os.getpid() == self._process:
+            return self._run(encodings)
+        if self._device.type != "cpu":
+            raise BundleError(
+                "a GPU cannot be used by a process that was forked from one that used it; load the predictor in this "
+                "process, or start processes by 'spawn'"
+            )
+        # The threads that OpenMP had did not come along, and it would wait for them; a new thread gets new ones.
+        with ThreadPoolExecutor(1) as fresh:
+            return fresh.submit(self._run, encodings).result()
+
+    def _run(self, encodings: Sequence[Encoding]) -> np.ndarray:
         logits = np.empty((len(encodings), len(self.labels)), np.float32)
         by_length = sorted(range(len(encodings)), key=lambda index: len(encodings[index].input_ids))
         for start in range(0, len(by_length), self.batch_size):

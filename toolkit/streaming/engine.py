@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from toolkit.choices import OnError
 from toolkit.errors import ToolkitError
 from toolkit.formats.places import RecordError
-from toolkit.formats.records import Record
+from toolkit.formats.records import EMPTY, Record
 from toolkit.prediction import Prediction, Predictor
 from toolkit.streaming.writers import Writer
 
@@ -39,7 +39,7 @@ def classify(records: Iterable[Record], load: Callable[[], Predictor]) -> Iterat
     with closing(ahead):
         predictor = load()
         for batch in ahead.batches(predictor.chunk_size):
-            predictions = predictor.predict_many(record.text for record in batch if record.problem is None)
+            predictions = predictor.predict_each(record.text for record in batch if record.problem is None)
             yield [(record, None if record.problem else next(predictions)) for record in batch]
 
 
@@ -192,7 +192,7 @@ class ResultWriter:
             for record, prediction in batch:
                 try:
                     if prediction is None:
-                        raise RecordError(record.place, record.problem or "")
+                        raise RecordError(record.place, record.problem or EMPTY)
                     lines.append(self._answer(record, prediction))
                 except RecordError as error:
                     self.note(error)

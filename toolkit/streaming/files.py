@@ -169,15 +169,15 @@ class FileJob:
     ) -> Iterator[dict[str, Any]]:
         problems = [_problem(text) for text in texts]
         first = self.first_row + tally.verdicts.total() + tally.problems
-        predictions = predictor.predict_many(text for text, problem in zip(texts, problems, strict=True) if not problem)
+        predictions = predictor.predict_each(text for text, problem in zip(texts, problems, strict=True) if not problem)
         for row, problem in enumerate(problems, start=first):
             count_row()
-            if problem:
+            prediction = None if problem else next(predictions)
+            if prediction is None:
                 tally.problems += 1
-                note(RecordError(Place(str(self.source), row), problem))
-                yield {ERROR_FIELD: problem}
+                note(RecordError(Place(str(self.source), row), problem or EMPTY))
+                yield {ERROR_FIELD: problem or EMPTY}
                 continue
-            prediction = next(predictions)
             tally.count(prediction, kept=True)
             yield {**prediction.to_dict(), "label": prediction.display(self.lang)}
 

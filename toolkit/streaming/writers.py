@@ -15,7 +15,6 @@ from toolkit.formats.records import Record
 from toolkit.prediction import Prediction
 
 NEW_FIELDS = ("label", "score", "probabilities", "tokens", "tokens_read")
-WINDOW_FIELD = "window"  # of a review that was read in several windows, in JSON
 ERROR_FIELD = "error"
 
 
@@ -85,17 +84,17 @@ class _FieldWriter(Writer):
 
     def __init__(self, label: Callable[[Prediction], str], prefix: str, show: Callable[[bytes], bytes] = bytes) -> None:
         super().__init__(label, show)
+        self._prefix = prefix
         self._names = [prefix + name for name in NEW_FIELDS]
         self._error_name = prefix + ERROR_FIELD
-        self._window_name = prefix + WINDOW_FIELD
-        self._taken = {*self._names, self._error_name, self._window_name}
+        self._taken = {*self._names, self._error_name}
 
     def _new_fields(self, prediction: Prediction) -> dict[str, Any]:
         values = {**prediction.to_dict(), "label": self._label(prediction)}
         return {name: values[field] for name, field in zip(self._names, NEW_FIELDS, strict=True)}
 
-    def _check_names(self, record: Record, names: Iterable[str]) -> None:
-        if taken := self._taken.intersection(names):
+    def _check_names(self, record: Record, names: Iterable[str], new: Iterable[str] = ()) -> None:
+        if taken := self._taken.union(new).intersection(names):
             raise ToolkitError(
                 f"{record.place}: the input already has a field {min(taken)!r}; "
                 "give the new fields other names, for example with: --prefix predicted_"
@@ -106,16 +105,16 @@ class JsonWriter(_FieldWriter):
     """The input's object with the answer behind its own fields."""
 
     def answer(self, record: Record, prediction: Prediction) -> bytes:
-        """What the input wrote stands there letter by letter; of several windows, the deciding one is named."""
-        window = {self._window_name: list(prediction.window)} if prediction.window else {}
-        return self._extend(record, self._new_fields(prediction) | window)
+        """What the input wrote stands there letter by letter; what else there is to say is named, see `Prediction.remarks`."""
+        remarks = {self._prefix + name: value for name, value in prediction.remarks().items()}
+        return self._extend(record, self._new_fields(prediction) | remarks)
 
     def problem(self, record: Record, error: RecordError) -> bytes:
         """The input's fields, as far as it had any, and `error`."""
         return self._extend(record, {self._error_name: str(error)})
 
     def _extend(self, record: Record, new: dict[str, Any]) -> bytes:
-        self._check_names(record, record.names())
+        self._check_names(record, record.names(), new)
         members = record.json()[:-1].rstrip()  # without the closing brace
         comma = "" if members == "{" else ", "
         return self._show(f"{members}{comma}{json.dumps(new, ensure_ascii=False)[1:]}\n".encode(errors="replace"))

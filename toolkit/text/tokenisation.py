@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,6 +34,11 @@ class Encoding:
     spans: Spans
 
 
+def has_tokens(ids: np.ndarray) -> bool:
+    """Whether there is anything to read in a text, given as `ReviewTokenizer.encode_whole` gives it."""
+    return len(ids) > 2
+
+
 def count_read(windows: Sequence[Encoding]) -> int:
     """The number of tokens of a review that were read in its windows, each once, with [CLS] and [SEP]."""
     end, count = 0, 2
@@ -59,6 +63,8 @@ class ReviewTokenizer:
         self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
+        unknown = getattr(self._tokenizer.model, "unk_token", None)
+        self._unknown = None if unknown is None else self._tokenizer.token_to_id(unknown)
         self._max_length = max_length
         self._truncation = truncation
 
@@ -124,30 +130,40 @@ class ReviewTokenizer:
         return [encodings[0] for encodings in self.encode_windows(texts)]
 
     def encode_windows(self, texts: Sequence[str]) -> list[list[Encoding]]:
+        """For each text the windows that the model is to read, in the order of reading; one at least.
+
+        Raises:
+            EmptyReviewError: A text has no visible character, or none that the vocabulary knows; such a row must never
+                reach a model.
+        """
+        sequences = self.encode_whole(texts)
+        if not all(map(has_tokens, sequences)):
+            raise EmptyReviewError
+        return [self.windows(ids) for ids in sequences]
+
+    def encode_whole(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Normalise and tokenise the first `TEXT_LIMIT` characters of each text in batches, on every core.
 
         Returns:
-            For each text the windows that the model is to read, in the order of reading; one at least.
-
-        Raises:
-            EmptyReviewError: A text has no visible character; such a row must never reach a model.
+            For each text all its token ids, (T,) int64, with [CLS] and [SEP]; more, it may be, than a model can read. Of a
+            text without anything that the vocabulary knows no more than those two, see `has_tokens`.
         """
-        cleaned = [normalise(text[:TEXT_LIMIT]) for text in texts]
-        if not all(cleaned):
-            raise EmptyReviewError
-        return [
-            self._cut(encoding.ids)
-            for batch in _batches(cleaned)
-            for encoding in self._tokenizer.encode_batch_fast(batch)
-        ]
+        sequences = [np.array(ids, np.int64) for ids in self._ids([normalise(text[:TEXT_LIMIT]) for text in texts])]
+        return [ids[[0, -1]] if (ids[1:-1] == self._unknown).all() else ids for ids in sequences]
 
-    def _cut(self, ids: list[int]) -> list[Encoding]:
+    def count(self, words: Sequence[str]) -> list[int]:
+        """The number of tokens of each normalised word, which white space parts from others wherever it stands."""
+        return [len(ids) - 2 for ids in self._ids(words)]
+
+    def _ids(self, cleaned: Sequence[str]) -> Iterator[list[int]]:
+        for batch in _batches(cleaned):
+            yield from (encoding.ids for encoding in self._tokenizer.encode_batch_fast(batch))
+
+    def windows(self, ids: np.ndarray) -> list[Encoding]:
+        """Cut a text, as `encode_whole` gives it, into the windows that the model is to read."""
         return [
             Encoding(
-                np.array(
-                    [ids[0], *chain.from_iterable(ids[1 + start : 1 + stop] for start, stop in spans), ids[-1]],
-                    np.int64,
-                ),
+                np.concatenate([ids[:1], *(ids[1 + start : 1 + stop] for start, stop in spans), ids[-1:]]),
                 len(ids),
                 spans,
             )

@@ -83,6 +83,12 @@ class TrainingConfig:
     early_stopping: int = setting(
         0, "stop after so many evaluations without improvement; 0 never stops early", minimum=0
     )
+    ngrams: bool = setting(True, "fit an n-gram table beside the adapter, from 2,000 train reviews on")
+    ngram_smoothing: float = setting(1.0, "added to counts of n-grams before their ratio is taken", above=0)
+    ngram_regularisation: float = setting(0.1, "C of the n-grams' logistic regression; smaller is smoother", above=0)
+    ngram_buckets: int = setting(
+        2**20, "rows of the n-gram table, a power of two; of two labels 2 bytes each", minimum=2**10, maximum=2**24
+    )
     seed: int = setting(42, "of every random choice", minimum=0, below=2**32, why="numpy's limit")
     display: tuple[str, ...] = setting(
         (), "words for labels, as zh:positive=正面评论; in a file also a table [labels.zh] of names and words"
@@ -246,6 +252,8 @@ def _contradictions(config: SimpleNamespace) -> list[str]:
         "classifier" in config.modules_to_save,
         f"modules_to_save = {list(config.modules_to_save)}: without 'classifier' the verdict would come from random weights",
     )
+    rows = config.ngram_buckets
+    require(rows & (rows - 1) == 0, f"ngram_buckets = {rows}: expected a power of two, as {1 << rows.bit_length()}")
     both = sorted(set(config.target_modules) & set(config.modules_to_save))
     require(not both, f"{', '.join(both)} in both target_modules and modules_to_save: a layer is trained one way")
     for entry in config.display:

@@ -20,7 +20,7 @@ from toolkit.evaluation.plots import plot_metrics
 from toolkit.machine import package_versions
 from toolkit.models.adapter import ADAPTER_WEIGHTS, adapter_weights, load_tokenizer, read_weights, weights_digest
 from toolkit.models.base_models import BaseModel
-from toolkit.models.bundle import Kind, Manifest
+from toolkit.models.bundle import MODEL_CARD, Kind, Manifest
 from toolkit.models.publishing import publish
 from toolkit.prediction.torch_backend import TorchPredictor
 from toolkit.text.labels import LabelSet
@@ -30,6 +30,7 @@ from toolkit.training.checkpoints import Run
 from toolkit.training.config import TrainingConfig
 from toolkit.training.model_card import write_model_card
 from toolkit.training.result import Conditions, TrainingResult
+from toolkit.training.second_reader import FittedReader, describe, fit_reader, with_section, write_reader
 from toolkit.training.trainer import ProbeTrainer, build_trainer, compute_metrics, has_learnt
 
 _logger = logging.getLogger(__name__)
@@ -76,8 +77,10 @@ def fit(
             trainer.train(resume_from_checkpoint=str(run.checkpoint))
         if not trainer.is_world_process_zero():
             return None
-        result, digest = _measure(config, tokenizer, trainer, splits, conditions, warned)
-    _publish(config, base, tokenizer, trainer, splits, result, digest)
+        result, digest, logits = _measure(config, tokenizer, trainer, splits, conditions, warned)
+        reader = ReviewTokenizer.wrap(tokenizer, config.max_length, DEFAULT_TRUNCATION)
+        fitted = fit_reader(config, reader, splits, logits)
+    _publish(config, base, tokenizer, trainer, splits, result, digest, fitted)
     return result
 
 
@@ -111,8 +114,8 @@ def _measure(
     splits: Splits,
     conditions: Conditions,
     warned: tuple[str, ...],
-) -> tuple[TrainingResult, str]:
-    """The result of the best checkpoint, and the digest of the weights that were measured: the checkpoint's own."""
+) -> tuple[TrainingResult, str, dict[str, np.ndarray]]:
+    """The result of the best checkpoint; the digest of the weights that were measured, the checkpoint's own; the logits."""
     trained = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
     best = read_weights(trainer.best_checkpoint / ADAPTER_WEIGHTS) if trainer.state.best_global_step else {}
     if not has_learnt(best):
@@ -137,7 +140,7 @@ def _measure(
         trainer.clock.seconds,
         warned,
     )
-    return result, digest
+    return result, digest, {"validation": validation[0], "test": test[0]}
 
 
 def _require_same(digest: str, expected: str, what: str, source: object) -> None:
@@ -187,6 +190,7 @@ def _publish(
     splits: Splits,
     result: TrainingResult,
     measured: str,
+    fitted: FittedReader | None,
 ) -> None:
     manifest = Manifest(
         kind=Kind.ADAPTER,
@@ -198,7 +202,12 @@ def _publish(
         temperature=result.temperature,
         uncertain_below=splits.labels.lowest_score,
         training={**config.recipe, **result.conditions.to_json()},
-        metrics={"validation": result.validation, "test": result.test},
+        ngrams=fitted.reader.describe() if fitted else None,
+        metrics={
+            "validation": result.validation,
+            "test": result.test,
+            **({"readers": fitted.metrics} if fitted else {}),
+        },
         versions=package_versions("torch", "transformers", "peft", "accelerate", "distilbert-review-toolkit"),
     )
     with publish(result.adapter, manifest) as folder:
@@ -212,6 +221,10 @@ def _publish(
         plot_metrics(trainer.state.log_history, folder)
         counts = {split: len(reviews) for split, reviews in splits.items()}
         write_model_card(folder, config, counts, result, splits.labels)
+        if fitted:
+            write_reader(folder, fitted)
+            card = (folder / MODEL_CARD).read_text(encoding="utf-8")
+            (folder / MODEL_CARD).write_text(with_section(card, describe(fitted)), encoding="utf-8")
 
 
 @contextmanager

@@ -1,0 +1,129 @@
+"""Two readers, one answer: how the n-grams' logits and the transformer's are summed, and when the former suffice."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from toolkit.errors import BundleError
+from toolkit.models.bundle import NGRAM_TABLE, Manifest
+from toolkit.prediction.ngrams import NgramScores, NgramTable
+
+NEVER = 2.0  # no probability is as high
+_PER_TOKENS = 100  # the length at which `slope` is what it says
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """The rule by which two readers become one, fitted when the model was trained or exported.
+
+    Attributes:
+        slope: The factor that calibrates the n-grams' logits alone, for a text of 100 tokens.
+        exponent: How that factor falls with length: it is multiplied by (tokens / 100) to the power of -`exponent`.
+        temperature: The number by which the transformer's logits are divided in the sum.
+        weight: The factor of the n-grams' calibrated logits in the sum.
+        evidence: The number of tokens from which on n-grams have their full weight; in a text with half as many, half of it.
+        certain: The calibrated probability from which on n-grams decide alone; `NEVER` where they do not.
+        fewest_tokens: The number of tokens that a text needs for that.
+        least_familiar: The familiarity that it needs, see `NgramScores`.
+        unfamiliar_below: The familiarity below which a text is unlike those that the model has learnt from.
+    """
+
+    slope: float = 1.0
+    exponent: float = 0.0
+    temperature: float = 1.0
+    weight: float = 1.0
+    evidence: float = 60.0
+    certain: float = NEVER
+    fewest_tokens: int = 0
+    least_familiar: float = 0.0
+    unfamiliar_below: float = 0.0
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """What `to_json` wrote.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        if content.keys() != {each.name for each in fields(cls)}:
+            raise ValueError(f"expected the fields {', '.join(each.name for each in fields(cls))}")
+        if not all(type(number) in (int, float) and np.isfinite(number) for number in content.values()):
+            raise ValueError("expected finite numbers")
+        if min(content["slope"], content["temperature"], content["evidence"]) <= 0:
+            raise ValueError("expected a slope, a temperature and an evidence over 0")
+        return cls(**content)
+
+    def to_json(self) -> dict[str, Any]:
+        """The rule as a manifest has it."""
+        return asdict(self)
+
+    def alone(self, scores: NgramScores, tokens: np.ndarray) -> np.ndarray:
+        """Calibrated logits of the n-grams alone, (n, k); `tokens` are those of each whole text, (n,)."""
+        factors = self.slope * (tokens / _PER_TOKENS) ** -self.exponent
+        calibrated: np.ndarray = scores.logits * factors[:, np.newaxis]
+        return calibrated
+
+    def together(self, scores: NgramScores, tokens: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """Calibrated logits of both readers, (n, k), from those of the transformer as it gave them."""
+        shares = self.weight * np.minimum(1.0, tokens / self.evidence)
+        calibrated: np.ndarray = logits / self.temperature + self.alone(scores, tokens) * shares[:, np.newaxis]
+        return calibrated
+
+    def suffices(self, scores: NgramScores, tokens: np.ndarray) -> np.ndarray:
+        """(n,) Whether the n-grams decide alone, so that nobody needs to ask the transformer."""
+        probabilities = softmax(self.alone(scores, tokens)).max(axis=1)
+        known = (tokens >= self.fewest_tokens) & (scores.familiarity >= self.least_familiar)
+        sufficient: np.ndarray = (probabilities >= self.certain) & known
+        return sufficient
+
+
+class NgramReader:
+    """A table and the rule for it, as a model's folder has them.
+
+    Args:
+        table: The weights.
+        rule: How much they count.
+    """
+
+    def __init__(self, table: NgramTable, rule: Combination) -> None:
+        self.table = table
+        self.rule = rule
+
+    @classmethod
+    def load(cls, folder: Path, manifest: Manifest) -> Self | None:
+        """The reader that stands beside a model in its folder; None where there is none.
+
+        Raises:
+            BundleError: The table or the rule is damaged, or made for other labels.
+        """
+        if manifest.ngrams is None:
+            return None
+        try:
+            scales, rule = manifest.ngrams["scales"], Combination.from_json(manifest.ngrams["rule"])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise BundleError(f"{folder} garbles the rule for n-grams ({error}); make the model again") from error
+        table = NgramTable.load(folder / NGRAM_TABLE, scales)
+        if table.labels != len(manifest.labels):
+            raise BundleError(
+                f"{folder / NGRAM_TABLE} knows {table.labels} labels, expected {len(manifest.labels)}; make the model again"
+            )
+        return cls(table, rule)
+
+    def describe(self) -> dict[str, Any]:
+        """What a manifest says of it."""
+        return {"scales": self.table.scales.tolist(), "rule": self.rule.to_json()}
+
+
+def lengths(sequences: Sequence[np.ndarray]) -> np.ndarray:
+    """The number of tokens of each text, (n,)."""
+    return np.array([len(ids) for ids in sequences], np.float64)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of each row, (n, k) float64."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities

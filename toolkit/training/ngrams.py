@@ -1,0 +1,160 @@
+"""Fitting the n-gram reader: naive-Bayes log-count ratios under a logistic regression, judged out of fold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from toolkit.errors import needs_extra
+from toolkit.prediction.ngrams import NgramScores, NgramTable, ngram_keys
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+FOLDS = 5
+_EXCERPT = (6, 30)  # tokens, as a sentence has
+
+
+@dataclass(frozen=True, slots=True)
+class NgramSettings:
+    """How a table is fitted; chosen on validation and out of fold (docs/model.md).
+
+    Attributes:
+        minimum_counts: The number of texts in which an n-gram of each order has to occur.
+        smoothing: Added to the counts before their ratio is taken, Wang and Manning's alpha.
+        regularisation: The C of the logistic regression; smaller is smoother.
+        buckets: The rows of the table, a power of two; 2 bytes each for two labels.
+        seed: Of the folds.
+    """
+
+    minimum_counts: tuple[int, ...] = (3, 3, 5)
+    smoothing: float = 1.0
+    regularisation: float = 0.1
+    buckets: int = 1 << 20
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FittedNgrams:
+    """A table, and what tables that never saw a text say of it.
+
+    Attributes:
+        table: Fitted on every text.
+        out_of_fold: The scores of each of the n texts by the table of the other folds.
+        excerpts: The same of an excerpt of each, as long as a sentence.
+    """
+
+    table: NgramTable
+    out_of_fold: NgramScores
+    excerpts: NgramScores
+
+
+def fit_ngrams(
+    sequences: Sequence[np.ndarray], labels: np.ndarray, classes: int, settings: NgramSettings = NgramSettings()
+) -> FittedNgrams:
+    """Fit a table on n texts, and one without each of `FOLDS` parts of them.
+
+    Args:
+        sequences: The token ids of each text, with [CLS] and [SEP].
+        labels: (n,) 0 to `classes` - 1.
+        classes: The number of labels.
+        settings: How it is fitted.
+    """
+    counted = _Counted.of(sequences)
+    random = np.random.default_rng(settings.seed)
+    folds = random.integers(FOLDS, size=len(labels))
+    excerpts = [_excerpt(ids, random) for ids in sequences]
+    held_out = [np.flatnonzero(folds == fold) for fold in range(FOLDS)]
+    tables = [_fit(counted, labels, classes, folds != fold, settings) for fold in range(FOLDS)]
+    order = np.argsort(np.concatenate(held_out), kind="stable")
+    scored = []
+    for texts in (sequences, excerpts):
+        parts = [table.score([texts[n] for n in part.tolist()]) for table, part in zip(tables, held_out, strict=True)]
+        every = NgramScores(*(np.concatenate(arrays) for arrays in zip(*map(_arrays, parts), strict=True)))
+        scored.append(every.of(order))
+    return FittedNgrams(_fit(counted, labels, classes, np.ones(len(labels), bool), settings), *scored)
+
+
+def _arrays(scores: NgramScores) -> tuple[np.ndarray, np.ndarray]:
+    return scores.logits, scores.familiarity
+
+
+def _excerpt(ids: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    length = int(random.integers(*_EXCERPT))
+    start = int(random.integers(1, max(2, len(ids) - length)))
+    return np.concatenate([ids[:1], ids[start : min(start + length, len(ids) - 1)], ids[-1:]])
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """The distinct n-grams of all texts, each pair of a text and an n-gram once.
+
+    Attributes:
+        keys: (v,) uint64, of the distinct n-grams.
+        orders: (v,) The orders of these.
+        texts: (m,) The text of each pair.
+        entries: (m,) The n-gram of each pair, as a place in `keys`.
+    """
+
+    keys: np.ndarray
+    orders: np.ndarray
+    texts: np.ndarray
+    entries: np.ndarray
+
+    @classmethod
+    def of(cls, sequences: Sequence[np.ndarray]) -> "_Counted":
+        """Count n-grams order by order, which holds no more than one order's keys at a time."""
+        keys, orders, texts, entries, offset = [], [], [], [], 0
+        for order, text, key in ngram_keys(sequences):
+            distinct, place = np.unique(key, return_inverse=True)
+            pair = np.unique(text * len(distinct) + place)
+            keys.append(distinct)
+            orders.append(np.full(len(distinct), order, np.int8))
+            texts.append((pair // max(1, len(distinct))).astype(np.int32))
+            entries.append((pair % max(1, len(distinct)) + offset).astype(np.int32))
+            offset += len(distinct)
+        return cls(*map(np.concatenate, (keys, orders, texts, entries)))
+
+
+def _fit(
+    counted: _Counted, labels: np.ndarray, classes: int, chosen: np.ndarray, settings: NgramSettings
+) -> NgramTable:
+    """A table of the `chosen` texts, (n,) bool."""
+    with needs_extra("train", "fitting the n-gram reader"):
+        from scipy.sparse import csr_matrix
+
+    of_chosen = chosen[counted.texts]
+    counts = np.bincount(counted.entries[of_chosen], minlength=len(counted.keys))
+    kept = counts >= np.array([0, *settings.minimum_counts])[counted.orders]
+    column = np.cumsum(kept) - 1
+    taken = of_chosen & kept[counted.entries]
+    row = np.cumsum(chosen) - 1
+    features = csr_matrix(
+        (np.ones(taken.sum(), np.float32), (row[counted.texts[taken]], column[counted.entries[taken]])),
+        shape=(int(chosen.sum()), int(kept.sum())),
+    )
+    targets = [labels[chosen] == label for label in ([1] if classes == 2 else range(classes))]
+    weights = np.stack([_one_against_the_rest(features, target, settings) for target in targets], axis=1)
+    importance = np.abs(weights).max(axis=1, initial=0) * np.sqrt(counts[kept])
+    return NgramTable.build(counted.keys[kept], weights, importance, settings.buckets)
+
+
+def _one_against_the_rest(features: "csr_matrix", target: np.ndarray, settings: NgramSettings) -> np.ndarray:
+    """(v,) log-odds of each n-gram for the texts of `target` against the others.
+
+    The intercept is fitted and left out: it would decide texts of whose n-grams nothing is known.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if target.all() or not target.any():
+        return np.zeros(features.shape[1])
+    inside = np.asarray(features[target].sum(axis=0))[0] + settings.smoothing
+    outside = np.asarray(features[~target].sum(axis=0))[0] + settings.smoothing
+    ratios = np.log((inside / inside.sum()) / (outside / outside.sum())).astype(np.float32)
+    regression = LogisticRegression(
+        C=settings.regularisation, solver="liblinear", dual=True, tol=1e-2, random_state=settings.seed
+    )
+    regression.fit(features.multiply(ratios).tocsr(), target)
+    weights: np.ndarray = regression.coef_[0] * ratios
+    return weights

@@ -1,0 +1,191 @@
+"""The n-gram reader beside a trained adapter: fitted on train, tuned on validation, put into the adapter's folder."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.datasets.splits import Review, Splits, read_splits
+from toolkit.errors import ToolkitError, needs_extra
+from toolkit.evaluation.calibration import calibration_metrics
+from toolkit.evaluation.combining import calibrate_alone, fit_rule, fit_sum, fit_unfamiliar
+from toolkit.models.bundle import MANIFEST, MODEL_CARD, NGRAM_TABLE, Kind, read_manifest, write_manifest
+from toolkit.models.files import sha256
+from toolkit.models.publishing import replacing_files
+from toolkit.prediction.combination import Combination, NgramReader, lengths
+from toolkit.text.tokenisation import ReviewTokenizer
+from toolkit.text.truncation import DEFAULT_TRUNCATION
+from toolkit.training.config import TrainingConfig
+from toolkit.training.ngrams import NgramSettings, fit_ngrams
+
+FEWEST_TEXTS = 2000  # to fit a table on; of fewer, most n-grams occur once
+_HEADING = "## N-grams"
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FittedReader:
+    """An n-gram reader and what was measured of it.
+
+    Attributes:
+        reader: The table and the rule.
+        metrics: By split, what `measure_reader` returns.
+    """
+
+    reader: NgramReader
+    metrics: dict[str, dict[str, float]]
+
+
+def fit_reader(
+    config: TrainingConfig, tokenizer: ReviewTokenizer, splits: Splits, logits: Mapping[str, np.ndarray]
+) -> FittedReader | None:
+    """Fit a table on the train split and the rule for it out of fold and on validation, then measure both readers.
+
+    Args:
+        config: The settings.
+        tokenizer: The model's tokenizer.
+        splits: The reviews of `train` and of those in `logits`.
+        logits: The transformer's logits on `validation`, and on `test` where it is to be measured there, (n, k) each.
+
+    Returns:
+        The reader, or None where the settings want none or the train split is too small for one.
+    """
+    if not config.ngrams:
+        return None
+    if len(splits["train"]) < FEWEST_TEXTS:
+        _logger.info("no n-gram table: %d texts in train, expected %d or more", len(splits["train"]), FEWEST_TEXTS)
+        return None
+    _logger.info("fitting the n-gram table on %d texts", len(splits["train"]))
+    sequences = tokenizer.encode_whole([review.text for review in splits["train"]])
+    labels, tokens = _labels(splits["train"]), lengths(sequences)
+    settings = NgramSettings(
+        smoothing=config.ngram_smoothing, regularisation=config.ngram_regularisation, buckets=config.ngram_buckets,
+        seed=config.seed,
+    )  # fmt: skip
+    fitted = fit_ngrams(sequences, labels, len(splits.labels), settings)
+    rule = fit_unfamiliar(calibrate_alone(Combination(), fitted.out_of_fold, tokens, labels), fitted.excerpts)
+    measured = {split: tokenizer.encode_whole([review.text for review in splits[split]]) for split in logits}
+    scores = fitted.table.score(measured["validation"])
+    rule = fit_sum(rule, scores, lengths(measured["validation"]), logits["validation"], _labels(splits["validation"]))
+    reader = NgramReader(fitted.table, fit_rule(rule, fitted.out_of_fold, tokens, labels))
+    metrics = {
+        split: measure_reader(reader, measured[split], logits[split], _labels(splits[split])) for split in logits
+    }
+    return FittedReader(reader, metrics)
+
+
+def measure_reader(
+    reader: NgramReader, sequences: Sequence[np.ndarray], logits: np.ndarray, labels: np.ndarray
+) -> dict[str, float]:
+    """How right both readers are on n texts.
+
+    Args:
+        reader: The table and the rule.
+        sequences: The token ids of each text, with [CLS] and [SEP].
+        logits: The transformer's logits, (n, k).
+        labels: (n,)
+
+    Returns:
+        `accuracy_ngrams`, `accuracy_both` and `accuracy_auto` of the n-grams alone, of both readers, and of both where the
+        n-grams do not suffice; `skipped`, the share of texts where they do; `ece_auto`, see `calibration_metrics`.
+    """
+    scores, tokens = reader.table.score(sequences), lengths(sequences)
+    alone, both = reader.rule.alone(scores, tokens), reader.rule.together(scores, tokens, logits)
+    skipped = reader.rule.suffices(scores, tokens)
+    auto = np.where(skipped[:, np.newaxis], alone, both)
+    answers = {"ngrams": alone, "both": both, "auto": auto}
+    return {
+        **{f"accuracy_{name}": float((each.argmax(axis=1) == labels).mean()) for name, each in answers.items()},
+        "skipped": float(skipped.mean()),
+        "ece_auto": calibration_metrics(auto, labels, 1.0)["ece"],
+    }
+
+
+def add_reader(config: TrainingConfig) -> FittedReader:
+    """Fit an n-gram reader for the adapter that is in `config.adapter_dir`, and put it there; nothing else changes.
+
+    Raises:
+        ToolkitError: The adapter or the data cannot be used, or the data set is too small.
+    """
+    folder = Path(config.adapter_dir)
+    manifest = read_manifest(folder, Kind.ADAPTER)
+    splits = read_splits(Path(config.dataset))
+    if splits.labels.names != manifest.label_set.names:
+        raise ToolkitError(
+            f"{config.dataset} has the labels {', '.join(splits.labels.names)}, expected those of {folder}: "
+            f"{', '.join(manifest.labels)}"
+        )
+    with needs_extra("train", "asking the adapter"):
+        from toolkit.prediction.torch_backend import TorchPredictor
+    predictor = TorchPredictor.load(folder)
+    tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", manifest.max_length, DEFAULT_TRUNCATION)
+    _logger.info("asking %s for the %d reviews of validation", folder, len(splits["validation"]))
+    windows = tokenizer.encode([review.text for review in splits["validation"]])
+    fitted = fit_reader(config, tokenizer, splits, {"validation": predictor.logits(windows)})
+    if fitted is None:
+        raise ToolkitError(
+            f"no n-gram table for {folder}: expected ngrams = true and {FEWEST_TEXTS:,} texts or more in train, "
+            f"found {len(splits['train']):,}"
+        )
+    with replacing_files(folder, last=MANIFEST) as staging:
+        added = write_reader(staging, fitted)
+        if (card := folder / MODEL_CARD).is_file():
+            (staging / MODEL_CARD).write_text(
+                with_section(card.read_text(encoding="utf-8"), describe(fitted)), encoding="utf-8"
+            )
+        listed = {*manifest.files} or {path.name for path in folder.iterdir() if path.is_file()} - {MANIFEST}
+        places = {
+            name: staging / name if (staging / name).is_file() else folder / name for name in listed | {NGRAM_TABLE}
+        }
+        files = {
+            name: {"sha256": sha256(place), "bytes": place.stat().st_size} for name, place in sorted(places.items())
+        }
+        metrics = {**manifest.metrics, "readers": fitted.metrics}
+        write_manifest(staging / MANIFEST, replace(manifest, ngrams=added, metrics=metrics, files=files))
+    return fitted
+
+
+def write_reader(folder: Path, fitted: FittedReader) -> dict[str, object]:
+    """Write the table; returns what the manifest says of it."""
+    fitted.reader.table.save(folder / NGRAM_TABLE)
+    return fitted.reader.describe()
+
+
+def describe(fitted: FittedReader) -> str:
+    """A section of the model card."""
+    rows = "\n".join(
+        f"| {split} | {each['accuracy_ngrams']:.4f} | {each['accuracy_both']:.4f} | {each['accuracy_auto']:.4f} | "
+        f"{each['skipped']:.1%} | {each['ece_auto']:.4f} |"
+        for split, each in fitted.metrics.items()
+    )
+    rule = fitted.reader.rule
+    return f"""\
+{_HEADING}
+
+Beside the transformer stands a linear model on n-grams of one to three word pieces, fitted on the same train split
+(`{NGRAM_TABLE}`). It reads every review whole. Where its calibrated score is at least {rule.certain:.3f}, in a review of
+{rule.fewest_tokens} tokens or more that is familiar to it, the transformer is not asked; elsewhere the answer is the calibrated sum of both.
+
+| split | n-grams alone | both | n-grams where they suffice, both elsewhere | transformer not asked | calibration error |
+|---|---|---|---|---|---|
+{rows}
+
+The threshold was chosen on out-of-fold scores of train, the sum was fitted on validation. A text whose familiarity is below
+{rule.unfamiliar_below:.3f}, as one sentence in a hundred of the train split has it, is answered `uncertain`.
+"""
+
+
+def with_section(card: str, section: str) -> str:
+    """A model card with a section about n-grams: in the place of an earlier one, else before the limits, else at the end."""
+    before, heading, rest = card.partition(f"{_HEADING}\n")
+    if heading:
+        after = rest[rest.find("\n## ") + 1 :] if "\n## " in rest else ""
+        return f"{before}{section}\n{after}".rstrip() + "\n"
+    before, heading, rest = card.partition("## Limits\n")
+    return f"{before.rstrip()}\n\n{section}\n{heading}{rest}".rstrip() + "\n"
+
+
+def _labels(reviews: Sequence[Review]) -> np.ndarray:
+    return np.array([int(review.label) for review in reviews])
