@@ -106,7 +106,7 @@ def compare_engines(
                 "peak_megabytes": [usage.megabytes for usage in starts[name]],
                 "agreement": None if reference is None else float((labels[name] == reference).mean()),
                 "share_of_peak": [
-                    speed * flops / (1e9 * max(peak.values()))
+                    speed * flops * getattr(engine, "asked", 1.0) / (1e9 * max(peak.values()))
                     for speed, peak in zip(throughput[name], peaks, strict=True)
                 ],
             }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from toolkit.choices import Readers
 from toolkit.prediction import InferenceOptions, Predictor
 
 if TYPE_CHECKING:
@@ -68,31 +69,48 @@ class Engine(ABC):
 
 
 class OwnEngine(Engine):
-    """A predictor of this toolkit; it starts as `toolkit predict` does."""
+    """A predictor of this toolkit; it starts as `toolkit predict` does.
 
+    Attributes:
+        readers: Who reads, see `InferenceOptions`.
+        predictor: What classifies.
+        asked: The share of the tokens read by a transformer of those that it would read alone, when it last classified.
+    """
+
+    readers: ClassVar[Readers] = "model"
     predictor: Predictor
+    asked: float = 1.0
 
     def classify(self, texts: Sequence[str]) -> np.ndarray:
         """See `Engine.classify`."""
-        return np.array([int(prediction.label) for prediction in self.predictor.predict_many(texts)])
+        predictions = list(self.predictor.predict_many(texts))
+        tokens = np.minimum([each.tokens for each in predictions], self.predictor.tokenizer.max_length)
+        self.asked = float(tokens[[each.read_by != "ngrams" for each in predictions]].sum() / max(1, tokens.sum()))
+        return np.array([int(prediction.label) for prediction in predictions])
 
     @classmethod
     def _predict(cls, backend: str, option: str, folder: Path, max_length: int, text: str) -> list[str]:
         return [
             sys.executable, "-m", "toolkit", "-q", "predict", "--backend", backend, option, str(folder),
-            "--max-length", str(max_length), "--truncation", "head", text,
+            "--max-length", str(max_length), "--truncation", "head", "--readers", cls.readers, text,
         ]  # fmt: skip
+
+    @classmethod
+    def _options(cls, max_length: int) -> InferenceOptions:
+        """As the peers do, which all read the first tokens of a review."""
+        return InferenceOptions(max_length, truncation="head", readers=cls.readers)
 
 
 class Onnx(OwnEngine):
-    """The ONNX bundle as it is: int8 where it was exported so."""
+    """The ONNX bundle as it is: int8 where it was exported so, n-grams first where it has them."""
 
     name = "onnx"
+    readers: ClassVar[Readers] = "auto"
 
     def __init__(self, folder: Path, max_length: int) -> None:
         from toolkit.prediction.onnx_backend import OnnxPredictor
 
-        self.predictor: OnnxPredictor = OnnxPredictor.load(folder, _as_peers_do(max_length))
+        self.predictor: OnnxPredictor = OnnxPredictor.load(folder, self._options(max_length))
 
     @classmethod
     def prepare(cls, models: "Models") -> Path:
@@ -109,8 +127,22 @@ class Onnx(OwnEngine):
         return cls._predict("onnx", "--onnx-model", folder, max_length, text)
 
 
-class OnnxFloat(Onnx):
-    """The same model exported without quantisation."""
+class OnnxBoth(Onnx):
+    """The same bundle, n-grams and transformer on every review."""
+
+    name = "onnx-both"
+    readers: ClassVar[Readers] = "both"
+
+
+class OnnxModel(Onnx):
+    """The same bundle, the transformer alone."""
+
+    name = "onnx-model"
+    readers: ClassVar[Readers] = "model"
+
+
+class OnnxFloat(OnnxModel):
+    """The same model exported without quantisation, the transformer alone."""
 
     name = "onnx-fp32"
     packages = ("torch", "optimum")
@@ -122,7 +154,7 @@ class OnnxFloat(Onnx):
 
 
 class Torch(OwnEngine):
-    """The adapter merged into its base; the reference that labels are compared with."""
+    """The adapter merged into its base, without n-grams; the reference that labels are compared with."""
 
     name = "torch"
     packages = ("torch", "transformers", "peft")
@@ -130,7 +162,7 @@ class Torch(OwnEngine):
     def __init__(self, folder: Path, max_length: int) -> None:
         from toolkit.prediction.torch_backend import TorchPredictor
 
-        self.predictor: TorchPredictor = TorchPredictor.load(folder, _as_peers_do(max_length))
+        self.predictor: TorchPredictor = TorchPredictor.load(folder, self._options(max_length))
         self.batch_size = self.predictor.batch_size
 
     @classmethod
@@ -144,9 +176,4 @@ class Torch(OwnEngine):
         return cls._predict("torch", "--adapter", folder, max_length, text)
 
 
-def _as_peers_do(max_length: int) -> InferenceOptions:
-    """They all read the first tokens of a review."""
-    return InferenceOptions(max_length, truncation="head")
-
-
-OWN: tuple[type[Engine], ...] = (Onnx, OnnxFloat, Torch)
+OWN: tuple[type[Engine], ...] = (Onnx, OnnxBoth, OnnxModel, OnnxFloat, Torch)

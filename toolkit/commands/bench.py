@@ -55,25 +55,32 @@ def _elsewhere(context: click.Context, parameter: click.Parameter, value: object
 def bench(onnx_model: Path | None, adapter: Path | None, engines: tuple[str, ...], **comparison: Any) -> None:  # noqa: ANN401
     """Time this machine: the ONNX backend, and torch where it is installed, in turn on the same reviews.
 
-    onnx-fp32 is the same model without quantisation, converted from the adapter. In a checkout of the project,
+    onnx reads as toolkit predict does, with n-grams first where the bundle has them; onnx-both reads every review with both,
+    onnx-model and the engines below with the transformer alone. onnx-fp32 is not quantised, converted from the adapter. In a checkout of the project,
     `python benchmarks/peers.py` times other libraries beside these.
 
     \b
     Engines:
-      onnx, onnx-fp32, torch
+      onnx, onnx-both, onnx-model, onnx-fp32, torch
 
     \b
     Examples:
       toolkit bench
       toolkit bench --file build/imdb/test.csv --limit 500 --json
     """
-    from toolkit.benchmark.engines import OWN, Onnx, Torch
+    from toolkit.benchmark.engines import OWN, Onnx, OnnxBoth, OnnxModel, Torch
+    from toolkit.models.bundle import NGRAM_TABLE
 
     hint = f"; other libraries, in a checkout of the project: {PEERS_COMMAND} --engines {','.join(engines)}"
     chosen = select_engines(OWN, engines, hint)
     folders = find_models(onnx_model, adapter)
     if not engines:
-        chosen = [Onnx, *([Torch] if not Torch.missing() and folders[1].is_dir() else [])]
+        with_ngrams = (folders[0] / NGRAM_TABLE).is_file()
+        chosen = [
+            Onnx,
+            *([OnnxBoth, OnnxModel] if with_ngrams else []),
+            *([Torch] if not Torch.missing() and folders[1].is_dir() else []),
+        ]
     compare(lambda workspace: _models(*folders, workspace), chosen, **comparison)
 
 

@@ -121,6 +121,9 @@ def evaluate(
         _logger.info("the report: %s", output / "report.html")
 
 
+_READERS = {"ngrams": "read by n-grams alone", "both": "read by both", "model": "read by the transformer alone"}
+
+
 def _print(figures: dict[str, Any], labels: "LabelSet", lang: str) -> None:
     _print_figure("accuracy", figures["accuracy"], figures["accuracy_interval"])
     for name, interval in figures["intervals"].items():
@@ -128,10 +131,17 @@ def _print(figures: dict[str, Any], labels: "LabelSet", lang: str) -> None:
         _print_figure(macro + name, figures[name], interval)
     calibration = figures["calibration"]
     click.echo(f"ece        {figures['ece']:.4f} (by chance up to {calibration['ece_by_chance']:.4f})")
-    click.echo(
-        f"without the temperature {calibration['temperature']:.3f}: "
-        f"ece {calibration['before']['ece']:.4f}, brier {calibration['before']['brier']:.4f}"
-    )
+    if readers := figures["readers"]:
+        for name, each in readers.items():
+            words = _READERS[name]
+            _print_figure(f"{words}: {each['reviews']} reviews, accuracy", each["accuracy"], each["interval"])
+            click.echo(f"{words}: ece {each['ece']:.4f}")
+        click.echo(f"unlike what the model has learnt from: {figures['unfamiliar']} reviews")
+    if calibration["temperature"] != 1:
+        click.echo(
+            f"without the temperature {calibration['temperature']:.3f}: "
+            f"ece {calibration['before']['ece']:.4f}, brier {calibration['before']['brier']:.4f}"
+        )
     if calibration["note"]:
         click.echo(calibration["note"])
     if abstention := figures["abstention"]:

@@ -19,7 +19,7 @@ from toolkit.evaluation.metrics import (
     two_columns,
 )
 from toolkit.prediction import Predictor
-from toolkit.prediction.abstention import Threshold
+from toolkit.prediction.abstention import UNFAMILIAR, Threshold
 from toolkit.text.labels import SENTIMENT, LabelSet
 
 
@@ -29,15 +29,17 @@ class EvaluationResult:
 
     Attributes:
         labels: The true labels, (N,), 0 to k - 1.
-        logits: The logits as the model gave them, (N, k).
+        logits: The logits as `Prediction` has them, (N, k).
         probabilities: The calibrated probabilities, (N, k).
         tokens: The number of tokens in each whole review, (N,).
         tokens_read: The number of tokens that the model saw of each, (N,).
-        temperature: The number by which the logits were divided.
+        temperature: The number by which the logits were divided; 1 where n-grams had a part in them, which are calibrated.
         seconds: The time it took, tokenisation included, loading not.
         backend: The predictor's backend.
         device: The predictor's device.
         label_set: The labels of the columns.
+        read_by: Who read each, (N,), see `Prediction`; None where there is no n-gram table.
+        unfamiliar: Whether each was unlike what the model has learnt from, (N,); None likewise.
     """
 
     labels: np.ndarray
@@ -50,6 +52,8 @@ class EvaluationResult:
     backend: str
     device: str
     label_set: LabelSet = SENTIMENT
+    read_by: np.ndarray | None = None
+    unfamiliar: np.ndarray | None = None
 
     @property
     def verdicts(self) -> np.ndarray:
@@ -96,11 +100,15 @@ def run_evaluation(
         probabilities=probabilities,
         tokens=np.array([prediction.tokens for prediction in predictions]),
         tokens_read=np.array([prediction.tokens_read for prediction in predictions]),
-        temperature=predictor.manifest.temperature,
+        temperature=predictor.manifest.temperature if predictor.readers == "model" else 1.0,
         seconds=time.perf_counter() - started,
         backend=predictor.backend,
         device=predictor.device,
         label_set=predictor.labels,
+        read_by=np.array([prediction.read_by for prediction in predictions]) if predictor.ngrams else None,
+        unfamiliar=np.array([prediction.reason == UNFAMILIAR for prediction in predictions])
+        if predictor.ngrams
+        else None,
     )
 
 
@@ -116,7 +124,8 @@ def measure(result: EvaluationResult, threshold: Threshold | None = None) -> dic
         `bootstrap_intervals`; `resamples` and `seed` beside them); `ece` and `brier` of the scores, and `calibration`:
         the `temperature`, what a reader has to know of it (`note`), both figures without it (`before`), and `ece_by_chance` (see `chance_calibration_error`);
         `reviews`, `reviews_per_second`, `truncated` (reviews longer than the model read), `backend` and `device`.
-        `abstention`, None where the threshold withholds none: `uncertain_below`, `coverage` (the share decided),
+        `readers`, by who read them the `reviews`, their `accuracy` with its `interval`, and their `ece`, and `unfamiliar`, the
+        number of reviews unlike what the model has learnt from, both None where there is no n-gram table. `abstention`, None where the threshold withholds none: `uncertain_below`, `coverage` (the share decided),
         and `accuracy` of those, with its `interval`; both None where none was decided.
     """
     labels, reviews = result.labels, len(result.labels)
@@ -129,19 +138,39 @@ def measure(result: EvaluationResult, threshold: Threshold | None = None) -> dic
         **calibration_metrics(result.logits, labels, result.temperature),
         "calibration": {
             "temperature": result.temperature,
-            "note": describe_temperature(result.temperature),
+            "note": describe_temperature(result.temperature) if _is_transformer_alone(result) else "",
             "before": calibration_metrics(result.logits, labels, temperature=1.0),
             "ece_by_chance": chance_calibration_error(result.scores),
         },
         "abstention": _abstain(result, threshold.uncertain_below)
         if threshold and threshold.uncertain_below > result.label_set.lowest_score
         else None,
+        "readers": _by_reader(result),
+        "unfamiliar": None if result.unfamiliar is None else int(result.unfamiliar.sum()),
         "reviews": reviews,
         "reviews_per_second": reviews / result.seconds,
         "truncated": int((result.tokens_read < result.tokens).sum()),
         "backend": result.backend,
         "device": result.device,
     }
+
+
+def _is_transformer_alone(result: EvaluationResult) -> bool:
+    return result.read_by is None or bool((result.read_by == "model").all())
+
+
+def _by_reader(result: EvaluationResult) -> dict[str, dict[str, Any]] | None:
+    if result.read_by is None:
+        return None
+    figures = {}
+    for reader in np.unique(result.read_by).tolist():
+        chosen = result.read_by == reader
+        count, right = int(chosen.sum()), int(result.right[chosen].sum())
+        calibration = calibration_metrics(result.logits[chosen], result.labels[chosen], result.temperature)
+        figures[reader] = {
+            "reviews": count, "accuracy": right / count, "interval": accuracy_interval(right, count), "ece": calibration["ece"],
+        }  # fmt: skip
+    return figures
 
 
 def evaluate(predictor: Predictor, reviews: Sequence[Review]) -> dict[str, Any]:
