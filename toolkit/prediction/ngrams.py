@@ -93,7 +93,7 @@ class NgramTable:
             buckets: a power of two.
         """
         weights = np.asarray(weights, np.float64).reshape(len(keys), -1)
-        scales = np.maximum(np.quantile(np.abs(weights), 0.9999, axis=0), 1e-9) / 127
+        scales = np.array([_scale(column) for column in np.abs(weights).T])
         rows = np.zeros((buckets, 1 + weights.shape[1]), np.uint8)
         left = np.argsort(-importance, kind="stable")  # who comes first stays
         for shift in _PLACE_SHIFTS:
@@ -168,6 +168,12 @@ def ngram_keys(sequences: Sequence[np.ndarray]) -> Iterator[tuple[int, np.ndarra
         keys = _mix((keys[:end] + ids[order - 1 :] + np.uint64(1)) * _STEP)
         inside = texts[:end] == texts[order - 1 :]
         yield order, texts[:end][inside], keys[inside]
+
+
+def _scale(weights: np.ndarray) -> float:
+    """What a step of int8 is worth: a few outliers are clipped, for all others would be coarser."""
+    used = weights[weights > 0]
+    return float(np.quantile(used, 0.9999)) / 127 if len(used) else 1.0
 
 
 def _places(keys: np.ndarray, shift: np.uint64, buckets: int) -> np.ndarray:
