@@ -5,7 +5,6 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 _ROOT = Path("/")
@@ -86,6 +85,8 @@ def _cpuinfo(key: str) -> str:
 
 def package_versions(*packages: str) -> dict[str, str]:
     """Installed versions of `packages` and of Python; those not installed are left out."""
+    from importlib import metadata  # which takes as long to import as a review to answer
+
     versions = {"python": ".".join(map(str, sys.version_info[:3]))}
     for package in packages:
         try:

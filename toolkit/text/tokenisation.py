@@ -58,9 +58,13 @@ class ReviewTokenizer:
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, truncation: Truncation = "head") -> None:
+        self._begin(Tokenizer.from_str(tokenizer.to_str()), max_length, truncation)
+
+    def _begin(self, tokenizer: Tokenizer, max_length: int, truncation: Truncation) -> None:
+        """Begin with a tokenizer that is nobody else's: a copy takes as long as to read it."""
         _check_length(max_length)
         check_choice("truncation", truncation, Truncation)
-        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        self._tokenizer = tokenizer
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         unknown = getattr(self._tokenizer.model, "unk_token", None)
@@ -92,7 +96,9 @@ class ReviewTokenizer:
             raise BundleError(
                 f"{path} is not a readable tokenizer ({error}); save or export the model again"
             ) from error
-        return cls(tokenizer, max_length, truncation)
+        reader = cls.__new__(cls)
+        reader._begin(tokenizer, max_length, truncation)
+        return reader
 
     @classmethod
     def wrap(
