@@ -108,6 +108,11 @@ class NgramTable:
             left = np.delete(left, first)
         return cls(rows, scales.tolist())
 
+    @property
+    def occupied(self) -> int:
+        """The number of n-grams in it."""
+        return int(np.count_nonzero(self._rows[:, 0]))
+
     def save(self, path: Path) -> None:
         """Write the table as NumPy's own format has it."""
         np.save(path, np.ascontiguousarray(self._rows), allow_pickle=False)
