@@ -71,7 +71,7 @@ def train(preset: str | None, config_file: Path | None, resume: bool, **settings
     result = run_training(config, resume)
     if result is None:
         return
-    for split, metrics in (("validation", result.validation), ("test", result.test)):
+    for split, metrics in result.metrics.items():
         click.echo(
             f"{split}: "
             + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if not name.endswith("_uncalibrated"))

@@ -74,6 +74,8 @@ def _is_template(part: Mapping[str, Any]) -> bool:
     """One piece before the review and one after it, as those who count the tokens and cut them believe."""
     if _is_of(part, "BertProcessing"):
         return True
+    if _is_of(part, "RobertaProcessing"):
+        return all(_is_id(part[name][1]) for name in ("cls", "sep"))
     before, review, after = part["single"]
     names = {before["SpecialToken"]["id"], after["SpecialToken"]["id"]}
     ids = (part["special_tokens"][name]["ids"] for name in names)

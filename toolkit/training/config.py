@@ -2,20 +2,22 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 from toolkit.errors import ConfigError, ToolkitError
+from toolkit.models.architectures import DISTILBERT, Architecture
 from toolkit.text.labels import LabelSet
 from toolkit.training.settings import LARGEST, setting, type_problems, value_problems
 
 METRICS = ("accuracy", "f1", "precision", "recall", "loss")
 PRECISIONS = ("auto", "fp32", "bf16")
 SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup")
-PRESETS = ("imdb-distilbert", "imdb-minilm-cpu", "demo")
+EVALUATIONS = ("all", "validation")
+PRESETS = ("imdb-distilbert", "imdb-minilm-cpu", "imdb-teacher", "demo")
 DEFAULT_PRESET = "imdb-distilbert"
 OPTIONS = {  # of the command line, where their names are not their settings'
     "output": "adapter_dir",
@@ -30,7 +32,9 @@ ADVICE = "Correct these and run the command again; toolkit train --help lists ev
 class TrainingConfig:
     """Everything that decides a training run; each field's help is also the command line's."""
 
-    base_model: str = setting("distilbert-base-uncased", "a hub id, a local folder, or minilm (needs no network)")
+    base_model: str = setting(
+        "distilbert-base-uncased", "a hub id, a local folder, or minilm or mpnet (need no network)"
+    )
     dataset: str = setting("dataset", "folder with train.csv, validation.csv and test.csv")
     adapter_dir: str = setting("lora_model", "folder for the trained adapter")
     checkpoint_dir: str = setting("", "folder for checkpoints; lora_imdb beside the adapter by default")
@@ -44,8 +48,13 @@ class TrainingConfig:
     r: int = setting(8, "rank of the LoRA matrices", minimum=1)
     lora_alpha: int = setting(32, "LoRA's scale is lora_alpha / r", minimum=1)
     lora_dropout: float = setting(0.1, "dropout before the LoRA matrices, 0 to 1", minimum=0, below=1)
-    target_modules: tuple[str, ...] = setting(("q_lin", "v_lin"), "linear layers that get LoRA matrices")
-    modules_to_save: tuple[str, ...] = setting(("pre_classifier", "classifier"), "layers trained whole: the head")
+    target_modules: tuple[str, ...] = setting(
+        DISTILBERT.targets,
+        "linear layers that get LoRA matrices; of another encoder than DistilBERT its own by default",
+    )
+    modules_to_save: tuple[str, ...] = setting(
+        DISTILBERT.head, "layers trained whole: the head; of another encoder than DistilBERT its own by default"
+    )
     bias: str = setting("none", "biases trained: none, all or lora_only", choices=("none", "all", "lora_only"))
     dropout: float | None = setting(
         None, "dropout of the base's layers, 0 to 1; the base's own by default", minimum=0, below=1
@@ -83,6 +92,9 @@ class TrainingConfig:
     early_stopping: int = setting(
         0, "stop after so many evaluations without improvement; 0 never stops early", minimum=0
     )
+    final_evaluation: str = setting(
+        "all", "splits measured at the end: all, or validation, which leaves test unseen", choices=EVALUATIONS
+    )
     seed: int = setting(42, "of every random choice", minimum=0, below=2**32, why="numpy's limit")
     display: tuple[str, ...] = setting(
         (), "words for labels, as zh:positive=正面评论; in a file also a table [labels.zh] of names and words"
@@ -111,9 +123,28 @@ class TrainingConfig:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The settings that decide what is learnt: not the places, which are the machine's, nor the words for labels."""
-        apart = ("dataset", "adapter_dir", "checkpoint_dir", "logging_dir", "display")
+        """The settings that decide what is learnt: not the places, which are the machine's, nor what is measured afterwards."""
+        apart = ("dataset", "adapter_dir", "checkpoint_dir", "logging_dir", "display", "final_evaluation")
         return {name: value for name, value in asdict(self).items() if name not in apart}
+
+    def fitted_to(self, architecture: Architecture) -> Self:
+        """The same for a base of that family: where the layers are DistilBERT's by default, the base's own.
+
+        Raises:
+            ConfigError: A dropout is set that the family does not have.
+        """
+        problems = [
+            f"{name}: a base of the family {architecture.name} has none of its own"
+            for name in self.dropouts
+            if name not in architecture.dropouts
+        ]
+        if problems:
+            raise ConfigError("the training configuration does not fit the base model; found:", problems, ADVICE)
+        return replace(
+            self,
+            target_modules=architecture.targets if self.target_modules == DISTILBERT.targets else self.target_modules,
+            modules_to_save=architecture.head if self.modules_to_save == DISTILBERT.head else self.modules_to_save,
+        )
 
     def with_words(self, labels: LabelSet) -> LabelSet:
         """A data set's labels with the words for them.

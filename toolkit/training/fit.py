@@ -121,16 +121,15 @@ def _measure(
             "before the first one; nothing was published. Train longer, with --epochs or --max-steps, "
             "or with a higher --learning-rate"
         )
-    validation, test = (
-        _logits(trained, tokenizer, config, splits[split], splits.labels) for split in ("validation", "test")
-    )
+    torch.set_num_threads(conditions.threads * conditions.processes)  # the other processes have ended
+    measured = ("validation", "test") if config.final_evaluation == "all" else ("validation",)
+    outputs = {split: _logits(trained, tokenizer, config, splits[split], splits.labels) for split in measured}
     digest = weights_digest(adapter_weights(trained))
     _require_same(digest, weights_digest(best), "the model measured", trainer.best_checkpoint)
-    temperature = fit_temperature(*validation)
+    temperature = fit_temperature(*outputs["validation"])
     result = TrainingResult(
         Path(config.adapter_dir),
-        _final_metrics(*validation, temperature),
-        _final_metrics(*test, temperature),
+        {split: _final_metrics(*output, temperature) for split, output in outputs.items()},
         temperature,
         trainer.state.global_step,
         conditions,
@@ -198,7 +197,7 @@ def _publish(
         temperature=result.temperature,
         uncertain_below=splits.labels.lowest_score,
         training={**config.recipe, **result.conditions.to_json()},
-        metrics={"validation": result.validation, "test": result.test},
+        metrics=result.metrics,
         versions=package_versions("torch", "transformers", "peft", "accelerate", "distilbert-review-toolkit"),
     )
     with publish(result.adapter, manifest) as folder:

@@ -8,6 +8,7 @@ from toolkit.evaluation.calibration import describe_temperature
 from toolkit.machine import available_cores, package_versions, processor_name
 from toolkit.models.base_models import MINILM
 from toolkit.models.bundle import MODEL_CARD
+from toolkit.models.mpnet import MPNET
 from toolkit.text.labels import SENTIMENT, LabelSet
 from toolkit.training.config import PRESETS, TrainingConfig, load_config
 from toolkit.training.result import Conditions, TrainingResult
@@ -78,7 +79,10 @@ It knows these labels and texts like those that it was trained on. It gives one 
 language, and it learnt the habits of those who wrote and labelled the texts."""
 _AVERAGED = " Precision, recall and F1 are means over the labels (macro)."
 
-_MINILM = "`minilm` (all-MiniLM-L6-v2, 22.7M parameters, folded into the DistilBERT architecture)"
+_PACKAGED = {
+    MINILM: "`minilm` (all-MiniLM-L6-v2, 22.7M parameters, folded into the DistilBERT architecture)",
+    MPNET: "`mpnet` (all-mpnet-base-v2, 109M parameters)",
+}
 
 
 def write_model_card(
@@ -97,7 +101,7 @@ def write_model_card(
     changed = {name: value for name, value in config.recipe.items() if value != defaults[name]}
     if config.display:
         changed["display"] = config.display
-    table = _table({split: (counts[split], getattr(result, split)) for split in ("validation", "test")}, labels)
+    table = _table({split: (counts[split], metrics) for split, metrics in result.metrics.items()}, labels)
     pair = labels == SENTIMENT
     names = ", ".join(f"`{name}`" for name in labels.names)
     versions = package_versions("torch", "transformers", "peft")
@@ -108,7 +112,7 @@ def write_model_card(
         task=(_SENTIMENT_TASK if pair else _TASK).format(max_length=config.max_length, count=len(labels), names=names),
         limits=_SENTIMENT_LIMITS if pair else _LIMITS,
         averaged=_AVERAGED if len(labels) > 2 else "",
-        base_description=_MINILM if config.base_model == MINILM else f"`{config.base_model}`",
+        base_description=_PACKAGED.get(config.base_model, f"`{config.base_model}`"),
         train=counts["train"],
         max_length=config.max_length,
         table=table,
@@ -130,6 +134,11 @@ def write_model_card(
 
 def _calibration(result: TrainingResult) -> str:
     test = result.test
+    if not test:
+        return (
+            f"Scores are calibrated: the logits are divided by {result.temperature:.3f}, fitted on the validation split. The test "
+            f"split was not measured. {describe_temperature(result.temperature)}"
+        ).rstrip()
     if result.temperature == 1:
         return f"{describe_temperature(1.0)} On the test split their expected calibration error is {test['ece']:.4f}."
     return (

@@ -38,7 +38,7 @@ def train(config: TrainingConfig, resume: bool = False) -> TrainingResult | None
         labels = config.with_words(splits.labels)
         splits = Splits(splits, labels)
         base = resolve_base_model(config.base_model, classes=len(labels))
-        config = replace(config, base_model=base.name)  # of a folder, the absolute path
+        config = replace(config.fitted_to(base.architecture), base_model=base.name)  # of a folder, the absolute path
         positions = max_positions(base.folder)
         if config.max_length > positions:
             raise ToolkitError(
