@@ -142,7 +142,7 @@ def _check_against_weights(
         raise ValueError(f"config.json has max_position_embeddings {shown(config.max_position_embeddings)}")
     _require_shapes(expected, shapes)
     for name in architecture.dropouts.values():
-        rate = getattr(config, name)
+        rate = getattr(config, name, None)
         if rate is not None and not 0 <= rate <= 1:
             raise ValueError(f"config.json has {name} {shown(rate)}, expected 0 to 1")
     with torch.device("meta"):  # the shapes alone
