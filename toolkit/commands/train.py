@@ -46,6 +46,10 @@ def _train_option(name: str, **kwargs: Any) -> Callable[[Command], Command]:  # 
 @_train_option("--max-length", type=int)
 @_train_option("--seed", type=int)
 @_train_option("--early-stopping", type=int)
+@_train_option("--soft-labels", multiple=True, metavar="PATH")
+@_train_option("--soft-weight", type=float)
+@_train_option("--soft-temperature", type=float)
+@_train_option("--start-from")
 @_train_option("--display", multiple=True, metavar="LANG:LABEL=WORD")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of an interrupted run.")
 def train(preset: str | None, config_file: Path | None, resume: bool, **settings: Any) -> None:  # noqa: ANN401

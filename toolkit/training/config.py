@@ -17,7 +17,7 @@ METRICS = ("accuracy", "f1", "precision", "recall", "loss")
 PRECISIONS = ("auto", "fp32", "bf16")
 SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup")
 EVALUATIONS = ("all", "validation")
-PRESETS = ("imdb-distilbert", "imdb-minilm-cpu", "imdb-teacher", "demo")
+PRESETS = ("imdb-distilbert", "imdb-minilm-cpu", "imdb-teacher", "imdb-minilm-distilled", "demo")
 DEFAULT_PRESET = "imdb-distilbert"
 OPTIONS = {  # of the command line, where their names are not their settings'
     "output": "adapter_dir",
@@ -36,6 +36,19 @@ class TrainingConfig:
         "distilbert-base-uncased", "a hub id, a local folder, or minilm or mpnet (need no network)"
     )
     dataset: str = setting("dataset", "folder with train.csv, validation.csv and test.csv")
+    soft_labels: tuple[str, ...] = setting(
+        (), "files or folders of texts with a teacher's probabilities, as toolkit predict-files writes them"
+    )
+    soft_weight: float = setting(
+        0.5,
+        "share of the teacher's probabilities in the loss, over 0 to 1; the labels have the rest",
+        above=0,
+        maximum=1,
+    )
+    soft_temperature: float = setting(
+        1.0, "by which the teacher's and the student's logits are divided for it", minimum=0.1, maximum=20
+    )
+    start_from: str = setting("", "adapter whose weights training begins with; fresh ones by default")
     adapter_dir: str = setting("lora_model", "folder for the trained adapter")
     checkpoint_dir: str = setting("", "folder for checkpoints; lora_imdb beside the adapter by default")
     logging_dir: str = setting("", "folder for TensorBoard logs; logs beside the adapter by default")
@@ -124,7 +137,9 @@ class TrainingConfig:
     @property
     def recipe(self) -> dict[str, Any]:
         """The settings that decide what is learnt: not the places, which are the machine's, nor what is measured afterwards."""
-        apart = ("dataset", "adapter_dir", "checkpoint_dir", "logging_dir", "display", "final_evaluation")
+        apart = (
+            "dataset", "soft_labels", "start_from", "adapter_dir", "checkpoint_dir", "logging_dir", "display", "final_evaluation",
+        )  # fmt: skip
         return {name: value for name, value in asdict(self).items() if name not in apart}
 
     def fitted_to(self, architecture: Architecture) -> Self:

@@ -13,6 +13,7 @@ from peft import PeftModel
 from tqdm.contrib.logging import logging_redirect_tqdm
 from transformers import EvalPrediction, PreTrainedTokenizerFast, set_seed
 
+from toolkit.datasets.soft_labels import SoftLabel
 from toolkit.datasets.splits import Review, Splits
 from toolkit.errors import ToolkitError
 from toolkit.evaluation.calibration import calibration_metrics, fit_temperature
@@ -41,6 +42,7 @@ def fit(
     splits: Splits,
     run: Run,
     warned: tuple[str, ...] = (),
+    soft: Sequence[SoftLabel] = (),
 ) -> TrainingResult | None:
     """Train, keep the best checkpoint, measure it on validation and test, and publish the adapter.
 
@@ -50,6 +52,7 @@ def fit(
         splits: The reviews of `train`, `validation` and `test`.
         run: The run, and the checkpoint it is to go on from.
         warned: What the figures do not mean, for the model card.
+        soft: Texts with a teacher's probabilities, to learn from beside the train split.
 
     Returns:
         The result, or None in the helper processes of a distributed run.
@@ -60,7 +63,7 @@ def fit(
     set_seed(config.seed)
     tokenizer = load_tokenizer(base.folder)
     tokenizer.model_max_length = config.max_length
-    trainer = build_trainer(config, base, tokenizer, splits)
+    trainer = build_trainer(config, base, tokenizer, splits, soft)
     with _same_threads(run), _told_once(), logging_redirect_tqdm():
         conditions = _conditions(trainer)
         trainer.description = replace(run.description, conditions=conditions)
@@ -68,7 +71,7 @@ def fit(
             _logger.warning("the run began with %s %s and goes on with %s", name, before, now)
         _logger.info(
             "training %s on %d reviews, %d steps, evaluating every %d",
-            base.name, len(splits["train"]), trainer.planned_steps, trainer.args.eval_steps,
+            base.name, len(trainer.train_dataset), trainer.planned_steps, trainer.args.eval_steps,
         )  # fmt: skip
         if run.checkpoint is None:
             trainer.train()
@@ -77,7 +80,7 @@ def fit(
         if not trainer.is_world_process_zero():
             return None
         result, digest = _measure(config, tokenizer, trainer, splits, conditions, warned)
-    _publish(config, base, tokenizer, trainer, splits, result, digest)
+    _publish(config, base, tokenizer, trainer, splits, result, digest, len(soft))
     return result
 
 
@@ -186,6 +189,7 @@ def _publish(
     splits: Splits,
     result: TrainingResult,
     measured: str,
+    soft: int,
 ) -> None:
     manifest = Manifest(
         kind=Kind.ADAPTER,
@@ -196,7 +200,7 @@ def _publish(
         displays={language: dict(words) for language, words in splits.labels.displays.items()},
         temperature=result.temperature,
         uncertain_below=splits.labels.lowest_score,
-        training={**config.recipe, **result.conditions.to_json()},
+        training={**config.recipe, **result.conditions.to_json(), **({"soft_labels": soft} if soft else {})},
         metrics=result.metrics,
         versions=package_versions("torch", "transformers", "peft", "accelerate", "distilbert-review-toolkit"),
     )
@@ -209,7 +213,7 @@ def _publish(
         tokenizer.save_pretrained(folder)
         model.get_base_model().config.save_pretrained(folder)
         plot_metrics(trainer.state.log_history, folder)
-        counts = {split: len(reviews) for split, reviews in splits.items()}
+        counts = {**{split: len(reviews) for split, reviews in splits.items()}, "soft_labels": soft}
         write_model_card(folder, config, counts, result, splits.labels)
 
 

@@ -20,7 +20,7 @@ _TEMPLATE = """\
 
 # {title}
 
-A LoRA adapter and classification head for {base_description}, trained on {train} labelled {texts}.
+A LoRA adapter and classification head for {base_description}, trained on {train} labelled {texts}{taught}.
 {task}
 
 ## Results
@@ -93,7 +93,7 @@ def write_model_card(
     Args:
         folder: The adapter's folder.
         config: The run's settings.
-        counts: The number of reviews in each split.
+        counts: The number of reviews in each split and, as `soft_labels`, of the texts with a teacher's probabilities.
         result: What the run achieved.
         labels: The labels that it tells apart.
     """
@@ -114,6 +114,7 @@ def write_model_card(
         averaged=_AVERAGED if len(labels) > 2 else "",
         base_description=_PACKAGED.get(config.base_model, f"`{config.base_model}`"),
         train=counts["train"],
+        taught=_taught(config, counts.get("soft_labels", 0)),
         max_length=config.max_length,
         table=table,
         calibration=_calibration(result),
@@ -130,6 +131,16 @@ def write_model_card(
         versions=", ".join(f"{package} {version}" for package, version in versions.items()),
     )
     (folder / MODEL_CARD).write_text(card, encoding="utf-8")
+
+
+def _taught(config: TrainingConfig, texts: int) -> str:
+    """What it learnt beside the labels."""
+    if not texts:
+        return ""
+    return (
+        f" and on what a teacher said of {texts} texts: its probabilities have {config.soft_weight:g} of the loss, at a "
+        f"temperature of {config.soft_temperature:g}"
+    )
 
 
 def _calibration(result: TrainingResult) -> str:

@@ -25,8 +25,9 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from toolkit.datasets.soft_labels import SoftLabel
 from toolkit.datasets.splits import Review, Splits
-from toolkit.datasets.torch_dataset import IMDBDataset
+from toolkit.datasets.torch_dataset import DistillationDataset, IMDBDataset
 from toolkit.errors import ConfigError, ToolkitError
 from toolkit.evaluation.metrics import classification_metrics, softmax
 from toolkit.models.adapter import ADAPTER_WEIGHTS, attach_adapter, load_classifier, load_weights
@@ -45,6 +46,7 @@ from toolkit.training.checkpoints import (
 from toolkit.training.compat import OpenTrainer, cpu_bf16_units, name_cpu_without_number
 from toolkit.training.config import ADVICE, TrainingConfig
 from toolkit.training.description import RunDescription
+from toolkit.training.objective import distillation_loss
 from toolkit.training.order import EpochSampler
 
 MINIMUM_EVALUATIONS = 5
@@ -61,12 +63,16 @@ class ProbeTrainer(OpenTrainer):
         planned_steps: The number of optimiser steps of the whole run.
         description: The description that goes into every checkpoint, to say whose it is.
         last_loss: The loss of the last batch.
+        soft_weight: See `distillation_loss`.
+        soft_temperature: Likewise.
     """
 
     probe: IMDBDataset
     planned_steps: int
     description: RunDescription
     last_loss: float = 0.0
+    soft_weight: float = 0.5
+    soft_temperature: float = 1.0
 
     @property
     def clock(self) -> Clock:
@@ -104,6 +110,21 @@ class ProbeTrainer(OpenTrainer):
             self.state.global_step, self.state.max_steps, metrics["eval_accuracy"], metrics["eval_loss"], accuracy,
         )  # fmt: skip
         return metrics
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> Any:  # noqa: ANN401 - Trainer's own signature
+        """The loss of a batch; with a teacher's probabilities it is `distillation_loss`, else the model's own."""
+        if "soft_labels" not in inputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        labels, soft = inputs.pop("labels"), inputs.pop("soft_labels")
+        outputs = model(**inputs)
+        loss = distillation_loss(outputs.logits, labels, soft, self.soft_weight, self.soft_temperature)
+        return (loss, outputs) if return_outputs else loss
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:  # noqa: ANN401
         """A step of the Trainer's, whose loss must be a number."""
@@ -164,18 +185,24 @@ def has_learnt(weights: Mapping[str, torch.Tensor]) -> bool:
 
 
 def build_trainer(
-    config: TrainingConfig, base: BaseModel, tokenizer: PreTrainedTokenizerFast, splits: Splits
+    config: TrainingConfig,
+    base: BaseModel,
+    tokenizer: PreTrainedTokenizerFast,
+    splits: Splits,
+    soft: Sequence[SoftLabel] = (),
 ) -> ProbeTrainer:
     """A Trainer for `config`, ready to train; arguments as those of `fit`, whose tokenizer `load_tokenizer` gives."""
     classifier = load_classifier(base, config.dropouts, splits.labels)
     _require_modules(classifier, config)
     model = attach_adapter(classifier, lora_config(config))
+    if config.start_from:
+        load_weights(model, Path(config.start_from) / ADAPTER_WEIGHTS, "this run's model")
     for peft_config in model.peft_config.values():
         peft_config.target_modules = sorted(peft_config.target_modules)  # PEFT's set has another order in each process
     model.config.pad_token_id = tokenizer.pad_token_id
     # It learns from what it will be shown.
     reader = ReviewTokenizer.wrap(tokenizer, config.training_length, DEFAULT_TRUNCATION)
-    train_split = IMDBDataset.from_reviews(splits["train"], reader, config.training_length)
+    train_split = _train_split(config, splits["train"], soft, reader)
     validation = _sample(splits["validation"], config.eval_limit, config.seed)
     arguments = _training_arguments(config)
     steps = _scale_steps(config, arguments, len(train_split))
@@ -190,6 +217,7 @@ def build_trainer(
         callbacks=[FinalEvaluation(), Clock()],
     )
     trainer.planned_steps = steps
+    trainer.soft_weight, trainer.soft_temperature = config.soft_weight, config.soft_temperature
     trainer.probe = IMDBDataset.from_reviews(
         _sample(splits["train"], config.train_probe, config.seed), reader, config.training_length
     )
@@ -202,6 +230,14 @@ def build_trainer(
     if config.early_stopping:
         trainer.add_callback(EarlyStoppingCallback(config.early_stopping))
     return trainer
+
+
+def _train_split(
+    config: TrainingConfig, reviews: Sequence[Review], soft: Sequence[SoftLabel], reader: ReviewTokenizer
+) -> IMDBDataset:
+    if not soft:
+        return IMDBDataset.from_reviews(reviews, reader, config.training_length)
+    return DistillationDataset(reviews if config.soft_weight < 1 else (), soft, reader, config.training_length)
 
 
 def _require_modules(model: torch.nn.Module, config: TrainingConfig) -> None:
