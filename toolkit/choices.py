@@ -4,6 +4,7 @@ from typing import Any, Literal, get_args
 
 Backend = Literal["auto", "onnx", "torch"]
 Truncation = Literal["head", "head-tail", "window"]
+Precision = Literal["fp32", "bf16"]
 Quantization = Literal["none", "int8", "auto"]
 Engine = Literal["local", "ray"]
 Language = Literal["en", "zh"]

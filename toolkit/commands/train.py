@@ -33,7 +33,10 @@ def _train_option(name: str, **kwargs: Any) -> Callable[[Command], Command]:  # 
 
 @click.command(epilog=_settings_epilog())
 @click.option(
-    "--preset", type=click.Choice(PRESETS), help=f"Settings that belong together.  [default: {DEFAULT_PRESET}]"
+    "--preset",
+    type=click.Choice(PRESETS),
+    metavar="NAME",
+    help=f"Settings that belong together: {', '.join(PRESETS)}.  [default: {DEFAULT_PRESET}]",
 )
 @click.option("--config", "config_file", type=PATH, help="Settings from a TOML file.")
 @_train_option("--dataset")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
-from toolkit.choices import Truncation, check_choice
+from toolkit.choices import Precision, Truncation, check_choice
 from toolkit.errors import BundleError
 from toolkit.models.bundle import Manifest, check_max_length
 from toolkit.prediction.abstention import Abstention, display
@@ -28,6 +28,8 @@ class InferenceOptions:
             as from its end; `window`, everything, in windows that overlap.
         workers: The number of reviews that the ONNX backend runs at the same time, each on one core; every core of this
             process by default.
+        precision: The precision of the torch backend's products, `fp32` by default; `bf16` is for labelling many texts on
+            hardware that computes it, and moves a score by some thousandths. The ONNX backend has its graph's own.
 
     Raises:
         ValueError: An option is none that any model could follow.
@@ -36,11 +38,14 @@ class InferenceOptions:
     max_length: int | None = None
     truncation: Truncation | None = None
     workers: int | None = None
+    precision: Precision | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no model could follow."""
         if self.truncation is not None:
             check_choice("truncation", self.truncation, Truncation)
+        if self.precision is not None:
+            check_choice("precision", self.precision, Precision)
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers must be 1 or more, not {self.workers}")
 

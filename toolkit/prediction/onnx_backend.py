@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.compat import import_onnxruntime
-from toolkit.errors import BundleError
+from toolkit.errors import BundleError, OptionError
 from toolkit.formats.limits import listed
 from toolkit.machine import available_cores
 from toolkit.models.bundle import Kind, Manifest, check_max_length, max_positions, read_manifest, read_stable
@@ -76,6 +76,8 @@ class OnnxPredictor(Predictor):
         Raises:
             BundleError: The bundle is missing or damaged, or has no positions for so many tokens.
         """
+        if options.precision == "bf16":
+            raise OptionError("bf16 is the torch backend's; name an adapter, or leave the precision to the graph")
 
         def read() -> OnnxPredictor:
             manifest = read_manifest(folder, Kind.ONNX)
