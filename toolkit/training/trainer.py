@@ -308,6 +308,7 @@ def _training_arguments(config: TrainingConfig) -> TrainingArguments:
         dataloader_pin_memory=has_cuda,
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,  # there are none; looking for them costs a walk of the graph at every step
+        ddp_timeout=86_400,  # seconds; a run may be stopped for a while, as by a signal or by closing a lid
         label_names=["labels"],  # PEFT hides the model's signature, from which the Trainer would read it
         report_to=["tensorboard"],
         restore_callback_states_from_checkpoint=True,
