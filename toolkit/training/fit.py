@@ -31,7 +31,7 @@ from toolkit.training.checkpoints import Run
 from toolkit.training.config import TrainingConfig
 from toolkit.training.model_card import write_model_card
 from toolkit.training.result import Conditions, TrainingResult
-from toolkit.training.trainer import ProbeTrainer, build_trainer, compute_metrics, has_learnt
+from toolkit.training.trainer import ProbeTrainer, build_trainer, compute_metrics, describe_precision, has_learnt
 
 _logger = logging.getLogger(__name__)
 
@@ -70,8 +70,8 @@ def fit(
         for name, before, now in conditions.differences(run.conditions or conditions):
             _logger.warning("the run began with %s %s and goes on with %s", name, before, now)
         _logger.info(
-            "training %s on %d reviews, %d steps, evaluating every %d",
-            base.name, len(trainer.train_dataset), trainer.planned_steps, trainer.args.eval_steps,
+            "training %s on %d reviews, %d steps, evaluating every %d, products in %s",
+            base.name, len(trainer.train_dataset), trainer.planned_steps, trainer.args.eval_steps, describe_precision(config),
         )  # fmt: skip
         if run.checkpoint is None:
             trainer.train()

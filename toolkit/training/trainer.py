@@ -323,19 +323,22 @@ def _computes_in_bf16(precision: str) -> bool:
     `auto` follows the hardware: a GPU with bf16 units, or a CPU with AMX or AVX512-BF16, where a step took half of its
     fp32 time.
     """
-    if precision != "auto":
-        return precision == "bf16"
+    return precision == "bf16" or (precision == "auto" and _bf16_units() is not None)
+
+
+def describe_precision(config: TrainingConfig) -> str:
+    """The precision of the products, and why where `auto` chose it."""
+    if config.precision != "auto":
+        return config.precision
     units = _bf16_units()
-    if units:
-        _logger.info('products in bf16, for which this %s is made; precision = "fp32" computes them in float32', units)
-    return units is not None
+    return f"bf16, for which the {units} is made" if units else "fp32"
 
 
 def _bf16_units() -> str | None:
     if torch.cuda.is_available():
         return "GPU" if torch.cuda.is_bf16_supported() else None
     units = cpu_bf16_units()
-    return f"CPU with {units}" if units else None
+    return f"CPU's {units}" if units else None
 
 
 def _scale_steps(config: TrainingConfig, arguments: TrainingArguments, reviews: int) -> int:
