@@ -34,7 +34,7 @@ class TextOptions:
         apart_from: a data set whose validation and test reviews are left out, with their sentences.
         text_column: name of the text's column where it is not one of the usual.
         per_file: texts in each file that is written.
-        seed: of the sentences that are taken; of a larger share they are the same and more.
+        seed: The seed of the choice of sentences; a larger share has those of a smaller one and more.
     """
 
     sentences: float | None = None
@@ -64,7 +64,7 @@ class TextsInfo:
         held_back: texts of the source that are in the validation or test split of `apart_from`.
         duplicates: texts that were there before.
         problems: rows without a text.
-        sha256: of each file, by name.
+        sha256: The SHA-256 of each file, by name.
     """
 
     source: str
