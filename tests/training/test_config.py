@@ -154,7 +154,7 @@ def test_a_setting_keeps_to_its_constraints(name, wrong, expected):
 
 def test_every_number_and_every_choice_is_constrained():
     free = ("base_model", "dataset", "adapter_dir", "checkpoint_dir", "logging_dir", "target_modules", "modules_to_save",
-            "group_by_length", "display")  # fmt: skip
+            "group_by_length", "display", "soft_labels", "start_from")  # fmt: skip
     for each in fields(TrainingConfig):
         constraints = each.metadata["constraints"]
         bounded = None in (constraints.minimum, constraints.above) and (constraints.minimum, constraints.above) != (
