@@ -198,3 +198,21 @@ def test_a_head_of_other_classes_is_found_in_every_family(copied, family):
     )
     with pytest.raises(BundleError, match="is a classifier of 3 classes"):
         resolve_base_model(str(folder))
+
+
+def test_a_tokenizer_is_the_one_that_was_checked(copied, tmp_path):
+    """Not one built from other files, which a configuration names."""
+    folder = copied("roberta")
+    expected = load_tokenizer(folder).get_vocab()
+    (tmp_path / "merges").write_text("#version: 0.2\nh e\n")
+    vocabulary = {
+        mark: number for number, mark in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", "h", "e", "he"])
+    }
+    (folder / "vocab.txt").write_text(json.dumps(vocabulary))
+    file = folder / "tokenizer_config.json"
+    said = {"tokenizer_class": "RobertaTokenizer", "from_slow": True, "merges_file": str(tmp_path / "merges")}
+    file.write_text(json.dumps(json.loads(file.read_text()) | said))
+    tokenizer = load_tokenizer(folder)
+    assert tokenizer.get_vocab() == expected
+    tokenizer.save_pretrained(tmp_path / "saved")
+    assert "from_slow" not in (tmp_path / "saved" / "tokenizer_config.json").read_text()

@@ -47,10 +47,12 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
     if files["tokenizer_file"].exists():
         check_tokenizer_file(files["tokenizer_file"])
     # Named here, since tokenizer_config.json may name others: any file of this machine would become the vocabulary, and
-    # be published with the model.
+    # be published with the model. Likewise `from_slow`, which builds the tokenizer out of other files than the one checked.
     named = {name: str(file) if file.is_file() else None for name, file in files.items()}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **named)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, from_slow=False, **named
+        )
     except Exception as error:  # the Rust side raises bare Exception, transformers whatever it stumbles over
         reason = (str(error).splitlines() or ["?"])[0]
         raise BundleError(
