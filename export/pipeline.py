@@ -13,6 +13,7 @@ import numpy as np
 
 from export.convert import convert_to_onnx
 from export.parity import EXACT, QUANTIZED, Gate, Measurement, Parity, compare, measure
+from export.plain import fix_token_types, quantize_plainly
 from export.quantize import quantize_to_int8
 from export.readers import ReadersProof, Reading, prove_readers
 from export.report import write_report
@@ -24,6 +25,7 @@ from toolkit.evaluation.calibration import fit_temperature, steps_of_risk_covera
 from toolkit.evaluation.metrics import softmax
 from toolkit.machine import package_versions
 from toolkit.models.adapter import load_adapter, merge_adapter
+from toolkit.models.architectures import DISTILBERT
 from toolkit.models.bundle import NGRAM_TABLE, Kind, Manifest, check_max_length, max_positions, read_manifest
 from toolkit.models.publishing import naming_a_full_disk, publish, refuse_foreign_target
 from toolkit.models.workspaces import workspace
@@ -126,10 +128,7 @@ def export_model(
 
     merged = merge_adapter(copy.deepcopy(model))
     with workspace(output) as room, naming_a_full_disk(room):
-        graphs = {"onnx": convert_to_onnx(merged, room)}
-        graphs["fused"] = fuse(graphs["onnx"], room / "model.fused.onnx")
-        if options.quantize != "none":
-            graphs["int8"] = quantize_to_int8(graphs["onnx"], room / "model.int8.onnx")
+        graphs = _graphs(convert_to_onnx(merged, room), room, merged.config.model_type, options.quantize != "none")
         models = {
             "adapter": TorchPredictor(model, tokenizer, manifest, "cpu"),
             "merged": TorchPredictor(merged, tokenizer, manifest, "cpu"),
@@ -174,6 +173,15 @@ def export_model(
                 folder, stages, measured, tokens_read, parity_set, manifest, gates, readers, quantized=chosen == "int8"
             )
     return ExportResult(output, chosen == "int8", tuple(stages), readers, (output / "model.onnx").stat().st_size)
+
+
+def _graphs(converted: Path, room: Path, family: str, int8: bool) -> dict[str, Path]:
+    """The graphs by their stage: rearranged for a DistilBERT, plain for the others."""
+    if family != DISTILBERT.name:
+        graphs = {"onnx": fix_token_types(converted)}
+        return graphs | ({"int8": quantize_plainly(converted, room / "model.int8.onnx")} if int8 else {})
+    graphs = {"onnx": converted, "fused": fuse(converted, room / "model.fused.onnx")}
+    return graphs | ({"int8": quantize_to_int8(converted, room / "model.int8.onnx")} if int8 else {})
 
 
 def _require_reviews(parity_set: Path, found: int, gate: Gate) -> None:

@@ -20,7 +20,7 @@ SOURCES = [*ROOT.glob("toolkit/**/*.py"), *ROOT.glob("export/*.py")]
 ALLOWED = {
     "toolkit/compat.py": {"click._termui_impl"},
     "toolkit/training/compat.py": {
-        "_determine_best_metric", "_get_learning_rate", "_get_train_sampler", "_is_amx_tile_supported",
+        "_determine_best_metric", "_get_learning_rate", "_get_train_sampler", "_is_amx_tile_supported", "_is_avx512_bf16_supported",
         "_load_callback_state", "_load_optimizer_and_scheduler", "_load_rng_state", "_save_checkpoint",
     },
 }  # fmt: skip
@@ -197,10 +197,16 @@ def test_the_device_of_the_arguments_is_kept_where_it_is_put(tmp_path):
     assert str(arguments.device) == "cpu"
 
 
-def test_torch_says_whether_the_cpu_has_amx():
+@pytest.mark.parametrize(
+    ("amx", "avx512", "units"), [(True, True, "AMX"), (False, True, "AVX512-BF16"), (False, False, None)]
+)
+def test_torch_says_what_computes_bf16_in_the_cpu(monkeypatch, amx, avx512, units):
     import torch
 
-    from toolkit.training.compat import cpu_has_amx
+    from toolkit.training.compat import cpu_bf16_units
 
     assert isinstance(torch.cpu._is_amx_tile_supported(), bool)
-    assert cpu_has_amx() == torch.cpu._is_amx_tile_supported()
+    assert isinstance(torch.cpu._is_avx512_bf16_supported(), bool)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    assert cpu_bf16_units() == units

@@ -140,10 +140,10 @@ def test_folders_that_are_no_base(tmp_path):
     with pytest.raises(BundleError, match=r"lacks config\.json and model\.safetensors and tokenizer\.json"):
         resolve_base_model(str(tmp_path))
     (tmp_path / "tokenizer.json").write_text("{}")
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     np.save(tmp_path / "model.safetensors", 0)
     (tmp_path / "model.safetensors.npy").rename(tmp_path / "model.safetensors")
-    with pytest.raises(BundleError, match="is a 'bert', expected a 'distilbert'"):
+    with pytest.raises(BundleError, match="is a 'gpt2', expected one of distilbert, bert, "):
         resolve_base_model(str(tmp_path))
 
 

@@ -1,7 +1,9 @@
+import json
 from collections import Counter
 
 import pytest
 
+from tests.families import family_base, said
 from tests.hub_server import Hub, serve
 from toolkit.datasets.splits import read_reviews
 from toolkit.models.hub import DEADLINE_SECONDS
@@ -53,6 +55,31 @@ def test_trains_on_a_model_of_the_hub_and_again_from_the_cache(with_hub, tiny_da
 
     again, _ = with_hub(*train_arguments(tiny_dataset), fault="500")
     assert again.returncode == 0, again.stderr.decode()
+
+
+def test_another_encoder_of_the_hub_gets_the_layers_of_its_family(
+    with_hub, hub_files, demo_reviews, tiny_dataset, tmp_path
+):
+    base = family_base("roberta", tmp_path / "roberta", [review.text for review in demo_reviews["train"]])
+    (base / "modeling_evil.py").write_text("raise SystemExit('it ran')\n")
+    said(base, auto_map={"AutoModel": "modeling_evil.Model", "AutoConfig": "modeling_evil.Config"})
+    hub_files["models", "someone/tiny-roberta"] = base
+    arguments = [
+        "train",
+        "--base-model",
+        "someone/tiny-roberta",
+        "--dataset",
+        tiny_dataset,
+        "--max-steps",
+        2,
+        "--max-length",
+        60,
+    ]
+    process, hub = with_hub(*arguments, "--output", "out/lora_model")
+    assert process.returncode == 0, process.stderr.decode()
+    adapter = json.loads((tmp_path / "out" / "lora_model" / "adapter_config.json").read_text())
+    assert (sorted(adapter["target_modules"]), adapter["modules_to_save"][0]) == (["query", "value"], "classifier")
+    assert not any(path.endswith(".py") for path in hub.requests)
 
 
 @pytest.mark.parametrize(

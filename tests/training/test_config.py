@@ -1,10 +1,14 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
 from toolkit.errors import ConfigError, ToolkitError
+from toolkit.models.architectures import ARCHITECTURES, DISTILBERT
+from toolkit.models.base_models import resolve_base_model
 from toolkit.text.labels import SENTIMENT, LabelSet
 from toolkit.training.config import PRESETS, TrainingConfig, load_config
+from toolkit.training.description import RunDescription
+from toolkit.training.launch import Launch
 
 
 def test_the_defaults_are_the_documents():
@@ -150,7 +154,7 @@ def test_a_setting_keeps_to_its_constraints(name, wrong, expected):
 
 def test_every_number_and_every_choice_is_constrained():
     free = ("base_model", "dataset", "adapter_dir", "checkpoint_dir", "logging_dir", "target_modules", "modules_to_save",
-            "group_by_length", "display", "ngrams")  # fmt: skip
+            "group_by_length", "display", "ngrams", "soft_labels", "start_from")  # fmt: skip
     for each in fields(TrainingConfig):
         constraints = each.metadata["constraints"]
         bounded = None in (constraints.minimum, constraints.above) and (constraints.minimum, constraints.above) != (
@@ -206,3 +210,81 @@ def test_a_word_for_no_label_is_refused(entry):
 def test_a_word_for_a_label_that_there_is_not_is_refused_with_the_list():
     with pytest.raises(ConfigError, match="a word for the label 'neutral', expected one of negative, positive"):
         TrainingConfig(display=("zh:neutral=中性",)).with_words(SENTIMENT)
+
+
+def test_the_layers_are_the_familys_where_nobody_named_others():
+    roberta = ARCHITECTURES["roberta"]
+    fitted = TrainingConfig().fitted_to(roberta)
+    assert (fitted.target_modules, fitted.modules_to_save) == (("query", "value"), ("classifier",))
+    assert TrainingConfig().fitted_to(DISTILBERT) == TrainingConfig()
+    named = TrainingConfig(target_modules=("query",), modules_to_save=("classifier",))
+    assert named.fitted_to(roberta) == named
+    preset = load_config("imdb-minilm-cpu")
+    assert preset.fitted_to(DISTILBERT) == preset
+    teacher = load_config("imdb-teacher")
+    assert teacher.fitted_to(ARCHITECTURES["mpnet"]) == teacher
+
+
+def test_a_dropout_that_a_family_does_not_have_is_refused():
+    with pytest.raises(ConfigError, match="seq_classif_dropout: a base of the family mpnet has none of its own"):
+        TrainingConfig(seq_classif_dropout=0.1).fitted_to(ARCHITECTURES["mpnet"])
+
+
+def test_what_is_measured_afterwards_is_no_part_of_the_recipe():
+    assert TrainingConfig(final_evaluation="validation").recipe == TrainingConfig().recipe
+    with pytest.raises(ConfigError, match="final_evaluation = 'test': expected one of all, validation"):
+        TrainingConfig(final_evaluation="test")
+    for values in ({"soft_weight": 0.0}, {"soft_weight": 1.5}, {"soft_temperature": 0.0}):
+        with pytest.raises(ConfigError, match=next(iter(values))):
+            TrainingConfig(**values)
+
+
+def test_a_run_of_before_a_setting_was_there_is_gone_on_with_by_its_default(tiny_base, tiny_dataset):
+    config = TrainingConfig(base_model=str(tiny_base), dataset=str(tiny_dataset))
+    now = RunDescription.of(config, resolve_base_model(str(tiny_base)), Launch())
+    earlier = replace(now, settings={name: value for name, value in now.settings.items() if name != "soft_weight"})
+    assert list(now.differences(earlier)) == []
+    other = RunDescription.of(replace(config, soft_weight=0.9), resolve_base_model(str(tiny_base)), Launch())
+    assert list(other.differences(earlier)) == ["soft_weight"]
+
+
+def test_a_line_every_other_minute_where_nobody_sees_a_bar(monkeypatch, caplog):
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+    from toolkit.training import callbacks
+
+    caplog.set_level("INFO")
+    now, losses = [0.0], iter((0.5, 0.25, 0.75, 1.0))
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
+    progress = callbacks.Progress(lambda: next(losses))
+    progress.on_train_begin()
+    for step, at in enumerate((50.0, 100.0, 150.0, 160.0), start=1):
+        now[0] = at
+        progress.on_step_end(
+            TrainingArguments("out", report_to=[]), TrainerState(global_step=step, max_steps=9), TrainerControl()
+        )
+    assert [record.message for record in caplog.records if "step" in record.message] == [
+        "step 3 of 9: loss 0.5000 over the last 3, 50.0 s each; 5 minutes to go"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("precision", "units", "in_bf16", "said"),
+    [
+        ("auto", "AVX512-BF16", True, "bf16, for which the CPU's AVX512-BF16 is made"),
+        ("auto", None, False, "fp32"),
+        ("fp32", "AMX", False, "fp32"),
+        ("bf16", None, True, "bf16"),
+    ],
+)
+def test_auto_takes_bf16_where_the_cpu_is_made_for_it_and_says_so(
+    monkeypatch, tmp_path, precision, units, in_bf16, said
+):
+    from toolkit.training import trainer
+
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")  # restored afterwards; the arguments set it
+    monkeypatch.setattr(trainer.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(trainer, "cpu_bf16_units", lambda: units)
+    config = TrainingConfig(precision=precision, adapter_dir=str(tmp_path / "lora_model"))
+    assert trainer.describe_precision(config) == said
+    assert trainer._training_arguments(config).bf16 is in_bf16

@@ -74,7 +74,7 @@ def test_the_manifest_and_the_model_card_have_the_runs_figures(tiny_adapter, tin
 def test_the_model_card_says_what_calibration_did(tiny_run, tmp_path):
     figures = tiny_run.test | {"ece": 0.01, "ece_uncalibrated": 0.02}
     for temperature, said in ((1.3, "divided by 1.300"), (19.99, "temperature 20 is at its bound of 20")):
-        result = replace(tiny_run, temperature=temperature, test=figures)
+        result = replace(tiny_run, temperature=temperature, metrics={**tiny_run.metrics, "test": figures})
         write_model_card(tmp_path, TrainingConfig(), {"train": 1, "validation": 1, "test": 1}, result)
         card = (tmp_path / "README.md").read_text()
         assert said in card

@@ -60,6 +60,39 @@ def import_command(source: str, output: Path, **options: Any) -> None:  # noqa: 
 
 
 @dataset.command()
+@click.argument("source", type=PATH)
+@click.option("--output", type=PATH, required=True, help="Folder for texts-00001.csv, … and texts_info.json.")
+@click.option(
+    "--sentences", type=float, metavar="SHARE", help="Take single sentences, this share of them, over 0 to 1."
+)
+@click.option("--limit", type=int, help="Take so many texts at most.")
+@click.option("--apart-from", type=PATH, help="Leave out the validation and test reviews of this data set.")
+@click.option("--text-column", help="Name of the text's column, where it is not text, review, content or sentence.")
+@click.option("--per-file", type=int, default=1000, show_default=True, help="Texts in each file.")
+@click.option("--seed", type=int, default=42, show_default=True, help="Of the sentences that are taken.")
+def texts(source: Path, output: Path, **options: Any) -> None:  # noqa: ANN401 - TextOptions' fields
+    """Take the texts of SOURCE without labels, each once, for a teacher to label.
+
+    SOURCE is a CSV, JSONL or Parquet file with a column of text, or a .txt with a text a line. The files are of a size
+    that toolkit predict-files --resume goes on by.
+
+    \b
+    Examples:
+      toolkit dataset texts unsup.parquet --output build/texts/reviews --apart-from build/imdb
+      toolkit dataset texts unsup.parquet --output build/texts/sentences --sentences 0.1 --apart-from build/imdb
+    """
+    from toolkit.datasets.unlabelled import TextOptions, collect_texts
+
+    with progress_bar(source.stat().st_size if source.is_file() else None, "reading") as bar:
+        info = collect_texts(source, output, TextOptions(**options), bar.update)
+    click.echo(f"{info.texts} texts in {len(info.sha256)} files")
+    _logger.info(
+        "left out: %d duplicates, %d of the validation and test splits, %d rows without a text",
+        info.duplicates, info.held_back, info.problems,
+    )  # fmt: skip
+
+
+@dataset.command()
 @click.argument("folder", type=PATH, default="dataset")
 @click.option(
     "--max-length", type=click.IntRange(min=3), default=512, show_default=True, help="Tokens a model would read."

@@ -13,6 +13,7 @@ from toolkit.commands.options import (
     SectionCommand,
     language_option,
     load,
+    precision_option,
     prediction_options,
     progress_bar,
     say,
@@ -56,6 +57,7 @@ _CHANGED = 20  # reviews listed on the terminal; all are in the JSON and on the 
 @section_option("Output", "--json", "as_json", is_flag=True, help="Print one JSON object.")
 @uncertain_options("Output")
 @language_option("Output")
+@precision_option("Model")
 @prediction_options
 def evaluate(
     folder: Path,

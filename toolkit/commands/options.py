@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from toolkit.choices import Backend, Language, Readers, Truncation, choices
+from toolkit.choices import Backend, Language, Precision, Readers, Truncation, choices
 from toolkit.formats.limits import printable
 from toolkit.formats.names import TEXT_COLUMNS
 
@@ -88,6 +88,14 @@ def prediction_options(command: Command) -> Command:
     return command
 
 
+def precision_option(section: str) -> Callable[[Command], Command]:
+    """`--precision`."""
+    return section_option(
+        section, "--precision", type=click.Choice(choices(Precision)),
+        help="For torch, of its products; bf16 is faster where the hardware computes it.  [default: fp32]",
+    )  # fmt: skip
+
+
 def language_option(section: str) -> Callable[[Command], Command]:
     """`--lang`."""
     return section_option(
@@ -116,6 +124,7 @@ def uncertain_options(section: str) -> Callable[[Command], Command]:
 def predictor_arguments(
     max_length: int | None = None,
     truncation: Truncation | None = None,
+    precision: Precision | None = None,
     uncertain_below: float | None = None,
     target_accuracy: float | None = None,
     any_text: bool = False,
@@ -131,7 +140,7 @@ def predictor_arguments(
 
     if uncertain_below is not None and target_accuracy is not None:
         raise click.UsageError("--uncertain-below and --target-accuracy are two ways to choose one threshold; give one")
-    options = InferenceOptions(max_length, truncation, readers=readers)
+    options = InferenceOptions(max_length, truncation, precision=precision, readers=readers)
     return {**model, "options": options, "abstention": Abstention(uncertain_below, target_accuracy, any_text)}
 
 

@@ -13,6 +13,7 @@ from toolkit.commands.options import (
     language_option,
     load,
     permille,
+    precision_option,
     prediction_options,
     predictor_arguments,
     progress_bar,
@@ -47,6 +48,7 @@ _logger = logging.getLogger(__name__)
 @section_option(
     "Work", "--concurrency", type=click.IntRange(min=1), help="Predictors of Ray at a time.  [default: every core]"
 )
+@precision_option("Work")
 @prediction_options
 def predict_files(
     inputs: tuple[str, ...],

@@ -41,7 +41,10 @@ def _add_reader(config: TrainingConfig) -> None:
 
 @click.command(epilog=_settings_epilog())
 @click.option(
-    "--preset", type=click.Choice(PRESETS), help=f"Settings that belong together.  [default: {DEFAULT_PRESET}]"
+    "--preset",
+    type=click.Choice(PRESETS),
+    metavar="NAME",
+    help=f"Settings that belong together: {', '.join(PRESETS)}.  [default: {DEFAULT_PRESET}]",
 )
 @click.option("--config", "config_file", type=PATH, help="Settings from a TOML file.")
 @_train_option("--dataset")
@@ -54,6 +57,10 @@ def _add_reader(config: TrainingConfig) -> None:
 @_train_option("--max-length", type=int)
 @_train_option("--seed", type=int)
 @_train_option("--early-stopping", type=int)
+@_train_option("--soft-labels", multiple=True, metavar="PATH")
+@_train_option("--soft-weight", type=float)
+@_train_option("--soft-temperature", type=float)
+@_train_option("--start-from")
 @_train_option("--display", multiple=True, metavar="LANG:LABEL=WORD")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of an interrupted run.")
 @click.option(
@@ -88,7 +95,7 @@ def train(preset: str | None, config_file: Path | None, resume: bool, only: str 
     result = run_training(config, resume)
     if result is None:
         return
-    for split, metrics in (("validation", result.validation), ("test", result.test)):
+    for split, metrics in result.metrics.items():
         click.echo(
             f"{split}: "
             + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if not name.endswith("_uncalibrated"))

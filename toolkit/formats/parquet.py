@@ -1,6 +1,6 @@
 """The rows of Parquet files, as they come; what a hostile file takes of time and memory is bounded."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,10 @@ _ROW_COST = 100  # bytes that any row counts for, so that billions of empty ones
 
 
 def parquet_rows(
-    path: Path, needed: Callable[[Sequence[str]], Sequence[str]], advance: Callable[[int], None]
+    path: Path,
+    needed: Callable[[Sequence[str]], Sequence[str]],
+    advance: Callable[[int], None],
+    structs: Collection[str] = (),
 ) -> Iterator[Parsed[Mapping[str, Any]]]:
     """Rows by column; a header that cannot be used comes alone, as a place without a row.
 
@@ -25,6 +28,7 @@ def parquet_rows(
         path: the file.
         needed: Chooses, of the names of the columns, those that are read.
         advance: takes the bytes of the file, as if every row had as many, that were done since it was last called.
+        structs: Names of columns to offer although each of their values is a struct of numbers.
 
     Raises:
         ToolkitError: it is damaged, or unpacks to too much.
@@ -37,7 +41,9 @@ def parquet_rows(
         if problem := header_problem(schema.names):
             yield head, {}, problem
             return
-        columns = needed([name for name in schema.names if not pyarrow.types.is_nested(schema.field(name).type)])
+        columns = needed(
+            [each.name for each in schema if _is_plain(each.type) or (each.name in structs and _is_numbers(each.type))]
+        )
         if not columns:
             yield head, dict.fromkeys(schema.names), None  # for the reader to say what it misses
             return
@@ -80,7 +86,11 @@ def parquet_batches(
     for group in range(file.num_row_groups) if row_groups is None else row_groups:
         metadata = file.metadata.row_group(group)
         parts = [(column, metadata.column(number)) for number, column in enumerate(leaves)]
-        parts = [part for part in parts if columns is None or part[0].path in columns]
+        parts = [
+            part
+            for part in parts
+            if columns is None or not {part[0].path, part[0].path.partition(".")[0]}.isdisjoint(columns)
+        ]
         UnpackedSize.of(path).add(sum(part.total_uncompressed_size for _, part in parts))
         # One row of a nested column may hold all of its values.
         UnpackedSize.of(path).add(8 * sum(part.num_values for column, part in parts if "." in column.path))
@@ -92,6 +102,18 @@ def parquet_batches(
             for piece, size in _pieces(batch, path):
                 unpacked.add(size + _ROW_COST * piece.num_rows)
                 yield piece
+
+
+def _is_plain(kind: Any) -> bool:  # noqa: ANN401 - pyarrow ships no types
+    from pyarrow import types
+
+    return not types.is_nested(kind)
+
+
+def _is_numbers(kind: Any) -> bool:  # noqa: ANN401
+    from pyarrow import types
+
+    return bool(types.is_struct(kind)) and all(types.is_floating(each.type) for each in kind)
 
 
 def to_values(column: Any) -> list[Any]:  # noqa: ANN401 - pyarrow ships no types

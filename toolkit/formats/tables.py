@@ -1,6 +1,6 @@
 """A file of rows by column: CSV, JSONL, Parquet, or lines, which have one column; blank lines are passed over."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ def read_rows(
     most: int | None = None,
     longest: int | None = None,
     advance: Callable[[int], None] = lambda count: None,
+    structs: Collection[str] = (),
 ) -> Iterator[Row]:
     """The rows of a file, each with its values by column or what is wrong with it.
 
@@ -32,12 +33,13 @@ def read_rows(
         most: bytes that compressed data may become; by default a hundred times the file's own, or 256 MiB.
         longest: The most bytes in a row of CSV, JSONL or lines; 64 MiB by default.
         advance: takes the bytes of the file that were read since it was last called.
+        structs: Names of columns that Parquet is to give although each of their values is a struct of numbers.
 
     Raises:
         ToolkitError: compressed data or a Parquet file is damaged, or unpacks to too much.
     """
     if ending == ".parquet":
-        yield from parquet_rows(path, needed, advance)
+        yield from parquet_rows(path, needed, advance, structs)
         return
     source = Source(name or str(path), path, most_unpacked(path) if most is None else most, longest)
     done = 0

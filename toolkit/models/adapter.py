@@ -1,6 +1,7 @@
 """A LoRA adapter on its base: made for training, loaded whole or not at all, merged."""
 
 import hashlib
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from toolkit.errors import BundleError, needs_extra
 from toolkit.formats.limits import shown
-from toolkit.models.base_models import MINILM, BaseModel, is_in_hub_cache, resolve_base_model
+from toolkit.models.architectures import ARCHITECTURES, Architecture
+from toolkit.models.base_models import PACKAGED, BaseModel, is_in_hub_cache, resolve_base_model
 from toolkit.models.bundle import Kind, Manifest, read_manifest
 from toolkit.models.files import read_json_object, sha256
 from toolkit.models.lora_config import read_lora_config
@@ -19,20 +21,16 @@ from toolkit.text.tokenizer_file import check_tokenizer_file
 if TYPE_CHECKING:
     import torch
     from peft import LoraConfig, PeftModel
-    from transformers import DistilBertConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 PACKAGE = "distilbert-review-toolkit"  # of this toolkit, among a manifest's versions
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
-# Of the base's config.json, what DistilBERT computes with. transformers takes much more from there, some of it the name of
-# code to fetch and run (CVE-2026-4372, which has no fix below transformers 5).
-_CONFIG = (
-    "activation", "attention_dropout", "dim", "dropout", "hidden_dim", "initializer_range", "max_position_embeddings", "n_heads",
-    "n_layers", "pad_token_id", "qa_dropout", "seq_classif_dropout", "sinusoidal_pos_embds", "tie_weights_", "vocab_size",
-)  # fmt: skip
 _TOKENIZERS = {
-    None, "DistilBertTokenizer", "DistilBertTokenizerFast", "BertTokenizer", "BertTokenizerFast", "PreTrainedTokenizerFast",
+    None, "PreTrainedTokenizerFast", *(name for each in ARCHITECTURES.values() for name in each.tokenizers),
 }  # fmt: skip
+_LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")  # as every family numbers them
+_MOST_POSITIONS = 1 << 16  # of an encoder that keeps no weight for each
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
@@ -44,16 +42,18 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
         name = read_json_object(folder / file).get("tokenizer_class") if (folder / file).is_file() else None
         if not (name is None or isinstance(name, str)) or name not in _TOKENIZERS:
             raise BundleError(
-                f"{folder / file} asks for a tokenizer of class {shown(name)}; expected DistilBERT's own, choose another model"
+                f"{folder / file} asks for a tokenizer of class {shown(name)}; expected the base's own, choose another model"
             )
     files = {"tokenizer_file": folder / "tokenizer.json", "vocab_file": folder / "vocab.txt"}
     if files["tokenizer_file"].exists():
         check_tokenizer_file(files["tokenizer_file"])
     # Named here, since tokenizer_config.json may name others: any file of this machine would become the vocabulary, and
-    # be published with the model.
+    # be published with the model. Likewise `from_slow`, which builds the tokenizer out of other files than the one checked.
     named = {name: str(file) if file.is_file() else None for name, file in files.items()}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **named)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, from_slow=False, **named
+        )
     except Exception as error:  # the Rust side raises bare Exception, transformers whatever it stumbles over
         reason = (str(error).splitlines() or ["?"])[0]
         raise BundleError(
@@ -78,24 +78,30 @@ def load_classifier(
     """
     with needs_extra("train", "loading a base model"):
         import torch
+        import transformers
         from safetensors import SafetensorError
-        from transformers import DistilBertConfig, DistilBertForSequenceClassification, logging
+        from transformers import logging
 
     if (base.folder / "adapter_config.json").exists():  # transformers would load that, and the base that it names
         raise BundleError(f"{base.folder} is an adapter, expected a base model; name the base that it was trained on")
     fields = read_json_object(base.folder / "config.json")
+    architecture = base.architecture
+    config_class = getattr(transformers, f"{architecture.classes}Config")
+    classifier = getattr(transformers, f"{architecture.classes}ForSequenceClassification")
+    read = (*architecture.fields, *architecture.dropouts.values())
+    changed = {architecture.dropouts[name]: rate for name, rate in (dropouts or {}).items()}
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # "newly initialised weights, you should train": the next step does
     try:
-        config = DistilBertConfig(
-            **{name: fields[name] for name in _CONFIG if name in fields} | (dropouts or {}),
+        config = config_class(
+            **{name: fields[name] for name in read if name in fields} | changed,
             num_labels=len(labels),
             id2label={label.index: label.name for label in labels},
             label2id={label.name: label.index for label in labels},
             problem_type="single_label_classification",  # whatever the base's own head was for
         )
-        _check_against_weights(config, base.folder / "model.safetensors")
-        return DistilBertForSequenceClassification.from_pretrained(
+        _check_against_weights(architecture, config, classifier, base.folder / "model.safetensors")
+        return classifier.from_pretrained(
             base.folder,
             config=config,
             local_files_only=True,
@@ -112,31 +118,48 @@ def load_classifier(
         logging.set_verbosity(verbosity)
 
 
-def _check_against_weights(config: "DistilBertConfig", weights: Path) -> None:
+def _check_against_weights(
+    architecture: Architecture, config: "PreTrainedConfig", classifier: "type[PreTrainedModel]", weights: Path
+) -> None:
     """What is allocated is what is there: a configuration of a few bytes may ask for any number of layers of any size.
 
     Raises:
         ValueError: the configuration describes other weights, or a dropout is no share.
     """
+    import torch
     from safetensors import safe_open
 
     with safe_open(weights, framework="numpy") as tensors:
         names = tensors.keys()
-        shapes = {name.removeprefix("distilbert."): tuple(tensors.get_slice(name).get_shape()) for name in names}
-    inner = {name: shape for name, shape in shapes.items() if name.endswith(".ffn.lin1.weight")}
-    expected = {f"transformer.layer.{number}.ffn.lin1.weight" for number in range(min(config.n_layers, len(shapes)))}
-    if len(inner) != config.n_layers or inner.keys() != expected:
-        raise ValueError(f"config.json has {shown(config.n_layers)} layers, the weights have {len(inner)}")
-    for name, shape in {
-        "embeddings.word_embeddings.weight": (config.vocab_size, config.dim),
-        "embeddings.position_embeddings.weight": (config.max_position_embeddings, config.dim),
-        **dict.fromkeys(inner, (config.hidden_dim, config.dim)),
-    }.items():
-        if shapes.get(name) != shape:
-            raise ValueError(f"config.json asks for {name} of shape {shown(shape)}, found {shown(shapes.get(name))}")
-    for name in ("dropout", "attention_dropout", "seq_classif_dropout"):
-        if not 0 <= getattr(config, name) <= 1:
-            raise ValueError(f"config.json has {name} {shown(getattr(config, name))}, expected 0 to 1")
+        shapes = {
+            name.removeprefix(f"{architecture.prefix}."): tuple(tensors.get_slice(name).get_shape()) for name in names
+        }
+    layers = {int(match[1]) for name in shapes if (match := _LAYER.search(name))}
+    if len(layers) != config.num_hidden_layers or layers != set(range(len(layers))):
+        raise ValueError(f"config.json has {shown(config.num_hidden_layers)} layers, the weights have {len(layers)}")
+    width = getattr(config, "embedding_size", config.hidden_size)
+    expected = {architecture.embeddings: (config.vocab_size, width)}
+    if architecture.positions:
+        expected[architecture.positions] = (config.max_position_embeddings, width)
+    elif not 0 < config.max_position_embeddings <= _MOST_POSITIONS:
+        raise ValueError(f"config.json has max_position_embeddings {shown(config.max_position_embeddings)}")
+    _require_shapes(expected, shapes)
+    for name in architecture.dropouts.values():
+        rate = getattr(config, name, None)
+        if rate is not None and not 0 <= rate <= 1:
+            raise ValueError(f"config.json has {name} {shown(rate)}, expected 0 to 1")
+    with torch.device("meta"):  # the shapes alone
+        encoder = classifier(config).base_model
+    own = {name: tuple(weight.shape) for name, weight in encoder.named_parameters()}
+    _require_shapes(
+        {name: shape for name, shape in own.items() if name.partition(".")[0] not in architecture.head}, shapes
+    )
+
+
+def _require_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
+    for name, shape in expected.items():
+        if found.get(name) != shape:
+            raise ValueError(f"config.json asks for {name} of shape {shown(shape)}, found {shown(found.get(name))}")
 
 
 def attach_adapter(model: "PreTrainedModel", config: "LoraConfig") -> "PeftModel":
@@ -262,7 +285,7 @@ def _recorded_base(folder: Path, manifest: Manifest) -> str:
         BundleError: it may be a folder, and is found nowhere.
     """
     name, digest = manifest.base_model, manifest.base_model_sha256
-    if name == MINILM or Path(name).is_absolute():
+    if name in PACKAGED or Path(name).is_absolute():
         return name
     for above in (Path(), *(folder.resolve().parents if digest else ())):
         weights = above / name / "model.safetensors"

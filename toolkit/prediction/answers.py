@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.choices import ReadBy, Readers, Truncation, check_choice
+from toolkit.choices import Precision, ReadBy, Readers, Truncation, check_choice
 from toolkit.prediction.abstention import display
 from toolkit.text.labels import UNCERTAIN, Label
 from toolkit.text.tokenisation import Encoding, count_read
@@ -21,6 +21,8 @@ class InferenceOptions:
             beginning as from its end; `window`, everything, in windows that overlap.
         workers: The number of reviews that the ONNX backend runs at the same time, each on one core; every core of this
             process by default.
+        precision: The precision of the torch backend's products, `fp32` by default; `bf16` is for labelling many texts on
+            hardware that computes it, and moves a score by some thousandths. The ONNX backend has its graph's own.
         readers: Who reads, of a model with an n-gram table: `auto`, the n-grams, and the transformer beside them where they
             do not suffice; `both`, always the two; `model`, the transformer alone.
 
@@ -31,12 +33,15 @@ class InferenceOptions:
     max_length: int | None = None
     truncation: Truncation | None = None
     workers: int | None = None
+    precision: Precision | None = None
     readers: Readers = "auto"
 
     def __post_init__(self) -> None:
         """Refuse what no model could follow."""
         if self.truncation is not None:
             check_choice("truncation", self.truncation, Truncation)
+        if self.precision is not None:
+            check_choice("precision", self.precision, Precision)
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers must be 1 or more, not {self.workers}")
         check_choice("readers", self.readers, Readers)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
-from toolkit.choices import ReadBy, Readers, Truncation, check_choice
+from toolkit.choices import Precision, ReadBy, Readers, Truncation, check_choice
 from toolkit.errors import BundleError, EmptyReviewError
 from toolkit.models.bundle import Manifest, check_max_length
 from toolkit.prediction.abstention import Abstention, Threshold
@@ -31,11 +31,13 @@ class Origin:
         load: Loads one, given a folder and options.
         folder: The folder, as an absolute path.
         workers: See `InferenceOptions`.
+        precision: See `InferenceOptions`.
     """
 
     load: Callable[[Path, InferenceOptions], "Predictor"]
     folder: Path
     workers: int | None = None
+    precision: Precision | None = None
 
 
 class Predictor(ABC):
@@ -197,7 +199,11 @@ class Predictor(ABC):
                 "this predictor was made of parts that can be neither pickled nor copied; load one with load_predictor"
             )
         options = InferenceOptions(
-            self.tokenizer.max_length, self.tokenizer.truncation, self.origin.workers, self.readers
+            self.tokenizer.max_length,
+            self.tokenizer.truncation,
+            self.origin.workers,
+            self.origin.precision,
+            self.readers,
         )
         return _load_again, (self.origin, options, self.manifest, self.threshold)
 

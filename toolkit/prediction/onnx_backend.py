@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.choices import Readers
-from toolkit.errors import BundleError
+from toolkit.errors import BundleError, OptionError
 from toolkit.formats.limits import listed
 from toolkit.machine import available_cores
 from toolkit.models.bundle import Kind, Manifest, check_max_length, max_positions, read_manifest, verify_file
@@ -89,6 +89,8 @@ class OnnxPredictor(Predictor):
         Raises:
             BundleError: The bundle is missing or damaged, or has no positions for so many tokens.
         """
+        if options.precision == "bf16":
+            raise OptionError("bf16 is the torch backend's; name an adapter, or leave the precision to the graph")
 
         def read() -> OnnxPredictor:
             manifest = read_manifest(folder, Kind.ONNX, later=[_GRAPH])

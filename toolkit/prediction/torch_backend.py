@@ -1,14 +1,14 @@
 """The torch backend: the adapter itself, on a GPU where there is one, in padded length-sorted batches."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from toolkit.choices import Readers
+from toolkit.choices import Precision, Readers
 from toolkit.errors import BundleError, needs_extra
 from toolkit.models.adapter import load_adapter, merge_adapter
 from toolkit.models.bundle import Manifest, check_max_length, max_positions
@@ -22,6 +22,8 @@ from toolkit.text.tokenisation import Encoding, ReviewTokenizer
 with needs_extra("train", "the torch backend"):
     import torch
 
+_USUAL_LENGTH = 256  # tokens
+
 
 class TorchPredictor(Predictor):
     """Serves a model with PyTorch.
@@ -31,11 +33,13 @@ class TorchPredictor(Predictor):
         tokenizer: The model's tokenizer.
         manifest: What the adapter's folder says of it.
         device: A torch device; the GPU where there is one by default.
-        batch_size: The number of windows in one forward pass.
+        batch_size: The number of windows of 256 tokens in one forward pass, of shorter ones there are more; by default 32 on
+            a GPU, and 4 on a CPU, whose caches hold no more: 32 took twice the time there.
         abstention: See `Predictor`.
         positions: See `Predictor`.
         ngrams: See `Predictor`.
         readers: See `Predictor`.
+        precision: See `InferenceOptions`.
     """
 
     backend = "torch"
@@ -46,12 +50,13 @@ class TorchPredictor(Predictor):
         tokenizer: ReviewTokenizer,
         manifest: Manifest,
         device: str | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         *,
         abstention: Abstention | None = None,
         positions: int = 512,
         ngrams: NgramReader | None = None,
         readers: Readers = "auto",
+        precision: Precision = "fp32",
     ) -> None:
         super().__init__(
             manifest, tokenizer, abstention=abstention, positions=positions, ngrams=ngrams, readers=readers
@@ -59,9 +64,10 @@ class TorchPredictor(Predictor):
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.device = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "CPU"
         self.model = model.to(self._device)
-        self.batch_size = batch_size
+        self.precision = precision
+        self.batch_size = batch_size or (4 if self._device.type == "cpu" else 32)
         # Enough to sort by length, little enough to hold.
-        self.chunk_size = 16 * batch_size * (SKIPPED if self.readers == "auto" else 1)
+        self.chunk_size = 512 * (SKIPPED if self.readers == "auto" else 1)
         self._process = os.getpid()
 
     @classmethod
@@ -76,7 +82,7 @@ class TorchPredictor(Predictor):
 
         Args:
             folder: An adapter made by `toolkit train` or by PEFT.
-            options: The length, the truncation and the readers; `workers` concerns the ONNX backend alone.
+            options: The length, the truncation, the precision and the readers; `workers` concerns the ONNX backend alone.
             abstention: See `Predictor`.
             base_model: The base to use instead of the one the adapter names.
 
@@ -93,11 +99,13 @@ class TorchPredictor(Predictor):
             tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", length, truncation)
             return cls(
                 merge_adapter(adapter), tokenizer, manifest, abstention=abstention, positions=positions,
-                ngrams=NgramReader.load(folder, manifest), readers=options.readers,
+                ngrams=NgramReader.load(folder, manifest), readers=options.readers, precision=options.precision or "fp32",
             )  # fmt: skip
 
         predictor = read_stable(folder, read)
-        predictor.origin = Origin(partial(cls.load, base_model=base_model), folder.absolute())
+        predictor.origin = Origin(
+            partial(cls.load, base_model=base_model), folder.absolute(), precision=options.precision
+        )
         return predictor
 
     def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
@@ -120,8 +128,7 @@ class TorchPredictor(Predictor):
     def _run(self, encodings: Sequence[Encoding]) -> np.ndarray:
         logits = np.empty((len(encodings), len(self.labels)), np.float32)
         by_length = sorted(range(len(encodings)), key=lambda index: len(encodings[index].input_ids))
-        for start in range(0, len(by_length), self.batch_size):
-            rows = by_length[start : start + self.batch_size]
+        for rows in self._batches(by_length, encodings):
             longest = len(encodings[rows[-1]].input_ids)
             input_ids = torch.zeros((len(rows), longest), dtype=torch.long)  # (B, T); masked, so the id is no matter
             attention_mask = torch.zeros_like(input_ids)
@@ -129,9 +136,21 @@ class TorchPredictor(Predictor):
                 ids = torch.from_numpy(encodings[index].input_ids)
                 input_ids[row, : len(ids)] = ids
                 attention_mask[row, : len(ids)] = 1
-            with torch.inference_mode():
+            in_bf16 = torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16")
+            with torch.inference_mode(), in_bf16:
                 output = self.model(
                     input_ids=input_ids.to(self._device), attention_mask=attention_mask.to(self._device)
                 )
             logits[rows] = output.logits.float().cpu().numpy()
         return logits
+
+    def _batches(self, by_length: Sequence[int], encodings: Sequence[Encoding]) -> Iterator[list[int]]:
+        """Windows of similar length, shortest first, with about as many tokens in each batch, padding counted."""
+        batch: list[int] = []
+        for index in by_length:
+            if batch and (len(batch) + 1) * len(encodings[index].input_ids) > self.batch_size * _USUAL_LENGTH:
+                yield batch
+                batch = []
+            batch.append(index)
+        if batch:
+            yield batch

@@ -7,7 +7,7 @@ ours, and neither read nor deleted; without the second, whoever wrote it was kil
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -55,8 +55,10 @@ class Run:
 
 
 @contextmanager
-def claim_run(config: TrainingConfig, base: BaseModel, launch: Launch, resume: bool) -> Iterator[Run]:
-    """Hold the checkpoint folder for this run.
+def claim_run(
+    config: TrainingConfig, base: BaseModel, launch: Launch, resume: bool, soft_labels: Sequence[Path] = ()
+) -> Iterator[Run]:
+    """Hold the checkpoint folder for this run, whose texts with a teacher's probabilities are in `soft_labels`.
 
     Raises:
         ToolkitError: another run is at work in the folder, or left an unfinished one there and `resume` was not asked
@@ -64,7 +66,7 @@ def claim_run(config: TrainingConfig, base: BaseModel, launch: Launch, resume: b
             checkpoints that are none of ours.
     """
     folder = config.checkpoint_folder
-    description = RunDescription.of(config, base, launch)
+    description = RunDescription.of(config, base, launch, soft_labels)
     if launch.rank > 0:  # a helper process: the first one checks and claims
         yield _taking_up(folder, description, resume)
         return

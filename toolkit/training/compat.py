@@ -89,6 +89,8 @@ def name_cpu_without_number(arguments: TrainingArguments) -> None:
         arguments.__dict__["_setup_devices"] = torch.device("cpu")
 
 
-def cpu_has_amx() -> bool:
-    """Whether the CPU has AMX tiles, for which torch has no public question."""
-    return bool(torch.cpu._is_amx_tile_supported())
+def cpu_bf16_units() -> str | None:
+    """What multiplies bfloat16 in this CPU, for which torch has no public question; None where nothing does."""
+    if torch.cpu._is_amx_tile_supported():
+        return "AMX"
+    return "AVX512-BF16" if torch.cpu._is_avx512_bf16_supported() else None

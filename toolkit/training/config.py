@@ -2,20 +2,22 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 from toolkit.errors import ConfigError, ToolkitError
+from toolkit.models.architectures import DISTILBERT, Architecture
 from toolkit.text.labels import LabelSet
 from toolkit.training.settings import LARGEST, setting, type_problems, value_problems
 
 METRICS = ("accuracy", "f1", "precision", "recall", "loss")
 PRECISIONS = ("auto", "fp32", "bf16")
 SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup")
-PRESETS = ("imdb-distilbert", "imdb-minilm-cpu", "demo")
+EVALUATIONS = ("all", "validation")
+PRESETS = ("imdb-distilbert", "imdb-minilm-cpu", "imdb-teacher", "imdb-minilm-distilled", "demo")
 DEFAULT_PRESET = "imdb-distilbert"
 OPTIONS = {  # of the command line, where their names are not their settings'
     "output": "adapter_dir",
@@ -30,8 +32,23 @@ ADVICE = "Correct these and run the command again; toolkit train --help lists ev
 class TrainingConfig:
     """Everything that decides a training run; each field's help is also the command line's."""
 
-    base_model: str = setting("distilbert-base-uncased", "a hub id, a local folder, or minilm (needs no network)")
+    base_model: str = setting(
+        "distilbert-base-uncased", "a hub id, a local folder, or minilm or mpnet (need no network)"
+    )
     dataset: str = setting("dataset", "folder with train.csv, validation.csv and test.csv")
+    soft_labels: tuple[str, ...] = setting(
+        (), "files or folders of texts with a teacher's probabilities, as toolkit predict-files writes them"
+    )
+    soft_weight: float = setting(
+        0.5,
+        "share of the teacher's probabilities in the loss, over 0 to 1; the labels have the rest",
+        above=0,
+        maximum=1,
+    )
+    soft_temperature: float = setting(
+        1.0, "by which the teacher's and the student's logits are divided for it", minimum=0.1, maximum=20
+    )
+    start_from: str = setting("", "adapter whose weights training begins with; fresh ones by default")
     adapter_dir: str = setting("lora_model", "folder for the trained adapter")
     checkpoint_dir: str = setting("", "folder for checkpoints; lora_imdb beside the adapter by default")
     logging_dir: str = setting("", "folder for TensorBoard logs; logs beside the adapter by default")
@@ -44,8 +61,13 @@ class TrainingConfig:
     r: int = setting(8, "rank of the LoRA matrices", minimum=1)
     lora_alpha: int = setting(32, "LoRA's scale is lora_alpha / r", minimum=1)
     lora_dropout: float = setting(0.1, "dropout before the LoRA matrices, 0 to 1", minimum=0, below=1)
-    target_modules: tuple[str, ...] = setting(("q_lin", "v_lin"), "linear layers that get LoRA matrices")
-    modules_to_save: tuple[str, ...] = setting(("pre_classifier", "classifier"), "layers trained whole: the head")
+    target_modules: tuple[str, ...] = setting(
+        DISTILBERT.targets,
+        "linear layers that get LoRA matrices; of another encoder than DistilBERT its own by default",
+    )
+    modules_to_save: tuple[str, ...] = setting(
+        DISTILBERT.head, "layers trained whole: the head; of another encoder than DistilBERT its own by default"
+    )
     bias: str = setting("none", "biases trained: none, all or lora_only", choices=("none", "all", "lora_only"))
     dropout: float | None = setting(
         None, "dropout of the base's layers, 0 to 1; the base's own by default", minimum=0, below=1
@@ -89,6 +111,9 @@ class TrainingConfig:
     ngram_buckets: int = setting(
         2**20, "rows of the n-gram table, a power of two; of two labels 2 bytes each", minimum=2**10, maximum=2**24
     )
+    final_evaluation: str = setting(
+        "all", "splits measured at the end: all, or validation, which leaves test unseen", choices=EVALUATIONS
+    )
     seed: int = setting(42, "of every random choice", minimum=0, below=2**32, why="numpy's limit")
     display: tuple[str, ...] = setting(
         (), "words for labels, as zh:positive=正面评论; in a file also a table [labels.zh] of names and words"
@@ -117,9 +142,30 @@ class TrainingConfig:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The settings that decide what is learnt: not the places, which are the machine's, nor the words for labels."""
-        apart = ("dataset", "adapter_dir", "checkpoint_dir", "logging_dir", "display")
+        """The settings that decide what is learnt: not the places, which are the machine's, nor what is measured afterwards."""
+        apart = (
+            "dataset", "soft_labels", "start_from", "adapter_dir", "checkpoint_dir", "logging_dir", "display", "final_evaluation",
+        )  # fmt: skip
         return {name: value for name, value in asdict(self).items() if name not in apart}
+
+    def fitted_to(self, architecture: Architecture) -> Self:
+        """The same for a base of that family: where the layers are DistilBERT's by default, the base's own.
+
+        Raises:
+            ConfigError: A dropout is set that the family does not have.
+        """
+        problems = [
+            f"{name}: a base of the family {architecture.name} has none of its own"
+            for name in self.dropouts
+            if name not in architecture.dropouts
+        ]
+        if problems:
+            raise ConfigError("the training configuration does not fit the base model; found:", problems, ADVICE)
+        return replace(
+            self,
+            target_modules=architecture.targets if self.target_modules == DISTILBERT.targets else self.target_modules,
+            modules_to_save=architecture.head if self.modules_to_save == DISTILBERT.head else self.modules_to_save,
+        )
 
     def with_words(self, labels: LabelSet) -> LabelSet:
         """A data set's labels with the words for them.

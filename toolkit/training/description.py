@@ -1,13 +1,15 @@
 """What decides a run's result, as `run.json` and every checkpoint of the run have it."""
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from toolkit.datasets.splits import SPLITS
 from toolkit.errors import BundleError
+from toolkit.models.adapter import ADAPTER_WEIGHTS
 from toolkit.models.base_models import BaseModel
 from toolkit.models.files import read_json_object, sha256
 from toolkit.training.config import TrainingConfig
@@ -23,7 +25,8 @@ class RunDescription:
 
     Attributes:
         settings: The settings, as JSON has them, places and the base apart.
-        data: The SHA-256 of each split and, under `base_model`, of the base's weights; a folder may have another name tomorrow.
+        data: The SHA-256 of each split, under `base_model` of the base's weights, and where there are any, under
+            `soft_labels` of their files and under `start_from` of the adapter's weights; a folder may have another name tomorrow.
         processes: The number of processes; None in a run of version 0.1, which did not say.
         conditions: The conditions under which a checkpoint was computed; None for the run as a whole.
         finished: Whether the adapter is published.
@@ -36,9 +39,13 @@ class RunDescription:
     finished: bool = False
 
     @classmethod
-    def of(cls, config: TrainingConfig, base: BaseModel, launch: Launch) -> Self:
-        """The run of a configuration, before its first step."""
+    def of(cls, config: TrainingConfig, base: BaseModel, launch: Launch, soft_labels: Sequence[Path] = ()) -> Self:
+        """The run of a configuration, before its first step; `soft_labels` are the files that it learns from beside the splits."""
         data = {split: sha256(Path(config.dataset) / f"{split}.csv") for split in SPLITS}
+        if soft_labels:
+            data["soft_labels"] = hashlib.sha256("".join(map(sha256, soft_labels)).encode()).hexdigest()
+        if config.start_from:
+            data["start_from"] = sha256(Path(config.start_from) / ADAPTER_WEIGHTS)
         settings = {name: value for name, value in config.recipe.items() if name != "base_model"}
         as_read = json.loads(json.dumps(settings))  # tuples become lists, as they do on disk
         return cls(as_read, {**data, "base_model": base.sha256}, launch.processes)
@@ -64,8 +71,9 @@ class RunDescription:
         return {**content, "finished": True} if self.finished else content
 
     def differences(self, earlier: Self) -> Iterator[str]:
-        """The names of what is another now, among what this run has; an earlier version's may have more."""
-        for before, now in ((earlier.settings, self.settings), (earlier.data, self.data)):
-            yield from (name for name in now if before.get(name, ...) != now[name])
+        """The names of what is another now; a setting that an earlier version did not have was as it is by default."""
+        defaults = json.loads(json.dumps(TrainingConfig().recipe))
+        yield from (name for name in self.settings if earlier.settings.get(name, defaults[name]) != self.settings[name])
+        yield from (name for name in {**earlier.data, **self.data} if earlier.data.get(name) != self.data.get(name))
         if earlier.processes != self.processes:
             yield f"{earlier.processes} processes, now {self.processes}"

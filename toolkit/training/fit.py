@@ -13,6 +13,7 @@ from peft import PeftModel
 from tqdm.contrib.logging import logging_redirect_tqdm
 from transformers import EvalPrediction, PreTrainedTokenizerFast, set_seed
 
+from toolkit.datasets.soft_labels import SoftLabel
 from toolkit.datasets.splits import Review, Splits
 from toolkit.errors import ToolkitError
 from toolkit.evaluation.calibration import calibration_metrics, fit_temperature
@@ -31,7 +32,7 @@ from toolkit.training.config import TrainingConfig
 from toolkit.training.model_card import write_model_card
 from toolkit.training.result import Conditions, TrainingResult
 from toolkit.training.second_reader import FittedReader, describe, fit_reader, with_section, write_reader
-from toolkit.training.trainer import ProbeTrainer, build_trainer, compute_metrics, has_learnt
+from toolkit.training.trainer import ProbeTrainer, build_trainer, compute_metrics, describe_precision, has_learnt
 
 _logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ def fit(
     splits: Splits,
     run: Run,
     warned: tuple[str, ...] = (),
+    soft: Sequence[SoftLabel] = (),
 ) -> TrainingResult | None:
     """Train, keep the best checkpoint, measure it on validation and test, and publish the adapter.
 
@@ -51,6 +53,7 @@ def fit(
         splits: The reviews of `train`, `validation` and `test`.
         run: The run, and the checkpoint it is to go on from.
         warned: What the figures do not mean, for the model card.
+        soft: Texts with a teacher's probabilities, to learn from beside the train split.
 
     Returns:
         The result, or None in the helper processes of a distributed run.
@@ -61,15 +64,15 @@ def fit(
     set_seed(config.seed)
     tokenizer = load_tokenizer(base.folder)
     tokenizer.model_max_length = config.max_length
-    trainer = build_trainer(config, base, tokenizer, splits)
+    trainer = build_trainer(config, base, tokenizer, splits, soft)
     with _same_threads(run), _told_once(), logging_redirect_tqdm():
         conditions = _conditions(trainer)
         trainer.description = replace(run.description, conditions=conditions)
         for name, before, now in conditions.differences(run.conditions or conditions):
             _logger.warning("the run began with %s %s and goes on with %s", name, before, now)
         _logger.info(
-            "training %s on %d reviews, %d steps, evaluating every %d",
-            base.name, len(splits["train"]), trainer.planned_steps, trainer.args.eval_steps,
+            "training %s on %d reviews, %d steps, evaluating every %d, products in %s",
+            base.name, len(trainer.train_dataset), trainer.planned_steps, trainer.args.eval_steps, describe_precision(config),
         )  # fmt: skip
         if run.checkpoint is None:
             trainer.train()
@@ -80,7 +83,7 @@ def fit(
         result, digest, logits = _measure(config, tokenizer, trainer, splits, conditions, warned)
         reader = ReviewTokenizer.wrap(tokenizer, config.max_length, DEFAULT_TRUNCATION)
         fitted = fit_reader(config, reader, splits, logits)
-    _publish(config, base, tokenizer, trainer, splits, result, digest, fitted)
+    _publish(config, base, tokenizer, trainer, splits, result, digest, len(soft), fitted)
     return result
 
 
@@ -124,23 +127,22 @@ def _measure(
             "before the first one; nothing was published. Train longer, with --epochs or --max-steps, "
             "or with a higher --learning-rate"
         )
-    validation, test = (
-        _logits(trained, tokenizer, config, splits[split], splits.labels) for split in ("validation", "test")
-    )
+    torch.set_num_threads(conditions.threads * conditions.processes)  # the other processes have ended
+    measured = ("validation", "test") if config.final_evaluation == "all" else ("validation",)
+    outputs = {split: _logits(trained, tokenizer, config, splits[split], splits.labels) for split in measured}
     digest = weights_digest(adapter_weights(trained))
     _require_same(digest, weights_digest(best), "the model measured", trainer.best_checkpoint)
-    temperature = fit_temperature(*validation)
+    temperature = fit_temperature(*outputs["validation"])
     result = TrainingResult(
         Path(config.adapter_dir),
-        _final_metrics(*validation, temperature),
-        _final_metrics(*test, temperature),
+        {split: _final_metrics(*output, temperature) for split, output in outputs.items()},
         temperature,
         trainer.state.global_step,
         conditions,
         trainer.clock.seconds,
         warned,
     )
-    return result, digest, {"validation": validation[0], "test": test[0]}
+    return result, digest, {split: logits for split, (logits, _) in outputs.items()}
 
 
 def _require_same(digest: str, expected: str, what: str, source: object) -> None:
@@ -190,6 +192,7 @@ def _publish(
     splits: Splits,
     result: TrainingResult,
     measured: str,
+    soft: int,
     fitted: FittedReader | None,
 ) -> None:
     manifest = Manifest(
@@ -201,13 +204,9 @@ def _publish(
         displays={language: dict(words) for language, words in splits.labels.displays.items()},
         temperature=result.temperature,
         uncertain_below=splits.labels.lowest_score,
-        training={**config.recipe, **result.conditions.to_json()},
+        training={**config.recipe, **result.conditions.to_json(), **({"soft_labels": soft} if soft else {})},
         ngrams=fitted.reader.describe() if fitted else None,
-        metrics={
-            "validation": result.validation,
-            "test": result.test,
-            **({"readers": fitted.metrics} if fitted else {}),
-        },
+        metrics={**result.metrics, **({"readers": fitted.metrics} if fitted else {})},
         versions=package_versions("torch", "transformers", "peft", "accelerate", "distilbert-review-toolkit"),
     )
     with publish(result.adapter, manifest) as folder:
@@ -219,7 +218,7 @@ def _publish(
         tokenizer.save_pretrained(folder)
         model.get_base_model().config.save_pretrained(folder)
         plot_metrics(trainer.state.log_history, folder)
-        counts = {split: len(reviews) for split, reviews in splits.items()}
+        counts = {**{split: len(reviews) for split, reviews in splits.items()}, "soft_labels": soft}
         write_model_card(folder, config, counts, result, splits.labels)
         if fitted:
             write_reader(folder, fitted)

@@ -8,6 +8,7 @@ from toolkit.evaluation.calibration import describe_temperature
 from toolkit.machine import available_cores, package_versions, processor_name
 from toolkit.models.base_models import MINILM
 from toolkit.models.bundle import MODEL_CARD
+from toolkit.models.mpnet import MPNET
 from toolkit.text.labels import SENTIMENT, LabelSet
 from toolkit.training.config import PRESETS, TrainingConfig, load_config
 from toolkit.training.result import Conditions, TrainingResult
@@ -19,7 +20,7 @@ _TEMPLATE = """\
 
 # {title}
 
-A LoRA adapter and classification head for {base_description}, trained on {train} labelled {texts}.
+A LoRA adapter and classification head for {base_description}, trained on {train} labelled {texts}{taught}.
 {task}
 
 ## Results
@@ -78,7 +79,10 @@ It knows these labels and texts like those that it was trained on. It gives one 
 language, and it learnt the habits of those who wrote and labelled the texts."""
 _AVERAGED = " Precision, recall and F1 are means over the labels (macro)."
 
-_MINILM = "`minilm` (all-MiniLM-L6-v2, 22.7M parameters, folded into the DistilBERT architecture)"
+_PACKAGED = {
+    MINILM: "`minilm` (all-MiniLM-L6-v2, 22.7M parameters, folded into the DistilBERT architecture)",
+    MPNET: "`mpnet` (all-mpnet-base-v2, 109M parameters)",
+}
 
 
 def write_model_card(
@@ -89,7 +93,7 @@ def write_model_card(
     Args:
         folder: The adapter's folder.
         config: The run's settings.
-        counts: The number of reviews in each split.
+        counts: The number of reviews in each split and, as `soft_labels`, of the texts with a teacher's probabilities.
         result: What the run achieved.
         labels: The labels that it tells apart.
     """
@@ -97,7 +101,7 @@ def write_model_card(
     changed = {name: value for name, value in config.recipe.items() if value != defaults[name]}
     if config.display:
         changed["display"] = config.display
-    table = _table({split: (counts[split], getattr(result, split)) for split in ("validation", "test")}, labels)
+    table = _table({split: (counts[split], metrics) for split, metrics in result.metrics.items()}, labels)
     pair = labels == SENTIMENT
     names = ", ".join(f"`{name}`" for name in labels.names)
     versions = package_versions("torch", "transformers", "peft")
@@ -108,8 +112,9 @@ def write_model_card(
         task=(_SENTIMENT_TASK if pair else _TASK).format(max_length=config.max_length, count=len(labels), names=names),
         limits=_SENTIMENT_LIMITS if pair else _LIMITS,
         averaged=_AVERAGED if len(labels) > 2 else "",
-        base_description=_MINILM if config.base_model == MINILM else f"`{config.base_model}`",
+        base_description=_PACKAGED.get(config.base_model, f"`{config.base_model}`"),
         train=counts["train"],
+        taught=_taught(config, counts.get("soft_labels", 0)),
         max_length=config.max_length,
         table=table,
         calibration=_calibration(result),
@@ -128,8 +133,23 @@ def write_model_card(
     (folder / MODEL_CARD).write_text(card, encoding="utf-8")
 
 
+def _taught(config: TrainingConfig, texts: int) -> str:
+    """What it learnt beside the labels."""
+    if not texts:
+        return ""
+    return (
+        f" and on what a teacher said of {texts} texts: its probabilities have {config.soft_weight:g} of the loss, at a "
+        f"temperature of {config.soft_temperature:g}"
+    )
+
+
 def _calibration(result: TrainingResult) -> str:
     test = result.test
+    if not test:
+        return (
+            f"Scores are calibrated: the logits are divided by {result.temperature:.3f}, fitted on the validation split. The test "
+            f"split was not measured. {describe_temperature(result.temperature)}"
+        ).rstrip()
     if result.temperature == 1:
         return f"{describe_temperature(1.0)} On the test split their expected calibration error is {test['ece']:.4f}."
     return (

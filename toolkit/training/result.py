@@ -48,9 +48,9 @@ class TrainingResult:
 
     Attributes:
         adapter: The published folder.
-        validation: The accuracy, precision, recall, f1, roc_auc and loss of the kept checkpoint on the whole split, and
-            the calibration error (`ece`) and Brier score (`brier`) of its scores, before and after calibration.
-        test: The same on the test split.
+        metrics: By split, `validation` and where it was measured `test`: the accuracy, precision, recall, f1, roc_auc and
+            loss of the kept checkpoint on the whole of it, and the calibration error (`ece`) and Brier score (`brier`) of
+            its scores, before and after calibration.
         temperature: The temperature, fitted on the validation split.
         steps: The optimiser steps taken, over all resumptions.
         conditions: The conditions under which it was computed.
@@ -59,10 +59,19 @@ class TrainingResult:
     """
 
     adapter: Path
-    validation: dict[str, float]
-    test: dict[str, float]
+    metrics: dict[str, dict[str, float]]
     temperature: float
     steps: int
     conditions: Conditions
     seconds: float
     warnings: tuple[str, ...] = ()
+
+    @property
+    def validation(self) -> dict[str, float]:
+        """Those of the validation split."""
+        return self.metrics["validation"]
+
+    @property
+    def test(self) -> dict[str, float]:
+        """Those of the test split; empty where it was not measured."""
+        return self.metrics.get("test", {})

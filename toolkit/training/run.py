@@ -1,13 +1,17 @@
 """A training run from settings to a published adapter; what can go wrong early is checked before torch is loaded."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from toolkit.datasets.soft_labels import SoftLabel, read_soft_labels, soft_label_files
 from toolkit.datasets.splits import Splits, read_splits
 from toolkit.errors import ToolkitError, needs_extra
-from toolkit.models.base_models import resolve_base_model
-from toolkit.models.bundle import Kind, max_positions
+from toolkit.formats.limits import shown
+from toolkit.models.base_models import BaseModel, resolve_base_model
+from toolkit.models.bundle import Kind, max_positions, read_manifest
+from toolkit.models.files import read_json_object
 from toolkit.models.publishing import naming_a_full_disk, refuse_foreign_target
 from toolkit.training.checkpoints import claim_run
 from toolkit.training.config import TrainingConfig
@@ -38,19 +42,53 @@ def train(config: TrainingConfig, resume: bool = False) -> TrainingResult | None
         labels = config.with_words(splits.labels)
         splits = Splits(splits, labels)
         base = resolve_base_model(config.base_model, classes=len(labels))
-        config = replace(config, base_model=base.name)  # of a folder, the absolute path
+        config = replace(config.fitted_to(base.architecture), base_model=base.name)  # of a folder, the absolute path
         positions = max_positions(base.folder)
         if config.max_length > positions:
             raise ToolkitError(
                 f"{base.name} has positions for {positions} tokens; give --max-length {positions} or less"
             )
-        with claim_run(config, base, launch, resume) as run:
+        soft_files = soft_label_files([Path(path) for path in config.soft_labels])
+        soft = _soft_labels(soft_files, splits) if soft_files else []
+        if config.start_from:
+            _check_start(Path(config.start_from), base, config, splits)
+        with claim_run(config, base, launch, resume, soft_files) as run:
             for warning in warnings if launch.rank == 0 else ():
                 _logger.warning("%s", warning)
             with needs_extra("train", "training"):
                 from toolkit.training.fit import fit
             with naming_a_full_disk(run.folder):
-                result = fit(config, base, splits, run, warnings)
+                result = fit(config, base, splits, run, warnings, soft)
             if result is not None:
                 run.finish()
     return result
+
+
+def _soft_labels(files: Sequence[Path], splits: Splits) -> list[SoftLabel]:
+    """Those that may be learnt from: not of the texts on which the model is measured."""
+    held_back = {review.text for split in ("validation", "test") for review in splits[split]}
+    found = read_soft_labels(files, splits.labels)
+    kept = [each for each in found if each.text not in held_back]
+    if len(kept) < len(found):
+        _logger.warning("%d soft labels left out: their texts are in validation or test", len(found) - len(kept))
+    if not kept:
+        raise ToolkitError(
+            "every text with a soft label is in validation or test; label others, see docs/distillation.md"
+        )
+    return kept
+
+
+def _check_start(adapter: Path, base: BaseModel, config: TrainingConfig, splits: Splits) -> None:
+    """Whether training can begin with an adapter's weights; whether they have its shapes is seen when they are loaded."""
+    manifest, lora = read_manifest(adapter, Kind.ADAPTER), read_json_object(adapter / "adapter_config.json")
+    for what, found, expected in (
+        ("base", manifest.base_model_sha256, base.sha256),
+        ("labels", manifest.labels, splits.labels.names),
+        ("r", lora.get("r"), config.r),
+        ("lora_alpha", lora.get("lora_alpha"), config.lora_alpha),
+    ):
+        if found != expected:
+            raise ToolkitError(
+                f"{adapter} cannot be started from: expected {what} {shown(expected)}, found {shown(found)}; "
+                "train with its own, or leave out --start-from"
+            )

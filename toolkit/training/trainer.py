@@ -25,15 +25,16 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from toolkit.datasets.soft_labels import SoftLabel
 from toolkit.datasets.splits import Review, Splits
-from toolkit.datasets.torch_dataset import IMDBDataset
+from toolkit.datasets.torch_dataset import DistillationDataset, IMDBDataset
 from toolkit.errors import ConfigError, ToolkitError
 from toolkit.evaluation.metrics import classification_metrics, softmax
 from toolkit.models.adapter import ADAPTER_WEIGHTS, attach_adapter, load_classifier, load_weights
 from toolkit.models.base_models import BaseModel
 from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.text.truncation import DEFAULT_TRUNCATION
-from toolkit.training.callbacks import Bar, Clock, FinalEvaluation
+from toolkit.training.callbacks import Bar, Clock, FinalEvaluation, Progress
 from toolkit.training.checkpoints import (
     begin_checkpoint,
     checkpoint_path,
@@ -42,9 +43,10 @@ from toolkit.training.checkpoints import (
     seal_checkpoint,
     verify_checkpoint,
 )
-from toolkit.training.compat import OpenTrainer, cpu_has_amx, name_cpu_without_number
+from toolkit.training.compat import OpenTrainer, cpu_bf16_units, name_cpu_without_number
 from toolkit.training.config import ADVICE, TrainingConfig
 from toolkit.training.description import RunDescription
+from toolkit.training.objective import distillation_loss
 from toolkit.training.order import EpochSampler
 
 MINIMUM_EVALUATIONS = 5
@@ -60,11 +62,17 @@ class ProbeTrainer(OpenTrainer):
         probe: The reviews of the train set that are measured.
         planned_steps: The number of optimiser steps of the whole run.
         description: The description that goes into every checkpoint, to say whose it is.
+        last_loss: The loss of the last batch.
+        soft_weight: See `distillation_loss`.
+        soft_temperature: Likewise.
     """
 
     probe: IMDBDataset
     planned_steps: int
     description: RunDescription
+    last_loss: float = 0.0
+    soft_weight: float = 0.5
+    soft_temperature: float = 1.0
 
     @property
     def clock(self) -> Clock:
@@ -103,10 +111,26 @@ class ProbeTrainer(OpenTrainer):
         )  # fmt: skip
         return metrics
 
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> Any:  # noqa: ANN401 - Trainer's own signature
+        """The loss of a batch; with a teacher's probabilities it is `distillation_loss`, else the model's own."""
+        if "soft_labels" not in inputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        labels, soft = inputs.pop("labels"), inputs.pop("soft_labels")
+        outputs = model(**inputs)
+        loss = distillation_loss(outputs.logits, labels, soft, self.soft_weight, self.soft_temperature)
+        return (loss, outputs) if return_outputs else loss
+
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:  # noqa: ANN401
         """A step of the Trainer's, whose loss must be a number."""
         loss: torch.Tensor = super().training_step(*args, **kwargs)
         self._require_finite(loss, "loss")
+        self.last_loss = float(loss)
         return loss
 
     def prediction_step(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
@@ -161,18 +185,24 @@ def has_learnt(weights: Mapping[str, torch.Tensor]) -> bool:
 
 
 def build_trainer(
-    config: TrainingConfig, base: BaseModel, tokenizer: PreTrainedTokenizerFast, splits: Splits
+    config: TrainingConfig,
+    base: BaseModel,
+    tokenizer: PreTrainedTokenizerFast,
+    splits: Splits,
+    soft: Sequence[SoftLabel] = (),
 ) -> ProbeTrainer:
     """A Trainer for `config`, ready to train; arguments as those of `fit`, whose tokenizer `load_tokenizer` gives."""
     classifier = load_classifier(base, config.dropouts, splits.labels)
     _require_modules(classifier, config)
     model = attach_adapter(classifier, lora_config(config))
+    if config.start_from:
+        load_weights(model, Path(config.start_from) / ADAPTER_WEIGHTS, "this run's model")
     for peft_config in model.peft_config.values():
         peft_config.target_modules = sorted(peft_config.target_modules)  # PEFT's set has another order in each process
     model.config.pad_token_id = tokenizer.pad_token_id
     # It learns from what it will be shown.
     reader = ReviewTokenizer.wrap(tokenizer, config.training_length, DEFAULT_TRUNCATION)
-    train_split = IMDBDataset.from_reviews(splits["train"], reader, config.training_length)
+    train_split = _train_split(config, splits["train"], soft, reader)
     validation = _sample(splits["validation"], config.eval_limit, config.seed)
     arguments = _training_arguments(config)
     steps = _scale_steps(config, arguments, len(train_split))
@@ -187,6 +217,7 @@ def build_trainer(
         callbacks=[FinalEvaluation(), Clock()],
     )
     trainer.planned_steps = steps
+    trainer.soft_weight, trainer.soft_temperature = config.soft_weight, config.soft_temperature
     trainer.probe = IMDBDataset.from_reviews(
         _sample(splits["train"], config.train_probe, config.seed), reader, config.training_length
     )
@@ -194,20 +225,30 @@ def build_trainer(
     trainer.remove_callback(PrinterCallback)
     if sys.stderr.isatty():
         trainer.add_callback(Bar())
+    else:
+        trainer.add_callback(Progress(lambda: trainer.last_loss))
     if config.early_stopping:
         trainer.add_callback(EarlyStoppingCallback(config.early_stopping))
     return trainer
 
 
+def _train_split(
+    config: TrainingConfig, reviews: Sequence[Review], soft: Sequence[SoftLabel], reader: ReviewTokenizer
+) -> IMDBDataset:
+    if not soft:
+        return IMDBDataset.from_reviews(reviews, reader, config.training_length)
+    return DistillationDataset(reviews if config.soft_weight < 1 else (), soft, reader, config.training_length)
+
+
 def _require_modules(model: torch.nn.Module, config: TrainingConfig) -> None:
     """PEFT skips modules it does not find as long as it finds one, and still writes them into the adapter."""
-    present = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    names = [f".{name}" for name, _ in model.named_modules()]
     wanted = (("target_modules", config.target_modules), ("modules_to_save", config.modules_to_save))
     problems = [
         f"{name}: the base has no module '{each}'"
         for name, modules in wanted
         for each in modules
-        if each not in present
+        if not any(name.endswith(f".{each}") for name in names)  # as PEFT matches them
     ]
     if problems:
         raise ConfigError("the training configuration does not fit the base model; found:", problems, ADVICE)
@@ -267,6 +308,7 @@ def _training_arguments(config: TrainingConfig) -> TrainingArguments:
         dataloader_pin_memory=has_cuda,
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,  # there are none; looking for them costs a walk of the graph at every step
+        ddp_timeout=86_400,  # seconds; a run may be stopped for a while, as by a signal or by closing a lid
         label_names=["labels"],  # PEFT hides the model's signature, from which the Trainer would read it
         report_to=["tensorboard"],
         restore_callback_states_from_checkpoint=True,
@@ -278,11 +320,25 @@ def _training_arguments(config: TrainingConfig) -> TrainingArguments:
 def _computes_in_bf16(precision: str) -> bool:
     """Whether products are computed in bfloat16; weights, gradients and sums stay in float32 either way.
 
-    `auto` follows the hardware: a GPU with bf16 units, or a CPU with AMX, where a step took 0.48 of its fp32 time.
+    `auto` follows the hardware: a GPU with bf16 units, or a CPU with AMX or AVX512-BF16, where a step took half of its
+    fp32 time.
     """
-    if precision != "auto":
-        return precision == "bf16"
-    return torch.cuda.is_bf16_supported() if torch.cuda.is_available() else cpu_has_amx()
+    return precision == "bf16" or (precision == "auto" and _bf16_units() is not None)
+
+
+def describe_precision(config: TrainingConfig) -> str:
+    """The precision of the products, and why where `auto` chose it."""
+    if config.precision != "auto":
+        return config.precision
+    units = _bf16_units()
+    return f"bf16, for which the {units} is made" if units else "fp32"
+
+
+def _bf16_units() -> str | None:
+    if torch.cuda.is_available():
+        return "GPU" if torch.cuda.is_bf16_supported() else None
+    units = cpu_bf16_units()
+    return f"CPU's {units}" if units else None
 
 
 def _scale_steps(config: TrainingConfig, arguments: TrainingArguments, reviews: int) -> int:
