@@ -84,7 +84,7 @@ def test_everything_wrong_is_reported_at_once_with_its_row(tmp_path):
         "a.csv row 3 (line 4): the text is empty",
         "a.csv row 4 (line 5): the text is missing (NaN)",
         "a.csv row 5 (line 6): broken row: expected 2 fields, found 3",
-        "a.csv row 7 (line 9): the text is not valid UTF-8",
+        "a.csv row 7 (line 9): the column 'text' is not valid UTF-8, likeliest cp1252 (--encoding cp1252)",
         "a.csv row 8 (line 10): the text is empty",
         "a.csv row 9 (line 11): the label is '', expected 0/1, neg/pos or negative/positive",
     ]

@@ -12,6 +12,8 @@ from toolkit.formats.names import FORMATS, format_of, split_name
 
 ROWS = 20_000  # of a piece of Parquet, at least, as whole row groups; some minutes of one core
 
+_WRITTEN_AS = {".tsv": ".csv", ".json": ".jsonl"}  # the others as they are
+
 
 @dataclass(frozen=True, slots=True)
 class Partition:
@@ -107,7 +109,7 @@ def _pieces(storage: Storage, file: Found, folder: str) -> Iterator[Partition]:
     stem, ending = split_name(name)
     if ending not in FORMATS:
         raise ToolkitError(f"{file.path}: expected a file ending in {', '.join(FORMATS)}")
-    name = str(PurePosixPath(name).with_name(stem + ending))
+    name = str(PurePosixPath(name).with_name(stem + _WRITTEN_AS.get(ending, ending)))
     sizes = storage.row_groups(file.path) if ending == ".parquet" else []
     rows = sum(sizes)
     if rows < 2 * ROWS:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from toolkit.commands.options import PATH, Command
+from toolkit.commands.options import PATH, Command, encoding_option
 from toolkit.training.config import DEFAULT_PRESET, OPTIONS, PRESETS, TrainingConfig
 
 _logger = logging.getLogger(__name__)
@@ -47,8 +47,15 @@ def _train_option(name: str, **kwargs: Any) -> Callable[[Command], Command]:  # 
 @_train_option("--seed", type=int)
 @_train_option("--early-stopping", type=int)
 @_train_option("--display", multiple=True, metavar="LANG:LABEL=WORD")
+@encoding_option()
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of an interrupted run.")
-def train(preset: str | None, config_file: Path | None, resume: bool, **settings: Any) -> None:  # noqa: ANN401
+def train(
+    preset: str | None,
+    config_file: Path | None,
+    resume: bool,
+    encoding: str | None,
+    **settings: Any,  # noqa: ANN401 - the configuration's
+) -> None:
     """Fine-tune a base model with LoRA and save the adapter.
 
     \b
@@ -68,7 +75,7 @@ def train(preset: str | None, config_file: Path | None, resume: bool, **settings
 
     if read_launch(os.environ).rank > 0:  # of several processes the first speaks for all
         logging.getLogger("toolkit").setLevel(logging.WARNING)
-    result = run_training(config, resume)
+    result = run_training(config, resume, encoding)
     if result is None:
         return
     for split, metrics in (("validation", result.validation), ("test", result.test)):

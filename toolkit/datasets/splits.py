@@ -1,6 +1,7 @@
 """Reviews with labels in files: read them, check them, say everything that is wrong at once."""
 
 import csv
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -11,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from toolkit.choices import Split, choices
+from toolkit.datasets.labelling import LabelledRow, Labelling, LabelOptions, advice, infer_labelling
 from toolkit.errors import BundleError, DataError
+from toolkit.formats.archives import packed_format
 from toolkit.formats.limits import listed, shown
-from toolkit.formats.names import FORMATS, TEXT_COLUMNS, find_column, format_of
-from toolkit.formats.parsing import is_undecodable
+from toolkit.formats.names import FORMATS, LABEL_COLUMNS, TEXT_COLUMNS, find_column, format_of, say_columns
 from toolkit.formats.tables import read_rows
 from toolkit.models.files import read_json_object
 from toolkit.text.labels import SENTIMENT, Label, LabelSet
@@ -23,9 +25,11 @@ from toolkit.text.tokenisation import ReviewTokenizer
 
 SPLITS = choices(Split)
 INFO_FILE = "dataset_info.json"
-LABEL_COLUMNS = ("label", "sentiment", "labels", "polarity", "corrected")  # the last is the chat app's
+RATING = "rating"  # the column in which a rating is kept
+_RATING_COLUMNS = (RATING, "stars", "score", "overall", "ratings", "star_rating")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
+_logger = logging.getLogger(__name__)
 _ROW = re.compile(r" row (\d+)")
 _ADVICE = "Nothing was written. Correct these rows, or leave them out, and run the command again."
 
@@ -59,23 +63,6 @@ class Splits(dict[str, list[Review]]):
     def __init__(self, splits: Mapping[str, list[Review]], labels: LabelSet = SENTIMENT) -> None:
         super().__init__(splits)
         self.labels = labels
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledRow:
-    """A row whose text is sound and whose label is still what stands there.
-
-    Attributes:
-        place: The file and the row.
-        text: The text, normalised.
-        value: The label's cell.
-        columns: See `Review`.
-    """
-
-    place: str
-    text: str
-    value: object
-    columns: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -122,8 +109,10 @@ def read_reviews(
     label_column: str | None = None,
     others: Collection[str] | None = None,
     labels: LabelSet | None = None,
+    encoding: str | None = None,
+    options: LabelOptions = LabelOptions(),  # noqa: B008 - it is frozen
 ) -> list[Review]:
-    """Read a CSV, JSONL or Parquet file of labelled reviews.
+    """Read a CSV, TSV, JSON, JSONL or Parquet file of labelled reviews.
 
     Args:
         path: the file; its ending says the format.
@@ -132,36 +121,48 @@ def read_reviews(
         others: names of further columns to keep; every one by default.
         labels: The labels to expect, as of a model that is to be measured; by default those of the data set that the file
             is a split of, or those that it holds.
+        encoding: that of text without a byte order mark; UTF-8 by default.
+        options: What a user says of the labels.
 
     Raises:
         DataError: lists every unusable row by file and row number.
     """
-    rows, problems = scan_reviews(path, text_column, label_column, others)
-    labels = labels or imported_labels(path.parent, path.name) or infer_labels(rows, path)
-    reviews, more = label_rows(rows, labels)
+    scanned = scan_reviews(path, text_column, options.rating_column or label_column, others, encoding=encoding)
+    return label_scanned(path, scanned, labels, options)
+
+
+def label_scanned(
+    path: Path,
+    scanned: tuple[Sequence[LabelledRow], Sequence[str]],
+    labels: LabelSet | None = None,
+    options: LabelOptions = LabelOptions(),  # noqa: B008 - it is frozen
+) -> list[Review]:
+    """The reviews of a file that `scan_reviews` has read; see `read_reviews`."""
+    rows, problems = scanned
+    labelling = infer_labelling(rows, path.name, options, labels or imported_labels(path.parent, path.name))
+    reviews, more = label_rows(rows, labelling)
     if problems or more:
-        wanted = "0 or 1" if labels == SENTIMENT else labels.expected
+        wanted = "0 or 1" if labelling == Labelling(SENTIMENT) else labelling.expected
         raise DataError(
             f"{path} cannot be used; expected text and a label {wanted} in every row, found:",
             merge_problems(problems, more),
-            _ADVICE,
+            _ADVICE + (advice(rows, labelling) if more else ""),
         )
     return reviews
 
 
-def read_splits(folder: Path, splits: Sequence[str] = SPLITS) -> Splits:
+def read_splits(folder: Path, splits: Sequence[str] = SPLITS, encoding: str | None = None) -> Splits:
     """Read `train.csv`, `validation.csv` and `test.csv` of a data set folder.
 
     Raises:
         DataError: lists every missing file and every unusable row of all of them.
     """
-    scanned = {split: scan_reviews(folder / f"{split}.csv", "text", "label") for split in splits}
-    labels = imported_labels(folder, "train.csv") or infer_labels(
-        [row for rows, _ in scanned.values() for row in rows], folder
-    )
-    found, problems = Splits({}, labels), []
+    scanned = {split: scan_reviews(folder / f"{split}.csv", encoding=encoding) for split in splits}
+    every = [row for rows, _ in scanned.values() for row in rows]
+    labelling = infer_labelling(every, folder, known=imported_labels(folder, "train.csv"))
+    found, problems = Splits({}, labelling.labels), []
     for split, (rows, wrong) in scanned.items():
-        found[split], more = label_rows(rows, labels)
+        found[split], more = label_rows(rows, labelling)
         problems += merge_problems(wrong, more)
     if problems:
         raise DataError(f"the data set {folder} cannot be used; found:", problems, _ADVICE)
@@ -189,26 +190,32 @@ def imported_labels(folder: Path, name: str) -> LabelSet | None:
         ) from error
 
 
-def infer_labels(rows: Sequence[LabelledRow], source: object) -> LabelSet:
-    """The labels that a column holds.
+def label_rows(
+    rows: Iterable[LabelledRow], labelling: Labelling | LabelSet, left_out: Counter[str] | None = None
+) -> tuple[list[Review], list[str]]:
+    """The reviews, and a line for each row whose label is none of those expected.
 
-    Raises:
-        DataError: It holds none, or something else.
+    Args:
+        rows: The rows.
+        labelling: How their labels are read, or what they are.
+        left_out: Takes how many rows were left out, by reason; by default they are logged.
     """
-    try:
-        return LabelSet.of_values(row.value for row in rows)
-    except ValueError as error:
-        raise DataError(f"the labels of {source} cannot be used; found:", [str(error)], _ADVICE) from error
-
-
-def label_rows(rows: Iterable[LabelledRow], labels: LabelSet) -> tuple[list[Review], list[str]]:
-    """The reviews, and a line for each row whose label is none of these."""
     reviews, problems = [], []
+    counts: Counter[str] = Counter()
+    is_rated = isinstance(labelling, Labelling) and labelling.bounds is not None
     for row in rows:
-        if (label := labels.parse(row.value)) is not None:
-            reviews.append(Review(row.text, label, row.columns))
+        label = labelling.parse(row.value)
+        if isinstance(label, Label):
+            columns = {**row.columns, RATING: row.value} if is_rated else row.columns
+            reviews.append(Review(row.text, label, columns))
+        elif label is None:
+            problems.append(f"{row.place}: the label is {shown(row.value)}, expected {labelling.expected}")
         else:
-            problems.append(f"{row.place}: the label is {shown(row.value)}, expected {labels.expected}")
+            counts[label] += 1
+    if left_out is not None:
+        left_out.update(counts)
+    elif counts:
+        _logger.info("left out: %s", ", ".join(f"{count} {reason}" for reason, count in counts.items()))
     return reviews, problems
 
 
@@ -227,6 +234,7 @@ def scan_reviews(
     label_column: str | None = None,
     others: Collection[str] | None = None,
     advance: Callable[[int], None] = lambda count: None,
+    encoding: str | None = None,
 ) -> tuple[list[LabelledRow], list[str]]:
     """Read what can be read, labels as they stand there; the second part lists what cannot, one line a row, starting with file and row.
 
@@ -236,10 +244,11 @@ def scan_reviews(
         label_column: See `read_reviews`.
         others: See `read_reviews`.
         advance: takes the bytes of the file that were read since it was last called.
+        encoding: See `read_reviews`.
     """
     if not path.is_file():
         return [], [f"{path}: no such file; make a data set with: toolkit dataset import SOURCE --output {path.parent}"]
-    ending = format_of(path)
+    ending = format_of(path) or packed_format(path)
     if ending is None:
         return [], [f"{path}: expected a file ending in {', '.join(FORMATS)}"]
 
@@ -250,14 +259,17 @@ def scan_reviews(
     rows: list[LabelledRow] = []
     problems: list[str] = []
     columns: tuple[str, str] | None = None
-    for place, row, problem in read_rows(path, ending, needed, advance=advance):
+    named = [name for name in (text_column, label_column) if name]
+    for place, row, problem in read_rows(path, ending, needed, advance=advance, encoding=encoding, known=named):
         if problem:
             problems.append(f"{path.name} {place.in_table}: {problem}")
             continue
-        columns = columns or _find_columns(row, text_column, label_column)
         if columns is None:
-            wanted = f"{text_column or ' or '.join(TEXT_COLUMNS)}, and {label_column or ' or '.join(LABEL_COLUMNS)}"
-            return [], [f"{path.name}: expected columns {wanted}; found {listed(row) or 'none'}"]
+            columns = _find_columns(row, text_column, label_column)
+            if columns is None:
+                return [], [f"{path.name}: {_missing_columns(row, text_column, label_column)}"]
+            text, label = columns
+            say_columns(path.name, text=None if text_column else text, label=None if label_column else label)
         parsed = _parse_row(f"{path.name} {place.in_table}", row, *columns, others)
         if isinstance(parsed, str):
             problems.append(f"{path.name} {place.in_table}: {parsed}")
@@ -318,6 +330,16 @@ def _find_columns(
     return None if text is None or label is None else (text, label)
 
 
+def _missing_columns(row: Mapping[str, Any], text_column: str | None, label_column: str | None) -> str:
+    """What was expected and found, and the option that names it."""
+    wanted = f"{text_column or ' or '.join(TEXT_COLUMNS)}, and {label_column or ' or '.join(LABEL_COLUMNS)}"
+    said = f"expected columns {wanted}; found {listed(row) or 'none'}"
+    rating = find_column(row, None, _RATING_COLUMNS)
+    if label_column is None and rating is not None and find_column(row, text_column) is not None:
+        said += f"; if {rating} is a rating of 1 to 10: --rating-column {rating} --negative-up-to 4 --positive-from 7"
+    return said
+
+
 def _parse_row(
     place: str, row: Mapping[str, Any], text_column: str, label_column: str, others: Collection[str] | None
 ) -> LabelledRow | str:
@@ -326,8 +348,6 @@ def _parse_row(
         return "the text is missing (NaN)"
     if not isinstance(text, str):
         return f"the text is {shown(text)}, expected a string"
-    if is_undecodable(text):
-        return "the text is not valid UTF-8"
     cleaned = normalise(text)
     if not cleaned:
         return "the text is empty"

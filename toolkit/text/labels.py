@@ -183,16 +183,23 @@ class LabelSet(Sequence[Label]):
 def label_name(value: object) -> str | None:
     """A cell of a column of labels as a name, white space made one space, a whole number without a point; None if empty.
 
-    A float is how pandas writes whole numbers in a column with gaps.
+    A float is how pandas writes whole numbers in a column with gaps; a list of one is how some data sets write the only
+    label of several that there may be.
     """
+    if isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
     if value is None or value != value or not isinstance(value, str | int | float):  # NaN is not itself
         return None
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else str(value)
     name = " ".join(str(value).split())
+    if name.startswith("[") and name.endswith("]"):
+        name = name[1:-1].strip().strip("\"'").strip()
     whole, point, rest = name.partition(".")
     if point and rest and not rest.strip("0") and whole.removeprefix("-").isdecimal():
         name = whole
+    if name.startswith("+") and name[1:].isdecimal():
+        name = name[1:]
     return None if name.lower() in ("", "nan") else name
 
 
