@@ -64,7 +64,7 @@ class ExportOptions:
         target_accuracy: How often the decided reviews of the parity set are to be right; chooses `uncertain_below`.
         small_parity_set: Whether fewer reviews are enough than the gates ask for; the report says how many there were.
         base_model: The base to use instead of the one the adapter names.
-        encoding: That of the parity set's text without a byte order mark; UTF-8 by default.
+        encoding: The encoding of the parity set's text without a byte order mark; UTF-8 by default.
 
     Raises:
         ValueError: A choice is none of those that there are, or the threshold is chosen in two ways.

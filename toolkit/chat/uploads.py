@@ -12,7 +12,7 @@ from toolkit.chat.limits import LARGEST_MESSAGE
 from toolkit.chat.settings import LARGEST_UPLOAD, upload_format
 from toolkit.chat.texts import Texts
 from toolkit.errors import ToolkitError
-from toolkit.formats.encodings import Undecodable
+from toolkit.formats.encodings import EncodingError, Undecodable
 from toolkit.formats.names import TEXT_COLUMNS, find_column
 from toolkit.formats.tables import read_rows
 from toolkit.prediction import Prediction, Predictor
@@ -59,10 +59,13 @@ def read_upload(path: Path, name: str, texts: Texts) -> list[Row]:
     if ending is None:
         raise ToolkitError(f"{name}: {texts.upload_type}")
     rows = []
-    for row in _text_column(path, ending, name, texts):
-        rows.append(row)
-        if len(rows) > MAX_ROWS:
-            raise ToolkitError(texts.too_many_rows.format(name=name, limit=MAX_ROWS))
+    try:
+        for row in _text_column(path, ending, name, texts):
+            rows.append(row)
+            if len(rows) > MAX_ROWS:
+                raise ToolkitError(texts.too_many_rows.format(name=name, limit=MAX_ROWS))
+    except EncodingError as error:
+        raise ToolkitError(f"{name}: {texts.undecodable(error.likeliest)}") from error
     if not rows:
         raise ToolkitError(texts.no_rows.format(name=name))
     return rows

@@ -24,7 +24,7 @@ class Job:
         options: How reviews are read.
         abstention: Which verdicts are withheld.
         strict: Whether to end at the first file with a row that cannot be classified, or that cannot be read.
-        encoding: that of text without a byte order mark; UTF-8 by default.
+        encoding: The encoding of text without a byte order mark; UTF-8 by default.
     """
 
     column: str | None = None

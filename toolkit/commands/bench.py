@@ -133,7 +133,7 @@ def compare(
         as_json: print every measurement as JSON.
         markdown: print the table as Markdown.
         chart: a picture to draw.
-        encoding: that of the reviews' file.
+        encoding: The encoding of the reviews' file.
         agreement: say how many labels are torch's; random weights have no opinion to agree with.
 
     Raises:

@@ -10,6 +10,7 @@ import click
 from toolkit.choices import Split, choices
 from toolkit.commands.options import (
     PATH,
+    USUAL_COLUMNS,
     SectionCommand,
     encoding_option,
     label_arguments,
@@ -22,6 +23,7 @@ from toolkit.commands.options import (
     section_option,
     uncertain_options,
 )
+from toolkit.formats.names import LABEL_COLUMNS, wanted_column
 
 if TYPE_CHECKING:
     from toolkit.text.labels import LabelSet
@@ -46,6 +48,8 @@ _CHANGED = 20  # reviews listed on the terminal; all are in the JSON and on the 
 @section_option(
     "Reviews", "--file", "file", type=PATH, help="A CSV, TSV, JSON, JSONL or Parquet file of labelled reviews instead."
 )
+@section_option("Reviews", "--text-column", help=f"The text's column.  [default: {USUAL_COLUMNS}]")
+@section_option("Reviews", "--label-column", help=f"The label's.  [default: {wanted_column(None, LABEL_COLUMNS)}]")
 @encoding_option("Reviews")
 @label_options("Labels")
 @section_option(
@@ -66,6 +70,8 @@ def evaluate(
     folder: Path,
     split: str,
     file: Path | None,
+    text_column: str | None,
+    label_column: str | None,
     encoding: str | None,
     label_map: str | None,
     rating_column: str | None,
@@ -102,7 +108,9 @@ def evaluate(
 
     labels = label_arguments(label_map, rating_column, negative_up_to, positive_from)
     source = file or folder / f"{split}.csv"
-    scanned = scan_reviews(source, None, rating_column, None if slices else (), encoding=encoding)
+    scanned = scan_reviews(
+        source, text_column, rating_column or label_column, None if slices else (), encoding=encoding
+    )
     if output:
         from toolkit.evaluation.folder import EVALUATION, refuse_foreign_folder
         from toolkit.evaluation.slices import find_columns

@@ -12,7 +12,7 @@ import click
 
 from toolkit.choices import Backend, Language, Truncation, choices
 from toolkit.formats.limits import printable
-from toolkit.formats.names import TEXT_COLUMNS
+from toolkit.formats.names import wanted_column
 
 if TYPE_CHECKING:
     from toolkit.compat import ProgressBar
@@ -24,7 +24,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 INPUT_FILE = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
 
-USUAL_COLUMNS = f"{', '.join(TEXT_COLUMNS[:-1])} or {TEXT_COLUMNS[-1]}"
+USUAL_COLUMNS = wanted_column(None)
 
 _logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ def load_archive(path: Path, encoding: str | None, advance: Progress) -> dict[st
 
     Args:
         path: a `.tar.gz`, `.tar` or ZIP.
-        encoding: that of reviews without a byte order mark; UTF-8 by default.
+        encoding: The encoding of reviews without a byte order mark; UTF-8 by default.
         advance: takes how much of it has been read, and how much there is.
 
     Raises:

@@ -52,7 +52,7 @@ class ImportOptions:
         seed: of the shuffle and the sample.
         text_column: name of the text's column where it is not one of the usual.
         label_column: likewise of the label's.
-        encoding: that of text without a byte order mark; UTF-8 by default.
+        encoding: The encoding of text without a byte order mark; UTF-8 by default.
         labels: what a user says of the labels.
     """
 
@@ -90,9 +90,8 @@ class _Dropped:
 
     def to_dict(self) -> dict[str, int]:
         """Reviews by reason."""
-        counts = asdict(self)
-        by_label = counts.pop("by_label")
-        return counts | {reason.replace(" ", "_"): count for reason, count in by_label.items()}
+        counts = {name: count for name, count in vars(self).items() if name != "by_label"}
+        return counts | {reason.replace(" ", "_"): count for reason, count in self.by_label.items()}
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,8 @@ def infer_labelling(
         known: The labels that are expected, as of a model; by default those that the values make.
 
     Raises:
-        DataError: The values hold no labels, or may mean one thing or another; the message names the option that says which.
+        DataError: The values hold no labels.
+        ToolkitError: They may mean one thing or another; the message names the option that says which.
     """
     if options.rating_column is not None:
         return _by_rating(rows, source, options, known or SENTIMENT)
@@ -167,14 +168,17 @@ def infer_labelling(
     except ValueError as error:
         raise DataError(f"the labels of {source} cannot be used; found:", [str(error)], _ADVICE) from error
     numbers = sorted(number for name in labels.names if (number := _number(name)) is not None)
-    if labels != SENTIMENT and len(numbers) == len(labels) == 2:
+    if labels == SENTIMENT or len(numbers) < len(labels):
+        return Labelling(labels)
+    if len(labels) == 2:
         low, high = labels.names
         raise _ambiguous(source, f"{low} and {high}", f"--label-map {low}=negative,{high}=positive")
-    if len(numbers) == len(labels) and set(numbers) <= set(_RATINGS):
-        _logger.info(
-            "labels of %s: %s, a class each; if they are ratings: --rating-column COLUMN %s",
-            source, labels.listed(), _example(numbers),
-        )  # fmt: skip
+    other = (
+        f"ratings: --rating-column COLUMN {_example(numbers)}"
+        if set(numbers) <= set(_RATINGS)
+        else "others: --label-map"
+    )
+    _logger.info("labels of %s: %s, a class each; if they are %s", source, labels.listed(), other)
     return Labelling(labels)
 
 
@@ -218,11 +222,9 @@ def _by_map(label_map: Mapping[str, str], known: LabelSet | None) -> Labelling:
     return Labelling(labels, label_map)
 
 
-def _ambiguous(source: object, found: str, example: str) -> DataError:
-    return DataError(
-        f"the labels of {source} may mean one thing or another; found:",
-        [found],
-        f"Say what they mean, as in: {example}",
+def _ambiguous(source: object, found: str, example: str) -> ToolkitError:
+    return ToolkitError(
+        f"the labels of {source} are {found}, which may mean one thing or another; say which: {example}"
     )
 
 

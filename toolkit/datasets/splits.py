@@ -15,6 +15,7 @@ from toolkit.choices import Split, choices
 from toolkit.datasets.labelling import LabelledRow, Labelling, LabelOptions, advice, infer_labelling
 from toolkit.errors import BundleError, DataError
 from toolkit.formats.archives import packed_format
+from toolkit.formats.encodings import is_encodable
 from toolkit.formats.limits import listed, shown
 from toolkit.formats.names import FORMATS, LABEL_COLUMNS, TEXT_COLUMNS, find_column, format_of, say_columns
 from toolkit.formats.tables import read_rows
@@ -30,7 +31,7 @@ _RATING_COLUMNS = (RATING, "stars", "score", "overall", "ratings", "star_rating"
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 _logger = logging.getLogger(__name__)
-_ROW = re.compile(r" row (\d+)")
+_ROW = re.compile(r" (?:row|object) (\d+)")
 _ADVICE = "Nothing was written. Correct these rows, or leave them out, and run the command again."
 
 
@@ -121,7 +122,7 @@ def read_reviews(
         others: names of further columns to keep; every one by default.
         labels: The labels to expect, as of a model that is to be measured; by default those of the data set that the file
             is a split of, or those that it holds.
-        encoding: that of text without a byte order mark; UTF-8 by default.
+        encoding: The encoding of text without a byte order mark; UTF-8 by default.
         options: What a user says of the labels.
 
     Raises:
@@ -353,4 +354,7 @@ def _parse_row(
         return "the text is empty"
     kept = row if others is None else [name for name in others if name in row]
     columns = {name: row[name] for name in kept if name not in (text_column, label_column)}
+    for name in () if others is None else columns:  # those that are asked for are written again
+        if isinstance(value := columns[name], str) and not is_encodable(value):
+            return f"the column {shown(name)} is {shown(value)}, which is no text: half of a character is missing"
     return LabelledRow(place, cleaned, row.get(label_column), columns)

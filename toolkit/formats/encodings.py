@@ -33,6 +33,7 @@ _WIDE = {  # which of four bytes are zero in Latin letters
     "utf-32-be": [True, True, True, False],
 }
 _FEW = 6  # characters
+_LEAST = 0.15  # plausibility of an encoding that is worth a word
 
 
 class Undecodable(str):
@@ -53,6 +54,18 @@ class Undecodable(str):
         return problem
 
 
+class EncodingError(ToolkitError):
+    """A text is in another encoding than it was read in.
+
+    Attributes:
+        likeliest: The encoding that it is probably in; empty where that cannot be told.
+    """
+
+    def __init__(self, message: str, likeliest: str) -> None:
+        self.likeliest = likeliest
+        super().__init__(message)
+
+
 def check_encoding(name: str) -> str:
     """The name of an encoding, as Python spells it.
 
@@ -69,18 +82,27 @@ def check_encoding(name: str) -> str:
     return "utf-8" if known == "utf-8-sig" else known
 
 
+def is_encodable(text: str) -> bool:
+    """Whether a text can be written: a JSON escape may leave one half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def decode(content: bytes, encoding: str = "utf-8") -> str:
     """A whole text; a mark at its start says its encoding, whatever else was said.
 
     Raises:
-        ToolkitError: It is in another encoding; the message names the likeliest.
+        EncodingError: It is in another one; the message names the likeliest.
     """
     mark, encoding = _marked(content) or (b"", encoding)
     try:
         return content[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
         guess = likeliest(content) if encoding == "utf-8" else ""
-        raise ToolkitError(Undecodable(encoding, guess)) from error
+        raise EncodingError(Undecodable(encoding, guess), guess) from error
 
 
 def sniff(blocks: Iterable[bytes], encoding: str) -> tuple[str, Iterator[bytes]]:
@@ -137,7 +159,7 @@ def likeliest(sample: bytes) -> str:
     content = b"\n".join(broken)[:_GUESSED]
     scores = {encoding: _plausibility(content, encoding) for encoding in _PLAUSIBLE}
     best = max(scores, key=scores.__getitem__)
-    return best if scores[best] > 0 else ""
+    return best if scores[best] >= _LEAST else ""
 
 
 def _marked(head: bytes) -> tuple[bytes, str] | None:
@@ -155,11 +177,9 @@ def _is_utf8(line: bytes) -> bool:
 def _plausibility(content: bytes, encoding: str) -> float:
     """How much the characters beyond ASCII are, in this encoding, what people write: 1 and more if so, below 0 if not."""
     try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        if error.start < len(content) - 2:  # nearer to the end, the sample cuts a character
-            return -1.0
-        text = content[: error.start].decode(encoding)
+        text = codecs.getincrementaldecoder(encoding)().decode(content)  # the sample's end may cut a character
+    except UnicodeDecodeError:
+        return -1.0
     if not (count := sum(not character.isascii() for character in text)):
         return -1.0
     weight = _PLAUSIBLE[encoding]

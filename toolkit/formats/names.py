@@ -1,7 +1,7 @@
 """What the names of files and of columns say."""
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import PurePath
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")  # that are read
@@ -51,9 +51,18 @@ def find_column(present: Collection[str], named: str | None, usual: Iterable[str
 
 def say_columns(place: str, **columns: str | None) -> None:
     """Log which columns were taken for what, where their names do not say it; None stands for one that the user named."""
-    found = [f"the {what} from the column {name}" for what, name in columns.items() if name and plain(name) != what]
+    found = [
+        f"the {what} from the column {name.strip(_MARK).strip()}"
+        for what, name in columns.items()
+        if name and plain(name) != what
+    ]
     if found:
         _logger.info("%s%s", f"{place}: " if place else "", ", ".join(found))
+
+
+def wanted_column(named: str | None, usual: Sequence[str] = TEXT_COLUMNS) -> str:
+    """The column that was looked for, in words."""
+    return repr(named) if named is not None else f"{', '.join(usual[:-1])} or {usual[-1]}"
 
 
 def plain(name: object) -> str:

@@ -175,7 +175,7 @@ def parse_csv(source: Source, known: Collection[str] = ()) -> Iterator[Parsed[li
         row_number += wrong != BLANK
         yield place, row or [], wrong
     if cells_left_out:
-        _logger.warning("%s%d cells in columns without a name were left out", source.place, cells_left_out)
+        _logger.warning("%scells in columns without a name, which were left out: %d", source.place, cells_left_out)
 
 
 def _read_separator(lines: "_CsvLines", source: Source, known: Collection[str]) -> str:

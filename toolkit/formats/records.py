@@ -9,7 +9,7 @@ from typing import Any
 from toolkit.errors import ToolkitError
 from toolkit.formats.encodings import NOT_UTF8
 from toolkit.formats.limits import listed
-from toolkit.formats.names import TEXT_COLUMNS, find_column, say_columns
+from toolkit.formats.names import TEXT_COLUMNS, find_column, say_columns, wanted_column
 from toolkit.formats.parsing import (
     BLANK,
     is_undecodable,
@@ -217,7 +217,7 @@ def _csv_rows(source: Source, field: str | None) -> Iterator[Record]:
     if column is None:
         found = listed(columns) or "a blank line"
         raise ToolkitError(
-            f"{source.place}expected a column {field or TEXT_COLUMNS[0]!r}, found {found}; name the text's with --column"
+            f"{source.place}expected a column {wanted_column(field)}, found {found}; name the text's with --column"
         )
     if field is None:
         say_columns(source.name, text=column)

@@ -37,7 +37,7 @@ class Source:
             path of a file, which is opened when its turn comes.
         most: bytes that compressed data may become, for who keeps it all in memory; any number by default.
         longest: The most bytes in one record; 64 MiB by default.
-        encoding: that of text without a byte order mark; UTF-8 by default.
+        encoding: The encoding of text without a byte order mark; UTF-8 by default.
 
     Attributes:
         size: bytes to come, where that is known; else None.
@@ -88,8 +88,8 @@ class Source:
             if foreign := _foreign(head):
                 raise ToolkitError(f"{self.place}this is {foreign[0]}, expected text; {foreign[1]}")
             if self._encoding == "utf-8" and (wide := encodings.unmarked_wide(head)):
-                raise ToolkitError(
-                    f"{self.place}this looks like {wide} without a byte order mark; say so with --encoding {wide}"
+                raise encodings.EncodingError(
+                    f"{self.place}this looks like {wide} without a byte order mark; say so with --encoding {wide}", wide
                 )
         if self._encoding != "utf-8":
             yield from encodings.as_utf8(blocks, self._encoding)
@@ -114,13 +114,14 @@ class Source:
         """All of it.
 
         Raises:
-            ToolkitError: It is not in its encoding; the message names the likeliest. See `blocks` too.
+            EncodingError: It is not in its encoding; the message names the likeliest. See `blocks` too.
         """
         content = b"".join(self.blocks())
         try:
             return content.decode()
         except UnicodeDecodeError as error:
-            raise ToolkitError(f"{self.place}{self.undecodable(content)}") from error
+            problem = self.undecodable(content)
+            raise encodings.EncodingError(f"{self.place}{problem}", problem.likeliest) from error
 
     def _unpacked(self) -> Iterator[bytes]:
         head = b""
@@ -183,7 +184,7 @@ class Source:
             )
 
     def _counter(self) -> UnpackedSize:
-        return UnpackedSize(self.name, sys.maxsize if self._most is None else self._most)
+        return UnpackedSize(self.name or "stdin", sys.maxsize if self._most is None else self._most)
 
     @property
     def place(self) -> str:
@@ -227,7 +228,7 @@ _COMPRESSIONS: dict[bytes, tuple[str, int, Callable[[], Callable[[], Any]]]] = {
 _UNPACK, _SAVE = "unpack it first", "save the table in it as CSV UTF-8"
 _TAR = ("a tar archive", _UNPACK)
 _FOREIGN = {
-    b"PAR1": ("Parquet", "give it a name that ends in .parquet, and not to toolkit filter but to predict-files"),
+    b"PAR1": ("Parquet", "call it .parquet; toolkit predict-files, evaluate and dataset import read that"),
     b"%PDF-": ("a PDF", "save its text as .txt"),
     b"BZh91AY&SY": ("bzip2 data", _UNPACK),
     b"\xfd7zXZ\0": ("xz data", _UNPACK),

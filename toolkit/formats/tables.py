@@ -44,7 +44,7 @@ def read_rows(
         most: bytes that compressed data may become; by default a hundred times the file's own, or 256 MiB.
         longest: The most bytes in a row of CSV, JSONL or lines; 64 MiB by default.
         advance: takes the bytes of the file that were read since it was last called.
-        encoding: that of text without a byte order mark; UTF-8 by default.
+        encoding: The encoding of text without a byte order mark; UTF-8 by default.
         known: names of columns by which a CSV's separator is known, beside the usual.
 
     Raises:

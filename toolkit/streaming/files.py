@@ -8,8 +8,9 @@ from typing import IO, Any, cast
 
 from toolkit.choices import OutputFormat
 from toolkit.errors import ToolkitError, needs_extra
+from toolkit.formats.archives import packed_format
 from toolkit.formats.limits import header_problem, listed, shown
-from toolkit.formats.names import FORMATS, TEXT_COLUMNS, WRITTEN, find_column, format_of, say_columns
+from toolkit.formats.names import FORMATS, WRITTEN, find_column, format_of, say_columns, wanted_column
 from toolkit.formats.parquet import parquet_batches, parquet_errors, to_values
 from toolkit.formats.parsing import parse_csv, parse_json
 from toolkit.formats.places import Place, RecordError
@@ -39,7 +40,7 @@ class FileJob:
         row_groups: The row groups of a Parquet source to take; all by default.
         first_row: the number that the first of their rows is noted with.
         empty: whether a source without a row is one to accept.
-        encoding: that of text without a byte order mark; UTF-8 by default.
+        encoding: The encoding of text without a byte order mark; UTF-8 by default.
     """
 
     source: Path
@@ -148,7 +149,7 @@ class FileJob:
         column = find_column(names, self.column)
         if column is None:
             raise ToolkitError(
-                f"{self.source}: expected a column {self.column or TEXT_COLUMNS[0]!r}, found {listed(names)}; "
+                f"{self.source}: expected a column {wanted_column(self.column)}, found {listed(names)}; "
                 "name it with --column"
             )
         if self.column is None:
@@ -218,7 +219,7 @@ def count_rows(path: Path) -> int:
 
 
 def _format(path: Path, known: Sequence[str] = FORMATS) -> str:
-    ending = format_of(path)
+    ending = format_of(path) or (packed_format(path) if path.is_file() else None)
     if ending is None or ending not in known:
         raise ToolkitError(f"{path}: expected a file ending in {', '.join(known)}")
     return ending

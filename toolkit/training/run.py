@@ -24,7 +24,7 @@ def train(config: TrainingConfig, resume: bool = False, encoding: str | None = N
     Args:
         config: The settings.
         resume: Whether to go on from the last checkpoint of an interrupted run with the same configuration and data.
-        encoding: That of the data set's text without a byte order mark; UTF-8 by default.
+        encoding: The encoding of the data set's text without a byte order mark; UTF-8 by default.
 
     Returns:
         The result, or None in the helper processes of a distributed run.
