@@ -133,13 +133,12 @@ def test_predict_reads_a_review_from_stdin(run_fake):
 
 
 def test_predict_hints_at_a_file_and_at_a_sentence_without_quotes(run_fake, tmp_path):
-    for name, command in (("a.txt", "filter {}"), ("a.csv", "predict-files {} OUTPUT"), ("notes", "filter {}")):
+    lines = "toolkit predict - < {0} for one review, toolkit filter {0} for one a line\n"
+    for name, command in (("a.txt", lines), ("a.csv", "toolkit predict-files {} OUTPUT\n"), ("notes", lines)):
         path = tmp_path / name
         path.write_text("x")
         result = run_fake("predict", str(path))
-        said = (
-            f"{path} is a file, and its name is what is classified; for what is in it: toolkit {command.format(path)}\n"
-        )
+        said = f"{path} is a file, and its name is what is classified; for what is in it: {command.format(path)}"
         assert (result.exit_code, result.stderr[: len(said)]) == (0, said)
         assert result.stdout.endswith(f"\t{path}\n")
     result = run_fake("predict", "A", "quiet", "film")

@@ -58,7 +58,7 @@ def test_two_values_of_a_known_pair_are_understood_and_said(read, said, pair, kn
     ("ending", "pair"),
     [
         ("jsonl", (False, True)), ("jsonl", (-1, 1)), ("jsonl", (1.0, 2.0)), ("jsonl", (["negative"], ["positive"])),
-        ("jsonl", ([0], [1])), ("csv", ("['negative']", "[positive]")), ("csv", (" Negative ", " POS ")),
+        ("jsonl", ([0], [1])), ("csv", ("['negative']", "[1]")), ("csv", (" Negative ", " POS ")),
         ("csv", ("0.00", "1.00")), ("csv", ('[""negative""]', '[""positive""]')),
     ],
 )  # fmt: skip

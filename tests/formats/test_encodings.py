@@ -223,3 +223,14 @@ def test_a_header_that_would_be_repeated_has_to_be_readable():
     with pytest.raises(ToolkitError, match=r"^the header is not valid UTF-8, likeliest"):
         texts(content, "csv")
     assert texts(content, "csv", "shift_jis") == ["fine"]
+
+
+def test_a_header_in_another_encoding_is_not_looked_through(tmp_path):
+    (tmp_path / "a.csv").write_bytes("正文,标签\n很好看,1\n".encode("gb18030"))
+    with pytest.raises(DataError) as caught:
+        read_reviews(tmp_path / "a.csv")
+    assert caught.value.problems == [
+        "a.csv header: the header is not valid UTF-8, likeliest gb18030 (--encoding gb18030)"
+    ]
+    reviews = read_reviews(tmp_path / "a.csv", "正文", "标签", encoding="gb18030")
+    assert [review.text for review in reviews] == ["很好看"]

@@ -14,7 +14,7 @@ from toolkit.text.labels import SENTIMENT, Label, LabelSet, label_name
 
 # Two values of a column that mean negative and positive, beside the spellings that `SENTIMENT` reads anywhere.
 _PAIRS = (
-    ("1", "2"), ("0", "4"), ("-1", "1"), ("false", "true"), ("bad", "good"), ("n", "p"), ("-", "+"), ("rotten", "fresh"),
+    ("1", "2"), ("0", "4"), ("-1", "1"), ("-1", "+1"), ("false", "true"), ("bad", "good"), ("n", "p"), ("-", "+"), ("rotten", "fresh"),
     ("label_0", "label_1"), ("__label__1", "__label__2"), ("__label__0", "__label__1"),
     ("__label__negative", "__label__positive"), ("负面", "正面"), ("负面评论", "正面评论"), ("差评", "好评"), ("消极", "积极"),
 )  # fmt: skip

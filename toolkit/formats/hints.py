@@ -18,10 +18,13 @@ _logger = logging.getLogger(__name__)
 def hint_at_arguments(texts: Sequence[str]) -> None:
     """Say that an argument is a file's name, or that several are words of one sentence."""
     for text in filter(_is_file, texts):
-        command = f"predict-files {text} OUTPUT" if format_of(text) else f"filter {text}"
-        _logger.warning(
-            "%s is a file, and its name is what is classified; for what is in it: toolkit %s", text, command
+        one, each = f"toolkit predict - < {text}", f"toolkit filter {text}"
+        instead = (
+            f"toolkit predict-files {text} OUTPUT"
+            if format_of(text)
+            else f"{one} for one review, {each} for one a line"
         )
+        _logger.warning("%s is a file, and its name is what is classified; for what is in it: %s", text, instead)
     if len(texts) >= _FEW_WORDS and all(len(text.split()) == 1 and text != "-" for text in texts):
         _logger.warning(
             "these are %d reviews of a word each; for one review of them, put it between quotes", len(texts)

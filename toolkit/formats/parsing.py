@@ -146,7 +146,7 @@ def parse_csv(source: Source, known: Collection[str] = ()) -> Iterator[Parsed[li
     if header is None:
         return
     columns = _without_nameless(header)
-    problem = header_problem(columns)
+    problem = header_problem(columns) or _undecodable_header(source, columns)
     yield head, columns, problem
     nameless, cells_left_out = len(header) - len(columns), 0
     row_number = 1
@@ -176,6 +176,13 @@ def parse_csv(source: Source, known: Collection[str] = ()) -> Iterator[Parsed[li
         yield place, row or [], wrong
     if cells_left_out:
         _logger.warning("%scells in columns without a name, which were left out: %d", source.place, cells_left_out)
+
+
+def _undecodable_header(source: Source, columns: Sequence[str]) -> str | None:
+    """A header that is not in the encoding: it could neither be looked through nor repeated."""
+    if not source.has_undecodable or not any(map(is_undecodable, columns)):
+        return None
+    return source.undecodable(",".join(columns).encode(errors="surrogateescape"), "the header")
 
 
 def _read_separator(lines: "_CsvLines", source: Source, known: Collection[str]) -> str:

@@ -12,7 +12,6 @@ from toolkit.formats.limits import listed
 from toolkit.formats.names import TEXT_COLUMNS, find_column, say_columns, wanted_column
 from toolkit.formats.parsing import (
     BLANK,
-    is_undecodable,
     json_type,
     parse_csv,
     parse_json,
@@ -209,10 +208,6 @@ def _csv_rows(source: Source, field: str | None) -> Iterator[Record]:
     _, columns, wrong = head
     if wrong:
         raise ToolkitError(f"{source.place}{wrong}")
-    if broken := [name for name in columns if is_undecodable(name)]:
-        raise ToolkitError(
-            f"{source.place}{source.undecodable(broken[0].encode(errors='surrogateescape'), 'the header')}"
-        )
     column = find_column(columns, field)
     if column is None:
         found = listed(columns) or "a blank line"

@@ -194,12 +194,12 @@ def label_name(value: object) -> str | None:
         return str(int(value)) if value.is_integer() else str(value)
     name = " ".join(str(value).split())
     if name.startswith("[") and name.endswith("]"):
-        name = name[1:-1].strip().strip("\"'").strip()
+        inner = name[1:-1].strip()
+        is_quoted = len(inner) > 2 and inner[0] == inner[-1] and inner[0] in "\"'"
+        name = inner[1:-1].strip() if is_quoted else inner if inner.isdecimal() else name
     whole, point, rest = name.partition(".")
     if point and rest and not rest.strip("0") and whole.removeprefix("-").isdecimal():
         name = whole
-    if name.startswith("+") and name[1:].isdecimal():
-        name = name[1:]
     return None if name.lower() in ("", "nan") else name
 
 
