@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.datasets.splits import read_reviews, scan_reviews
+from toolkit.errors import ToolkitError
 from toolkit.formats.arrays import UNFINISHED, array_elements
 from toolkit.streaming import Source, read_records
 
@@ -86,6 +87,12 @@ def test_the_places_in_an_array(tmp_path):
     ]
     records = list(read_records(Source("", io.BytesIO(b'[{"text": "a"}, 7]')), "jsonl"))
     assert [record.place.in_stream for record in records] == ["object 1", "object 2"]
+
+
+def test_one_object_over_many_lines_is_refused_in_one():
+    for content in (b'{\n "text": "a"\n}\n', b"\n {\r\n}", b"{"):
+        with pytest.raises(ToolkitError, match=r"^a\.json: expected an array of JSON objects, or an object a line"):
+            list(read_records(Source("a.json", io.BytesIO(content)), "jsonl"))
 
 
 def test_a_line_of_another_list_is_a_broken_line():

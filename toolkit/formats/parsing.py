@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
+from toolkit.errors import ToolkitError
 from toolkit.formats.arrays import array_elements
 from toolkit.formats.dialects import (
     SEPARATORS,
@@ -73,8 +74,16 @@ def parse_nul_separated(source: Source) -> Iterator[Parsed[bytes]]:
 
 
 def parse_json(source: Source) -> Iterator[Parsed[str]]:
-    """What should be JSON objects, a line each or in an array, as they were written."""
+    """What should be JSON objects, a line each or in an array, as they were written.
+
+    Raises:
+        ToolkitError: It is one object over many lines, of which every line would be a broken record.
+    """
     head, blocks = first_line(source.blocks())
+    if head.strip() == b"{":
+        raise ToolkitError(
+            f"{source.place}expected an array of JSON objects, or an object a line, found one over many lines"
+        )
     if _begins_array(head):
         for number, (element, wrong) in enumerate(array_elements(blocks, source.longest), start=1):
             text, problem = _decode_json(source, element)
