@@ -102,7 +102,9 @@ def evaluate(
     if (slices or no_texts) and not output:
         raise click.UsageError("--slice and --no-texts are about a report; name its folder with --output")
 
-    from toolkit.datasets.splits import RATING, label_scanned, scan_reviews
+    from toolkit.datasets.labelling import RATING
+    from toolkit.datasets.scanning import scan_reviews
+    from toolkit.datasets.splits import label_scanned
     from toolkit.errors import needs_extra
     from toolkit.evaluation.measuring import measure, run_evaluation
 

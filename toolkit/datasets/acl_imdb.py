@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from toolkit.datasets.splits import RATING, Review
+from toolkit.datasets.labelling import RATING
+from toolkit.datasets.splits import Review
 from toolkit.errors import DataError, ToolkitError
 from toolkit.formats.archives import archive_members
 from toolkit.formats.encodings import decode

@@ -9,17 +9,16 @@ from pathlib import Path
 
 from toolkit.datasets.acl_imdb import load_archive, load_folder
 from toolkit.datasets.balance import weak_labels
-from toolkit.datasets.labelling import LabelOptions, advice, infer_labelling
+from toolkit.datasets.labelling import RATING, LabelOptions, advice, infer_labelling
+from toolkit.datasets.scanning import scan_reviews
 from toolkit.datasets.splits import (
     INFO_FILE,
-    RATING,
     SPLITS,
     Review,
     Splits,
     count_labels,
     label_rows,
     merge_problems,
-    scan_reviews,
     write_reviews,
 )
 from toolkit.errors import BundleError, DataError, ToolkitError

@@ -18,6 +18,7 @@ _PAIRS = (
     ("label_0", "label_1"), ("__label__1", "__label__2"), ("__label__0", "__label__1"),
     ("__label__negative", "__label__positive"), ("负面", "正面"), ("负面评论", "正面评论"), ("差评", "好评"), ("消极", "积极"),
 )  # fmt: skip
+RATING = "rating"  # the column in which a rating is kept
 _UNLABELLED = ("unsup", "unsupervised", "unlabelled", "unlabeled")
 _RATINGS = range(11)
 _IMDB, _STARS = (
