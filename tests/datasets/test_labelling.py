@@ -98,14 +98,14 @@ def test_of_a_models_labels_others_are_refused_with_the_option(read):
 @pytest.mark.parametrize(
     ("values", "word"),
     [
-        (("1", "2", "3", "4", "5"), "ratings: --rating-column COLUMN --negative-up-to 2 --positive-from 4"),
-        (("1", "3", "7", "10"), "ratings: --rating-column COLUMN --negative-up-to 4 --positive-from 7"),
-        (("-1", "0", "1"), "others: --label-map"),
+        (("1", "2", "3", "4", "5"), "are ratings: --rating-column COLUMN --negative-up-to 2 --positive-from 4"),
+        (("1", "3", "7", "10"), "are ratings: --rating-column COLUMN --negative-up-to 4 --positive-from 7"),
+        (("-1", "0", "1"), "mean anything else: --label-map"),
     ],
 )
 def test_more_numbers_stay_a_class_each_and_that_is_said(read, said, values, word):
     assert read(*values, times=12) == list(values) * 12
-    assert said() == [f"labels of a.csv: {', '.join(values)}, a class each; if they are {word}"]
+    assert said() == [f"labels of a.csv: {', '.join(values)}, a class each; if they {word}"]
 
 
 def test_rows_of_no_label_are_left_out_and_counted(read, said):
@@ -187,6 +187,14 @@ def test_the_options_of_the_command_line(load_fake, tmp_path):
     assert "6 reviews" in run("--label-map", "A=positive,B=negative", code=0).stdout
     assert "two ways" in run("--label-map", "A=positive", "--rating-column", "x", code=2).stderr
     assert "expected every value once" in run("--label-map", "A", code=2).stderr
+
+
+def test_a_folder_of_two_numbers_stays_one_of_two_classes(said, tmp_path):
+    """Whoever trains on it is asked nothing, so nothing is refused."""
+    for split in ("train", "validation", "test"):
+        (tmp_path / f"{split}.csv").write_text("text,label\nfine,7\ndull,3\n" * 1 + "good,7\nbad,3\n" * 10)
+    assert read_splits(tmp_path).labels.names == ("3", "7")
+    assert said() == [f"labels of {tmp_path}: 3, 7, a class each; if they mean anything else: --label-map"]
 
 
 def test_nothing_is_written_where_the_labels_are_refused(tmp_path):

@@ -4,6 +4,7 @@ import codecs
 import gzip
 import io
 import json
+import pickle
 
 import pytest
 from click.testing import CliRunner
@@ -139,6 +140,11 @@ def test_zero_bytes_between_records_are_no_utf_16():
 def test_the_likeliest_encoding(encoding, text):
     assert likeliest(text.encode(encoding)) == encoding
     assert str(Undecodable("utf-8", encoding)) == f"not valid UTF-8, likeliest {encoding} (--encoding {encoding})"
+
+
+def test_another_process_gets_the_words():
+    problem = Undecodable("utf-8", "cp1252", "the column 'text'")
+    assert pickle.loads(pickle.dumps(problem)) == str(problem) != ""
 
 
 def test_of_latin_1_its_superset_is_named_and_of_utf_8_with_a_stray_byte_nothing():

@@ -137,7 +137,7 @@ class Labelling:
 def infer_labelling(
     rows: Sequence[LabelledRow],
     source: object,
-    options: LabelOptions = LabelOptions(),
+    options: LabelOptions | None = None,
     known: LabelSet | None = None,
 ) -> Labelling:
     """How the labels of some rows are read; what is not plain from the values is logged.
@@ -145,16 +145,16 @@ def infer_labelling(
     Args:
         rows: The rows.
         source: What they come from, for messages.
-        options: What a user says of them.
+        options: What a user says of them; None where nobody can say anything, and what is ambiguous stays as it is.
         known: The labels that are expected, as of a model; by default those that the values make.
 
     Raises:
         DataError: The values hold no labels.
         ToolkitError: They may mean one thing or another; the message names the option that says which.
     """
-    if options.rating_column is not None:
+    if options and options.rating_column is not None:
         return _by_rating(rows, source, options, known or SENTIMENT)
-    if options.label_map is not None:
+    if options and options.label_map is not None:
         return _by_map(options.label_map, known)
     counts = Counter(name.lower() for row in rows if (name := label_name(row.value)) is not None)
     values = {name for name in counts if name not in _UNLABELLED}
@@ -171,15 +171,14 @@ def infer_labelling(
     numbers = sorted(number for name in labels.names if (number := _number(name)) is not None)
     if labels == SENTIMENT or len(numbers) < len(labels):
         return Labelling(labels)
-    if len(labels) == 2:
+    if options and len(labels) == 2:
         low, high = labels.names
         raise _ambiguous(source, f"{low} and {high}", f"--label-map {low}=negative,{high}=positive")
+    are_ratings = len(labels) > 2 and set(numbers) <= set(_RATINGS)
     other = (
-        f"ratings: --rating-column COLUMN {_example(numbers)}"
-        if set(numbers) <= set(_RATINGS)
-        else "others: --label-map"
+        f"are ratings: --rating-column COLUMN {_example(numbers)}" if are_ratings else "mean anything else: --label-map"
     )
-    _logger.info("labels of %s: %s, a class each; if they are %s", source, labels.listed(), other)
+    _logger.info("labels of %s: %s, a class each; if they %s", source, labels.listed(), other)
     return Labelling(labels)
 
 

@@ -21,10 +21,8 @@ _MARKS = (
 _NO_CHARSETS = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined")
 _BROKEN = "toolkit.broken"  # the name of our error handler among the codecs'
 _LONE = "\udcff"  # stands for what an encoding cannot hold; in UTF-8 it is as invalid as that was
-_SAMPLE, _GUESSED = (
-    1 << 18,
-    1 << 14,
-)  # bytes among which a guess looks for lines that are no UTF-8, and looks at of these
+_SAMPLE = 1 << 18  # bytes among which a guess looks for lines that are no UTF-8
+_GUESSED = 1 << 14  # bytes of these that it looks at
 _WIDE_LEAST, _WIDE_SAMPLE, _WIDE_SHARE = 5, 1 << 10, 0.7  # bytes; the share of zeros by which a wide encoding is known
 _WIDE = {  # which of four bytes are zero in Latin letters
     "utf-16-le": [False, True, False, True],
@@ -52,6 +50,10 @@ class Undecodable(str):
         problem = super().__new__(cls, f"{said}, likeliest {likeliest} (--encoding {likeliest})" if likeliest else said)
         problem.likeliest = likeliest
         return problem
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        """Another process gets the words."""
+        return str, (str(self),)
 
 
 class EncodingError(ToolkitError):
