@@ -105,7 +105,7 @@ def read_reviews(
     others: Collection[str] | None = None,
     labels: LabelSet | None = None,
     encoding: str | None = None,
-    options: LabelOptions = LabelOptions(),  # noqa: B008 - it is frozen
+    options: LabelOptions | None = None,
 ) -> list[Review]:
     """Read a CSV, TSV, JSON, JSONL or Parquet file of labelled reviews.
 
@@ -117,12 +117,13 @@ def read_reviews(
         labels: The labels to expect, as of a model that is to be measured; by default those of the data set that the file
             is a split of, or those that it holds.
         encoding: The encoding of text without a byte order mark; UTF-8 by default.
-        options: What a user says of the labels.
+        options: What a user says of the labels; None where nobody was asked.
 
     Raises:
         DataError: lists every unusable row by file and row number.
     """
-    scanned = scan_reviews(path, text_column, options.rating_column or label_column, others, encoding=encoding)
+    column = (options and options.rating_column) or label_column
+    scanned = scan_reviews(path, text_column, column, others, encoding=encoding)
     return label_scanned(path, scanned, labels, options)
 
 
@@ -130,7 +131,7 @@ def label_scanned(
     path: Path,
     scanned: tuple[Sequence[LabelledRow], Sequence[str]],
     labels: LabelSet | None = None,
-    options: LabelOptions = LabelOptions(),  # noqa: B008 - it is frozen
+    options: LabelOptions | None = None,
 ) -> list[Review]:
     """The reviews of a file that `scan_reviews` has read; see `read_reviews`."""
     rows, problems = scanned
