@@ -60,7 +60,7 @@ def import_command(
     Examples:
       toolkit dataset import aclImdb_v1.tar.gz --output build/imdb --official
       toolkit dataset import "IMDB Dataset.csv" --output build/imdb
-      toolkit dataset import stars.csv --output build/stars --rating-column stars --negative-up-to 2 --positive-from 4
+      toolkit dataset import a.csv --output build/a --label-map 1=negative,5=positive
       toolkit dataset import imdb --output build/sample --limit 4000
     """
     from toolkit.datasets.importers import ImportOptions, import_dataset
