@@ -70,6 +70,7 @@ class ExportOptions:
         target_accuracy: How often the decided reviews of the parity set are to be right; chooses `uncertain_below`.
         small_parity_set: Whether fewer reviews are enough than the gates ask for; the report says how many there were.
         base_model: The base to use instead of the one the adapter names.
+        encoding: The encoding of the parity set's text without a byte order mark; UTF-8 by default.
 
     Raises:
         ValueError: A choice is none of those that there are, or the threshold is chosen in two ways.
@@ -81,6 +82,7 @@ class ExportOptions:
     target_accuracy: float | None = None
     small_parity_set: bool = False
     base_model: str | None = None
+    encoding: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no export could do, before minutes are spent on it."""
@@ -106,7 +108,8 @@ def export_model(
         ToolkitError: The adapter, the base, the parity set or the output cannot be used.
     """
     refuse_foreign_target(output, Kind.ONNX)
-    reviews = read_reviews(parity_set, others=(), labels=read_manifest(adapter, Kind.ADAPTER).label_set)
+    labels = read_manifest(adapter, Kind.ADAPTER).label_set
+    reviews = read_reviews(parity_set, others=(), labels=labels, encoding=options.encoding)
     gates = {stage: replace(gate, reviews=1) if options.small_parity_set else gate for stage, gate in GATES.items()}
     _require_reviews(parity_set, len(reviews), gates["int8" if options.quantize == "int8" else "onnx"])
     if options.target_accuracy is not None and len(reviews) < QUANTIZED.reviews:

@@ -132,6 +132,22 @@ def test_predict_reads_a_review_from_stdin(run_fake):
     assert run_fake("predict", "-", stdin=b"a great\nfilm\n").stdout.endswith("\ta great film\n")
 
 
+def test_predict_hints_at_a_file_and_at_a_sentence_without_quotes(run_fake, tmp_path):
+    lines = "toolkit predict - < {0} for one review, toolkit filter {0} for one a line\n"
+    for name, command in (("a.txt", lines), ("a.csv", "toolkit predict-files {} OUTPUT\n"), ("notes", lines)):
+        path = tmp_path / name
+        path.write_text("x")
+        result = run_fake("predict", str(path))
+        said = f"{path} is a file, and its name is what is classified; for what is in it: {command.format(path)}"
+        assert (result.exit_code, result.stderr[: len(said)]) == (0, said)
+        assert result.stdout.endswith(f"\t{path}\n")
+    result = run_fake("predict", "A", "quiet", "film")
+    assert result.stderr == "these are 3 reviews of a word each; for one review of them, put it between quotes\n"
+    assert result.stdout.count("\n") == 3
+    for texts in (["A quiet film"], ["Good", "Bad"], ["a\n" + "b" * 300], ["A", "quiet film", "x"], ["a\x00b"]):
+        assert run_fake("predict", *texts).stderr == ""
+
+
 def test_predict_draws_on_a_terminal_and_leaves_colour_out_when_asked(tiny_bundle):
     """A terminal of 60 columns shows a bar and as much of the review as the line holds."""
     import pty

@@ -133,6 +133,42 @@ def test_usage_errors_exit_2_and_say_why(run_fake, arguments, message):
     assert not result.stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "content", "option"),
+    [
+        ("a.csv", (), b"text\ngood\n", "--csv"),
+        ("A.TSV", (), b"id\ttext\n1\tgood\n", "--csv"),
+        ("a.jsonl.gz", (), gzip.compress(b'{"text": "good"}\n'), "--jsonl"),
+        ("a.txt", (), b"Review;Sentiment\ngood;1\n", "--csv"),
+        ("a.txt", (), b'{"text": "good"}\n', "--jsonl"),
+        ("a.txt", (), b'[{"text": "good"}]\n', "--jsonl"),
+        ("a.txt", (), b"good text, and a review of it\n", None),
+        ("a.txt", (), b"text\n", None),
+        ("a.json", ("--jsonl",), b'[{"text": "good"}]\n', None),
+        ("a.csv", ("--jsonl",), b'{"text": "good"}\n', "--csv"),
+        ("a.csv", ("--csv",), b"text\ngood\n", None),
+    ],
+)
+def test_what_is_visibly_another_format_gets_a_hint_and_is_read_as_asked(
+    run_fake, tmp_path, name, arguments, content, option
+):
+    (tmp_path / name).write_bytes(content)
+    result = run_fake(*arguments, tmp_path / name)
+    assert result.exit_code == 0
+    assert result.stdout
+    said = result.stderr
+    assert said.endswith(f"to read it so: toolkit filter {option}\n") if option else not said
+
+
+def test_a_csv_is_no_json_lines_and_one_line_says_so(run_fake, tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"text\n" + b"good\n" * 67)
+    result = run_fake("--jsonl", tmp_path / "a.csv")
+    assert (result.exit_code, result.stdout) == (2, "")
+    path = tmp_path / "a.csv"
+    assert result.stderr == f"Error: {path} is CSV by its name; to read it so: toolkit filter --csv\n"
+    assert "looks like" in run_fake(stdin=b"id,text\n1,good\n").stderr
+
+
 def test_strict_stops_at_the_first_with_what_was_finished_written(run_fake):
     result = run_fake("--strict", stdin=b"one\ntwo\n\nthree\n")
     assert result.stdout.count("\n") == 2

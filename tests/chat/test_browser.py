@@ -292,7 +292,7 @@ def test_a_file_goes_in_and_a_csv_comes_out(open_tab, reader, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("film.exe", b"MZ", "无法上传 film.exe: 只接受 .txt、.csv 或 .jsonl 文件"),
+        ("film.exe", b"MZ", "无法上传 film.exe: 只接受 .txt、.csv、.tsv、.jsonl 或 .json 文件"),
         ("film.txt", b"x" * 21_000_000, "无法上传 film.txt: 文件超过 20 MB"),
     ],
 )

@@ -1,6 +1,7 @@
 """The rooms of the chat app one by one, without Chainlit."""
 
 import csv
+import gzip
 import io
 import json
 import resource
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 from toolkit.chat.corrections import Correction, save_correction
 from toolkit.chat.models import Models
 from toolkit.chat.panels import file_panel, why_panel
-from toolkit.chat.settings import ServerSettings, UserSettings, default_state
+from toolkit.chat.settings import ServerSettings, UserSettings, default_state, upload_format
 from toolkit.chat.state import prepare
 from toolkit.chat.texts import TEXTS, choose_language, starters
 from toolkit.chat.uploads import MAX_ROWS, classify_rows, count_verdicts, read_upload, to_csv
@@ -290,6 +291,33 @@ def test_a_row_that_cannot_be_read_stops_nothing(tmp_path, words):
     assert float(table[4]["positive_probability"]) < 0.5 < float(table[4]["score"])
 
 
+def test_no_cell_of_the_download_is_a_formula(tmp_path, words):
+    """As OWASP has it: a spreadsheet runs what begins so, and shows what begins with an apostrophe."""
+    formulas = ["=HYPERLINK(1)", "+1+1", "-2", "@SUM(A1)", "＝1", "\t=1"]
+    plain = ["Good = 1", "'quoted", "3 - 2"]
+    content = "".join(json.dumps({"text": text}) + "\n" for text in [*formulas, *plain])
+    rows = upload(tmp_path, "a.jsonl", content.encode())
+    classified = [row for batch in classify_rows(rows, words) for row in batch]
+    table = list(csv.DictReader(io.StringIO(to_csv(classified, words.labels).decode("utf-8-sig"), newline="")))
+    assert [row["text"] for row in table] == [*(f"'{text}" for text in formulas), *plain]
+    assert file_panel(classified, words.labels, "en")["rows"][0]["text"] == "=HYPERLINK(1)"
+    assert table[6]["score"] == f"{classified[6].prediction.score:.6f}"
+
+
+@pytest.mark.parametrize("name", ["a.csv", "A.CSV", "a.tsv", "a.csv.gz", "a.CSV.GZ", "a.json", "a.jsonl", "a.txt.gz"])
+def test_every_format_of_the_shell_is_taken(tmp_path, name):
+    lines = {
+        ".csv": b"id;review\n1;Good, yes.\n2;Bad.\n",
+        ".tsv": b"id\treview\n1\tGood, yes.\n2\tBad.\n",
+        ".json": b'[{"review": "Good, yes."}, {"review": "Bad."}]',
+        ".jsonl": b'{"review": "Good, yes."}\r{"review": "Bad."}\r',
+        ".txt": b"Good, yes.\rBad.\r",
+    }
+    content = lines[upload_format(name)]
+    rows = upload(tmp_path, name, gzip.compress(content) if name.lower().endswith(".gz") else content)
+    assert [row.text for row in rows] == ["Good, yes.", "Bad."]
+
+
 def test_a_row_that_is_too_long_is_not_parsed(tmp_path):
     """20 MB of empty lists in one line took half a gigabyte, and kept everybody waiting for seconds."""
     bomb = b'{"text": "Fine.", "x": [' + b"[]," * 400_000 + b"[]]}\n"
@@ -302,7 +330,7 @@ def test_a_row_that_is_too_long_is_not_parsed(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.exe", b"x", "only .txt, .csv and .jsonl"),
+        ("a.exe", b"x", "only .txt, .csv, .tsv, .jsonl and .json"),
         ("a.csv", b"title,stars\nx,3\n", "expected a column called text / review / content / sentence, found: title"),
         ("a.txt", b"\n \n", "no review"),
         ("a.txt", b"x\n" * (MAX_ROWS + 1), "over 50,000 rows"),

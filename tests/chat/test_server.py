@@ -173,8 +173,14 @@ def test_uploads_are_limited_in_type_and_size_and_refused_in_words(server):
         async with Visitor(server.url) as visitor:
             for name, content, language, status, detail in (
                 ("a.txt", b"x", "zh-CN", 200, None),
-                ("a.exe", b"x", "zh-CN", 400, "只接受 .txt、.csv 或 .jsonl 文件"),
-                ("a.txt.html", b"x", "en-US", 400, "only .txt, .csv and .jsonl files are accepted"),
+                ("a.exe", b"x", "zh-CN", 400, "只接受 .txt、.csv、.tsv、.jsonl 或 .json 文件（可压缩为 .gz 或 .zip）"),
+                (
+                    "a.txt.html",
+                    b"x",
+                    "en-US",
+                    400,
+                    "only .txt, .csv, .tsv, .jsonl and .json files are accepted, also as .gz or .zip",
+                ),
                 ("a.txt", b"x" * 20_000_001, "zh-CN", 400, "文件超过 20 MB"),
                 ("a.txt", b"x" * 30_000_000, "en-US", 413, "the file is over 20 MB"),
             ):

@@ -138,3 +138,22 @@ def test_what_is_told_another_process_is_understood():
     for damaged in ("", "{}", "[]", '{"partition": 1}'):
         with pytest.raises(ValueError, match=r"Expecting value|no outcome"):
             Outcome.from_json(damaged)
+
+
+def test_a_folder_of_other_tables(tmp_path, fake_predictor):
+    """What is no CSV or JSONL becomes one; a folder's JSON files are left out, unless a pattern names them."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.TSV").write_bytes("text\tid\nCafé, bon\t1\n".encode("utf-16"))
+    (tmp_path / "in" / "b.json").write_text('[{"text": "dull"}]')
+    (tmp_path / "in" / "dataset_info.json").write_text('{"labels": []}')
+    for pattern, targets in ((tmp_path / "in", ["a.csv"]), (tmp_path / "in" / "b.*", ["b.jsonl"])):
+        assert [piece.target for piece in find_partitions([str(pattern)])[1]] == targets
+        totals = classify_files(str(pattern), str(tmp_path / targets[0]), fake_predictor, Job(prefix="p_"))
+        assert (totals.rows_out, totals.problems) == (1, 0)
+    assert (tmp_path / "a.csv" / "a.csv").read_text("utf-8").splitlines()[1].startswith('"Café, bon",1,')
+
+
+def test_an_encoding_decides_the_answers(fake_predictor):
+    manifest = fake_predictor.manifest
+    assert Job(encoding="cp1252").fingerprint(manifest) != Job().fingerprint(manifest)
+    assert Job.from_json(Job(encoding="cp1252").to_json()) == Job(encoding="cp1252")

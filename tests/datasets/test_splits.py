@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from toolkit.datasets.splits import (
+    SPLITS,
     Review,
     Splits,
     check_splits,
@@ -84,9 +85,26 @@ def test_everything_wrong_is_reported_at_once_with_its_row(tmp_path):
         "a.csv row 3 (line 4): the text is empty",
         "a.csv row 4 (line 5): the text is missing (NaN)",
         "a.csv row 5 (line 6): broken row: expected 2 fields, found 3",
-        "a.csv row 7 (line 9): the text is not valid UTF-8",
+        "a.csv row 7 (line 9): the column 'text' is not valid UTF-8, likeliest cp1252 (--encoding cp1252)",
         "a.csv row 8 (line 10): the text is empty",
         "a.csv row 9 (line 11): the label is '', expected 0/1, neg/pos or negative/positive",
+    ]
+
+
+def test_a_table_without_the_ending_of_one_is_told_which(tmp_path):
+    (tmp_path / "a.txt").write_text("text\tlabel\n")
+    with pytest.raises(DataError, match=r"expected a file ending in .*; if it is a table, .* call it \.tsv"):
+        read_reviews(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("header", ["review;sentiment", "Review\tSentiment"])
+def test_a_folder_of_splits_may_have_other_columns_and_separators(tmp_path, header):
+    separator = header[6]
+    for split in SPLITS:
+        (tmp_path / f"{split}.csv").write_text(f"{header}\nfine, {split}{separator}1\ndull{separator}0\n")
+    splits = read_splits(tmp_path)
+    assert [[review.text for review in splits[split]] for split in SPLITS] == [
+        [f"fine, {split}", "dull"] for split in SPLITS
     ]
 
 

@@ -32,7 +32,7 @@ from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.training.config import TrainingConfig, load_config
 
 INPUTS, OUTPUTS = ("lines", "nul", "jsonl", "csv"), ("tsv", "jsonl", "csv", "label")
-MAGIC = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
+MAGIC = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
 ENDINGS = (".csv", ".jsonl", ".parquet", ".csv.gz", ".tar.gz", ".jsonl.zst")
 MODEL = ROOT / "onnx_model"
 
@@ -93,10 +93,14 @@ def filter_stream(data: bytes) -> None:
 
 
 def _records(stream: bytes, input_format: str) -> int | None:
-    """Counted another way than the toolkit does; None for a CSV that is not all right, where opinions differ."""
+    """Counted another way than the toolkit does; None where opinions differ: other encodings, line ends, separators, arrays."""
+    if stream.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")) or (input_format != "nul" and b"\r" in stream):
+        return None
+    if input_format == "jsonl" and stream.lstrip().startswith(b"["):
+        return None
     if input_format == "csv":
         text = stream.decode("utf-8-sig", "surrogateescape")
-        if "\r" in text.replace("\r\n", ""):
+        if set(";\t|\\").intersection(text):
             return None
         try:
             return len(list(csv.reader(io.StringIO(text, newline=""), strict=True))) - 1

@@ -14,7 +14,11 @@ def problems(complaints):
 
 def test_bad_lines_are_named_and_stop_nothing(run):
     written, complaints, tally = run(b"fine\n\n  \ncaf\xe9\ncrlf\r\nlast")
-    assert complaints == ["line 2: empty review", "line 3: empty review", "line 4: not valid UTF-8"]
+    assert complaints == [
+        "line 2: empty review",
+        "line 3: empty review",
+        "line 4: not valid UTF-8, likeliest cp1252 (--encoding cp1252)",
+    ]
     assert [line.split(b"\t")[2] for line in written.splitlines()] == [b"fine", b"crlf", b"last"]
     assert (tally.kept, tally.problems) == (3, 3)
 
@@ -37,7 +41,7 @@ def test_bad_objects_are_named_and_keep_their_fields(run):
         "no field 'text'; it has a",
         "expected a string in the field 'text', found null",
         "blank line",
-        "not valid UTF-8",
+        "not valid UTF-8, likeliest cp1252",
         "no field 'text'; it has none",
     ]
 
@@ -56,7 +60,7 @@ def test_bad_rows_are_named_by_the_line_they_begin_on(run):
     written, complaints, tally = run(data, "csv")
     assert complaints == [
         "line 4: expected 2 fields, found 1",
-        "line 5: not valid UTF-8",
+        "line 5: the column 'text' is not valid UTF-8, likeliest cp1252 (--encoding cp1252)",
         "line 6: blank line",
         "line 7: expected 2 fields, found 4, the last b, c",
         "line 8: empty review",

@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toolkit.errors import ToolkitError
 from toolkit.text.normalisation import normalise
 
 ANY = st.characters(exclude_categories=["Cs"])
@@ -87,10 +89,16 @@ def test_any_blocks_give_the_same_answers(run, data):
     stream = b"-" + data.draw(st.binary(max_size=80))  # so that it is no compressed data
     cuts = sorted(data.draw(st.sets(st.integers(1, max(1, len(stream) - 1)))))
     blocks = [stream[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+
+    def answers(source, input_format):
+        """All but the guess of an encoding, for which a reader looks at what has come."""
+        try:
+            return re.sub(rb", likeliest [^)]+\)", b"", run(source, input_format, "jsonl")[0])
+        except ToolkitError as error:  # it may look like UTF-16
+            return str(error)
+
     for input_format in ("lines", "nul", "jsonl"):
-        whole = run(stream, input_format, "jsonl")
-        in_pieces = run(Reads(*filter(None, blocks)), input_format, "jsonl")
-        assert in_pieces[:2] == whole[:2]
+        assert answers(Reads(*filter(None, blocks)), input_format) == answers(stream, input_format)
 
 
 @settings(deadline=None)
@@ -98,8 +106,6 @@ def test_any_blocks_give_the_same_answers(run, data):
 @pytest.mark.parametrize("output_format", OUTPUTS)
 @given(garbage=st.binary(max_size=200))
 def test_any_bytes_are_answered_or_refused_in_words(run, input_format, output_format, garbage):
-    from toolkit.errors import ToolkitError
-
     garbage = b"text\n" * (input_format == "csv") + garbage
     try:
         written, complaints, tally = run(garbage, input_format, output_format)

@@ -8,6 +8,8 @@ from toolkit.text.labels import NEGATIVE, POSITIVE, SENTIMENT, Label, LabelSet
     [
         (0, NEGATIVE), ("0.0", NEGATIVE), ("1.0", POSITIVE), ("1", POSITIVE), (1.0, POSITIVE), ("neg", NEGATIVE),
         (" Positive ", POSITIVE), ("NEGATIVE", NEGATIVE), ("pos", POSITIVE),
+        (["positive"], POSITIVE), ('["negative"]', NEGATIVE), ("['pos']", POSITIVE), ("[0]", NEGATIVE), ([["pos"]], None),
+        (["pos", "neg"], None), ("[positive]", None), ("[]", None), ([], None),
         (2, None), (-1, None), ("", None), (None, None), (float("nan"), None), (0.5, None), (True, None), ("good", None),
     ],
 )  # fmt: skip
@@ -39,6 +41,11 @@ def test_a_column_says_which_labels_there_are(column, names, values):
     labels = LabelSet.of_values(column)
     assert (labels.names, labels.values) == (names, values)
     assert [labels.parse(value) for value in column if value not in (None, "")].count(None) == 0
+
+
+def test_a_label_may_have_brackets_of_its_own():
+    labels = LabelSet(("[a]", "[b]"))
+    assert labels.parse("[a]") == labels[0]
 
 
 def test_a_third_label_beside_the_pair_is_one_where_it_is_frequent_and_a_slip_where_it_is_not():

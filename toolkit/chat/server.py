@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from toolkit.chat.guard import Guard, Questions, request_address, request_language
@@ -18,7 +17,7 @@ from toolkit.chat.guesses import Guesses
 from toolkit.chat.limits import LARGEST_FRAME, LONGEST_NAME, MEGABYTE
 from toolkit.chat.models import Models
 from toolkit.chat.plain import log_plainly
-from toolkit.chat.settings import LARGEST_UPLOAD, UPLOAD_SUFFIXES, ServerSettings
+from toolkit.chat.settings import LARGEST_UPLOAD, ServerSettings, upload_format
 from toolkit.chat.state import is_prepared, prepare
 from toolkit.chat.texts import TEXTS
 
@@ -108,7 +107,7 @@ def refuse_upload(file: Any, spec: object = None) -> None:  # noqa: ANN401
     texts = TEXTS[request_language.get()]
     if max(len(file.filename or ""), len(file.content_type or "")) > LONGEST_NAME:
         raise ValueError(texts.upload_name)
-    if Path(file.filename or "").suffix.lower() not in UPLOAD_SUFFIXES:
+    if upload_format(file.filename or "") is None:
         raise ValueError(texts.upload_type)
     if file.size is None or file.size > LARGEST_UPLOAD * MEGABYTE:
         raise ValueError(texts.upload_size.format(limit=LARGEST_UPLOAD))

@@ -11,13 +11,20 @@ from typing import Any, Self, TypeVar, cast
 from toolkit.chat.texts import LANGUAGES
 from toolkit.choices import Backend, choices
 from toolkit.errors import ToolkitError
+from toolkit.formats.names import split_name
 
 ORIGINAL_MAX_LENGTH = 120  # tokens, the original's setting; the panel goes up to what the model has positions for
 LONGEST_TEXT = 200_000  # characters of one message: some 35,000 words
 LARGEST_UPLOAD = 20  # MB of one file
-UPLOAD_SUFFIXES = (".txt", ".csv", ".jsonl")
+UPLOAD_FORMATS = (".txt", ".csv", ".tsv", ".jsonl", ".json")
 _Otherwise = TypeVar("_Otherwise")
 STATE_NAME = "distilbert-review-toolkit"
+
+
+def upload_format(name: str) -> str | None:
+    """One of `UPLOAD_FORMATS`, by the name of a file, compressed or not; None of other files."""
+    ending = split_name(name)[1]
+    return ending if ending in UPLOAD_FORMATS else None
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ class Texts:
     too_many_rows: str
     no_text_column: str
     bad_utf8: str
+    likeliest: str
     empty_row: str
     progress: str
     summary: str
@@ -69,6 +70,10 @@ class Texts:
         if isinstance(error, MissingModelError):
             return self.missing_model.format(folder=error.folder, error=error)
         return str(error)
+
+    def undecodable(self, encoding: str) -> str:
+        """What is said of a row that is no UTF-8 but, probably, in an encoding; in none that is known if empty."""
+        return self.bad_utf8.format(likeliest=self.likeliest.format(encoding=encoding) if encoding else "")
 
     def failed(self, error: Exception) -> str:
         """The whole sentence that answers in the place of a verdict."""
@@ -100,7 +105,7 @@ TEXTS = {
         rather="应为{label}",
         thanks="已保存，谢谢。",
         gone="这条回答已不在了，请重新发送影评。",
-        upload_type="只接受 .txt、.csv 或 .jsonl 文件",
+        upload_type="只接受 .txt、.csv、.tsv、.jsonl 或 .json 文件（可压缩为 .gz 或 .zip）",
         upload_size="文件超过 {limit} MB",
         upload_length="上传请求没有说明大小",
         upload_name="文件名太长",
@@ -111,7 +116,8 @@ TEXTS = {
         no_rows="{name}：文件里没有影评。",
         too_many_rows="{name}：超过 {limit:,} 行；请分成几个文件，或使用命令行 toolkit filter。",
         no_text_column="{name}：需要名为 {expected} 的列，实际为：{found}",
-        bad_utf8="不是有效的 UTF-8",
+        bad_utf8="不是有效的 UTF-8{likeliest}；请另存为 UTF-8（CSV UTF-8）",
+        likeliest="，可能是 {encoding}",
         empty_row="空影评",
         progress="{name}：已分类 {done:,} / {total:,}",
         summary="{name}：共 {total:,} 条影评。",
@@ -151,7 +157,7 @@ TEXTS = {
         rather="It is {label}",
         thanks="Saved, thank you.",
         gone="That answer is no longer here; send the review again.",
-        upload_type="only .txt, .csv and .jsonl files are accepted",
+        upload_type="only .txt, .csv, .tsv, .jsonl and .json files are accepted, also as .gz or .zip",
         upload_size="the file is over {limit} MB",
         upload_length="the upload does not say its size",
         upload_name="the file's name is too long",
@@ -162,7 +168,8 @@ TEXTS = {
         no_rows="{name}: there is no review in this file.",
         too_many_rows="{name}: over {limit:,} rows; split the file, or use toolkit filter on the command line.",
         no_text_column="{name}: expected a column called {expected}, found: {found}",
-        bad_utf8="not valid UTF-8",
+        bad_utf8="not valid UTF-8{likeliest}; save the file as UTF-8 (CSV UTF-8)",
+        likeliest=", likeliest {encoding}",
         empty_row="empty review",
         progress="{name}: {done:,} of {total:,} classified",
         summary="{name}: {total:,} reviews.",

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit.chat.limits import LARGEST_MESSAGE
-from toolkit.chat.settings import LARGEST_UPLOAD, UPLOAD_SUFFIXES
+from toolkit.chat.settings import LARGEST_UPLOAD, upload_format
 from toolkit.chat.texts import Texts
 from toolkit.errors import ToolkitError
+from toolkit.formats.encodings import EncodingError, Undecodable
 from toolkit.formats.names import TEXT_COLUMNS, find_column
-from toolkit.formats.parsing import NOT_UTF8, is_undecodable
 from toolkit.formats.records import EMPTY
 from toolkit.formats.tables import read_rows
 from toolkit.prediction import Prediction, Predictor
@@ -23,6 +23,7 @@ from toolkit.text.normalisation import TEXT_LIMIT, normalise
 MAX_ROWS = 50_000  # half an hour or more on two cores; anything larger belongs on the command line
 BATCH = 8  # reviews before somebody else's message gets its turn
 UNREADABLE = "unreadable"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the last four of double width
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +51,22 @@ class ClassifiedRow:
 
 
 def read_upload(path: Path, name: str, texts: Texts) -> list[Row]:
-    """Read an uploaded file; its name says the format: a review a line in .txt, a text column in .csv and .jsonl.
+    """Read an uploaded file; its name says the format: a review a line in .txt, a text column in the others.
 
     Raises:
         ToolkitError: a sentence for the user: another type, no text column, no row or too many.
     """
-    suffix = Path(name).suffix.lower()
-    if suffix not in UPLOAD_SUFFIXES:
+    ending = upload_format(name)
+    if ending is None:
         raise ToolkitError(f"{name}: {texts.upload_type}")
     rows = []
-    for row in _text_column(path, suffix, name, texts):
-        rows.append(row)
-        if len(rows) > MAX_ROWS:
-            raise ToolkitError(texts.too_many_rows.format(name=name, limit=MAX_ROWS))
+    try:
+        for row in _text_column(path, ending, name, texts):
+            rows.append(row)
+            if len(rows) > MAX_ROWS:
+                raise ToolkitError(texts.too_many_rows.format(name=name, limit=MAX_ROWS))
+    except EncodingError as error:
+        raise ToolkitError(f"{name}: {texts.undecodable(error.likeliest)}") from error
     if not rows:
         raise ToolkitError(texts.no_rows.format(name=name))
     return rows
@@ -91,7 +95,7 @@ def count_verdicts(rows: Sequence[ClassifiedRow], labels: LabelSet) -> dict[str,
 
 
 def to_csv(rows: Sequence[ClassifiedRow], labels: LabelSet) -> bytes:
-    """The rows with their predictions, in UTF-8 with the mark by which spreadsheets know it.
+    """The rows with their predictions, in UTF-8 with the mark by which spreadsheets know it, and no cell that they would run.
 
     Of two labels the second's probability has a column; of more, all of them are one cell of JSON.
     """
@@ -99,24 +103,38 @@ def to_csv(rows: Sequence[ClassifiedRow], labels: LabelSet) -> bytes:
     probability = f"{labels[1].name}_probability" if two else "probabilities"
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("row", "text", "verdict", "score", probability, "tokens", "tokens_read", "problem"))
+
+    def write(*cells: object) -> None:
+        writer.writerow([_harmless(cell) for cell in cells])
+
+    write("row", "text", "verdict", "score", probability, "tokens", "tokens_read", "problem")
     for each in rows:
         prediction = each.prediction
         if prediction is None:
-            writer.writerow((each.row.place, each.row.text, "", "", "", "", "", each.row.problem))
+            write(each.row.place, each.row.text, "", "", "", "", "", each.row.problem)
             continue
         rounded = {name: round(value, 6) for name, value in prediction.probabilities.items()}
         shares = f"{rounded[labels[1].name]:.6f}" if two else json.dumps(rounded, ensure_ascii=False)
         numbers = (f"{prediction.score:.6f}", shares, prediction.tokens, prediction.tokens_read)
-        writer.writerow((each.row.place, each.row.text, each.verdict, *numbers, ""))
+        write(each.row.place, each.row.text, each.verdict, *numbers, "")
     return stream.getvalue().encode("utf-8-sig", errors="replace")
 
 
-def _text_column(path: Path, suffix: str, name: str, texts: Texts) -> Iterator[Row]:
+def _text_column(path: Path, ending: str, name: str, texts: Texts) -> Iterator[Row]:
     column = None
-    for place, row, problem in read_rows(path, suffix, name=name, most=LARGEST_UPLOAD << 20, longest=LARGEST_MESSAGE):
+
+    def needed(names: Sequence[str]) -> list[str]:
+        found = find_column(names, None)
+        return [] if found is None else [found]
+
+    for place, row, problem in read_rows(
+        path, ending, needed, name=name, most=LARGEST_UPLOAD << 20, longest=LARGEST_MESSAGE
+    ):
+        if isinstance(problem, Undecodable):
+            yield Row(place.in_table, "", texts.undecodable(problem.likeliest))
+            continue
         if problem:
-            yield Row(place.in_table, "", texts.bad_utf8 if problem == NOT_UTF8 else problem)
+            yield Row(place.in_table, "", problem)
             continue
         column = column or find_column(row, None)
         if column is None:
@@ -128,6 +146,9 @@ def _text_column(path: Path, suffix: str, name: str, texts: Texts) -> Iterator[R
 def _row(place: str, text: object, texts: Texts) -> Row:
     if not isinstance(text, str) or not normalise(text[:TEXT_LIMIT]):
         return Row(place, "", texts.empty_row)
-    if is_undecodable(text):
-        return Row(place, "", texts.bad_utf8)
     return Row(place, text)
+
+
+def _harmless(cell: object) -> object:
+    """A cell that no spreadsheet runs as a formula: what begins like one begins with an apostrophe (OWASP, CSV Injection)."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell

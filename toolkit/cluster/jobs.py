@@ -24,6 +24,7 @@ class Job:
         options: How reviews are read.
         abstention: Which verdicts are withheld.
         strict: Whether to end at the first file with a row that cannot be classified, or that cannot be read.
+        encoding: The encoding of text without a byte order mark; UTF-8 by default.
     """
 
     column: str | None = None
@@ -32,12 +33,14 @@ class Job:
     options: InferenceOptions = InferenceOptions()
     abstention: Abstention = Abstention()
     strict: bool = False
+    encoding: str | None = None
 
     def fingerprint(self, manifest: Manifest) -> str:
         """Of everything that decides an answer: model and options."""
         given = {**asdict(self.options), **asdict(self.abstention), "workers": None}  # these decide no answer
         model = {name: value for name, value in given.items() if value is not None}
         parts = [manifest.files, self.column or TEXT_COLUMNS[0], self.prefix, self.lang, model]
+        parts += [self.encoding] if self.encoding else []  # that marks of earlier versions stay valid
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
     def to_json(self) -> str:

@@ -12,6 +12,8 @@ from toolkit.formats.names import FORMATS, format_of, split_name
 
 ROWS = 20_000  # of a piece of Parquet, at least, as whole row groups; some minutes of one core
 
+_WRITTEN_AS = {".tsv": ".csv", ".json": ".jsonl"}  # the others as they are
+
 
 @dataclass(frozen=True, slots=True)
 class Partition:
@@ -38,7 +40,7 @@ def find_partitions(patterns: Sequence[str]) -> tuple[Storage, list[Partition]]:
     Args:
         patterns: each a file, a folder, or a path or URI with `*`, `?`, `[…]` in its names and `**` for any folders; in a URI `?` begins the
             options. Names that begin with `.` or `_` are left out unless they are named so. Of a folder, files of other kinds
-            are left out too.
+            are left out too, and those that end in `.json`.
 
     Raises:
         ToolkitError: there is no such file, it is of no kind that is read here, two would be written to one place, or the
@@ -78,7 +80,9 @@ def _find(pattern: str) -> tuple[Storage, list[Partition]]:
         rest = parts[fixed:] or ["**"]
         found = [each for each, name in zip(found, names, strict=True) if _matches(name.parts, rest)]
         if fixed == len(parts):
-            found = [each for each in found if format_of(each.path)]
+            found = [
+                each for each in found if format_of(each.path) not in (None, ".json")
+            ]  # which is seldom one of reviews
     if not found:
         raise ToolkitError(f"{pattern}: expected files ending in {', '.join(FORMATS)}, found none")
     return storage, [piece for each in found for piece in _pieces(storage, each, folder)]
@@ -107,7 +111,7 @@ def _pieces(storage: Storage, file: Found, folder: str) -> Iterator[Partition]:
     stem, ending = split_name(name)
     if ending not in FORMATS:
         raise ToolkitError(f"{file.path}: expected a file ending in {', '.join(FORMATS)}")
-    name = str(PurePosixPath(name).with_name(stem + ending))
+    name = str(PurePosixPath(name).with_name(stem + _WRITTEN_AS.get(ending, ending)))
     sizes = storage.row_groups(file.path) if ending == ".parquet" else []
     rows = sum(sizes)
     if rows < 2 * ROWS:

@@ -110,7 +110,7 @@ def classify_partition(
         try:
             file = source.local(piece.source, Path(folder))
             tally = FileJob(
-                file, answers, job.column, job.prefix, job.lang, piece.row_groups, piece.first_row, empty=True
+                file, answers, job.column, job.prefix, job.lang, piece.row_groups, piece.first_row, True, job.encoding
             ).run(lambda: predictor, advance, note)
             outcome = Outcome(
                 piece,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands.options import PATH
+from toolkit.commands.options import PATH, encoding_option
 
 if TYPE_CHECKING:
     from toolkit.benchmark.engines import Engine
@@ -27,6 +27,7 @@ def comparison_options(command: "Command") -> "Command":
         click.option("--adapter", type=PATH, help="Adapter folder for every engine but onnx.  [default: as for predict]"),
         click.option("--onnx-model", type=PATH, help="ONNX bundle.  [default: as for predict]"),
         click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Measurements of each figure."),
+        encoding_option(),
         click.option("--limit", type=click.IntRange(min=1), default=200, show_default=True, help="Reviews used."),
         click.option("--file", type=PATH, default="dataset/test.csv", show_default=True, help="Labelled reviews."),
     ):  # fmt: skip
@@ -125,6 +126,7 @@ def compare(
     as_json: bool,
     markdown: bool,
     chart: Path | None,
+    encoding: str | None = None,
     agreement: bool = True,
 ) -> None:
     """Measure `engines` and print what `comparison_options` ask for.
@@ -138,6 +140,7 @@ def compare(
         as_json: print every measurement as JSON.
         markdown: print the table as Markdown.
         chart: a picture to draw.
+        encoding: The encoding of the reviews' file.
         agreement: say how many labels are torch's; random weights have no opinion to agree with.
 
     Raises:
@@ -155,7 +158,7 @@ def compare(
         raise click.UsageError("--json and --markdown are two kinds of output; name one")
     if chart:
         refuse_picture(chart)  # what cannot be drawn is said before the work
-    texts = [review.text for review in read_reviews(file, others=())][:limit]
+    texts = [review.text for review in read_reviews(file, others=(), encoding=encoding)][:limit]
     with workspace(Path(tempfile.gettempdir()) / "toolkit-bench") as room:
         report = compare_engines(make_models(room), engines, texts, rounds, _tell)
     _tell("")

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from toolkit.commands.options import PATH, permille, progress_bar, say
+from toolkit.commands.options import (
+    PATH,
+    encoding_option,
+    label_arguments,
+    label_options,
+    permille,
+    progress_bar,
+    say,
+)
 from toolkit.errors import DataError, ToolkitError
 
 _logger = logging.getLogger(__name__)
@@ -32,22 +40,34 @@ def dataset() -> None:
 @click.option(
     "--label-column", help="Name of the label's column, where it is not label, sentiment, polarity or corrected."
 )
-def import_command(source: str, output: Path, **options: Any) -> None:  # noqa: ANN401 - ImportOptions' fields
+@label_options()
+@encoding_option()
+def import_command(
+    source: str,
+    output: Path,
+    label_map: str | None,
+    rating_column: str | None,
+    negative_up_to: float | None,
+    positive_from: float | None,
+    **options: Any,  # noqa: ANN401 - ImportOptions' fields
+) -> None:
     """Split SOURCE into train, validation and test, without duplicates or leaks.
 
-    SOURCE is the aclImdb folder or .tar.gz; a CSV, JSONL or Parquet file with a text and a label column; a folder of
-    train.* and test.* such files; or imdb, the hub's stanfordnlp/imdb. A rating that it has is kept as a column.
+    SOURCE is the aclImdb folder or .tar.gz; a CSV, TSV, JSON, JSONL or Parquet file with a text and a label column; a
+    folder of train.* and test.* such files; or imdb, the hub's stanfordnlp/imdb. A rating that it has is kept as a column.
 
     \b
     Examples:
       toolkit dataset import aclImdb_v1.tar.gz --output build/imdb --official
       toolkit dataset import "IMDB Dataset.csv" --output build/imdb
+      toolkit dataset import a.csv --output build/a --label-map 1=negative,5=positive
       toolkit dataset import imdb --output build/sample --limit 4000
     """
     from toolkit.datasets.importers import ImportOptions, import_dataset
 
+    labels = label_arguments(label_map, rating_column, negative_up_to, positive_from)
     with progress_bar(1000, "importing") as bar:
-        info = import_dataset(source, output, ImportOptions(**options), permille(bar))
+        info = import_dataset(source, output, ImportOptions(**options, labels=labels), permille(bar))
     for split, counts in info.counts.items():
         click.echo(
             f"{split:<11} {sum(counts.values()):>6} reviews: "
@@ -100,8 +120,11 @@ def texts(source: Path, output: Path, **options: Any) -> None:  # noqa: ANN401 -
 @click.option("--base-model", default="minilm", show_default=True,
               help="Whose tokenizer counts; minilm's vocabulary is distilbert-base-uncased's.")  # fmt: skip
 @click.option("--plot", type=PATH, help="Draw the token lengths' histogram into this file (.png, .pdf or .svg).")
+@encoding_option()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def check(folder: Path, max_length: int, base_model: str, plot: Path | None, as_json: bool) -> None:
+def check(
+    folder: Path, max_length: int, base_model: str, plot: Path | None, encoding: str | None, as_json: bool
+) -> None:
     """Report rows, balance, duplicates, leaks and token lengths of FOLDER; exit 1 if a row cannot be used.
 
     \b
@@ -118,7 +141,7 @@ def check(folder: Path, max_length: int, base_model: str, plot: Path | None, as_
 
         refuse_picture(plot)  # what cannot be drawn is said before the work
     try:
-        splits = read_splits(folder)
+        splits = read_splits(folder, encoding=encoding)
     except DataError as error:
         say("\n".join(error.problems))  # the report that was asked for, every row of it
         raise ToolkitError(

@@ -10,7 +10,11 @@ import click
 from toolkit.choices import Split, choices
 from toolkit.commands.options import (
     PATH,
+    USUAL_COLUMNS,
     SectionCommand,
+    encoding_option,
+    label_arguments,
+    label_options,
     language_option,
     load,
     precision_option,
@@ -20,6 +24,7 @@ from toolkit.commands.options import (
     section_option,
     uncertain_options,
 )
+from toolkit.formats.names import LABEL_COLUMNS, wanted_column
 
 if TYPE_CHECKING:
     from toolkit.text.labels import LabelSet
@@ -42,8 +47,12 @@ _CHANGED = 20  # reviews listed on the terminal; all are in the JSON and on the 
     help="Which of its splits.",
 )
 @section_option(
-    "Reviews", "--file", "file", type=PATH, help="A CSV, JSONL or Parquet file of labelled reviews instead."
+    "Reviews", "--file", "file", type=PATH, help="A CSV, TSV, JSON, JSONL or Parquet file of labelled reviews instead."
 )
+@section_option("Reviews", "--text-column", help=f"The text's column.  [default: {USUAL_COLUMNS}]")
+@section_option("Reviews", "--label-column", help=f"The label's.  [default: {wanted_column(None, LABEL_COLUMNS)}]")
+@encoding_option("Reviews")
+@label_options("Labels")
 @section_option(
     "Report", "--output", type=PATH, help="Folder for report.html, its figures, pictures and predictions; new, or an earlier report's."
 )  # fmt: skip
@@ -63,6 +72,13 @@ def evaluate(
     folder: Path,
     split: str,
     file: Path | None,
+    text_column: str | None,
+    label_column: str | None,
+    encoding: str | None,
+    label_map: str | None,
+    rating_column: str | None,
+    negative_up_to: float | None,
+    positive_from: float | None,
     output: Path | None,
     slices: tuple[str, ...],
     no_texts: bool,
@@ -88,23 +104,29 @@ def evaluate(
     if (slices or no_texts) and not output:
         raise click.UsageError("--slice and --no-texts are about a report; name its folder with --output")
 
-    from toolkit.datasets.splits import read_reviews, scan_reviews
+    from toolkit.datasets.labelling import RATING
+    from toolkit.datasets.scanning import scan_reviews
+    from toolkit.datasets.splits import label_scanned
     from toolkit.errors import needs_extra
     from toolkit.evaluation.measuring import measure, run_evaluation
 
+    labels = label_arguments(label_map, rating_column, negative_up_to, positive_from)
     source = file or folder / f"{split}.csv"
+    scanned = scan_reviews(
+        source, text_column, rating_column or label_column, None if slices else (), encoding=encoding
+    )
     if output:
         from toolkit.evaluation.folder import EVALUATION, refuse_foreign_folder
         from toolkit.evaluation.slices import find_columns
 
         refuse_foreign_folder(output, EVALUATION)  # what is missing is said before the work
-        if slices and (rows := scan_reviews(source)[0]):
-            find_columns(rows, slices, str(source))
+        if scanned[0]:
+            find_columns(scanned[0], [name for name in slices if not rating_column or name != RATING], str(source))
         with needs_extra("evaluate", "writing a report"):
             import jinja2  # noqa: F401
             import matplotlib  # noqa: F401
     predictor = load(**model)
-    reviews = read_reviews(source, others=None if slices else (), labels=predictor.labels)
+    reviews = label_scanned(source, scanned, predictor.labels, labels)
     with progress_bar(len(reviews), "evaluating") as bar:
         result = run_evaluation(predictor, reviews, bar.update)
     if output:

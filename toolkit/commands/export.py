@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from toolkit.choices import Quantization, Truncation, choices
-from toolkit.commands.options import PATH, renamed_option
+from toolkit.commands.options import PATH, encoding_option, renamed_option
 
 
 @click.command()
@@ -14,6 +14,7 @@ from toolkit.commands.options import PATH, renamed_option
 @click.option("--output", type=PATH, default="onnx_model", show_default=True, help="Folder for the ONNX bundle.")
 @click.option("--parity-set", type=PATH, default="dataset/validation.csv", show_default=True,
               help="Labelled reviews on which every step has to agree with the adapter.")  # fmt: skip
+@encoding_option()
 @click.option("--quantize", type=click.Choice(choices(Quantization)), default="none", show_default=True,
               help="auto: int8 where it passes its gate, else float.")  # fmt: skip
 @click.option(
@@ -45,6 +46,7 @@ def export(
     adapter: Path,
     output: Path,
     parity_set: Path,
+    encoding: str | None,
     quantize: Quantization,
     truncation: Truncation | None,
     uncertain_below: float | None,
@@ -72,7 +74,9 @@ def export(
     from export import ExportOptions, export_model
     from export.report import table, table_of_readers
 
-    options = ExportOptions(quantize, truncation, uncertain_below, target_accuracy, small_parity_set, base_model)
+    options = ExportOptions(
+        quantize, truncation, uncertain_below, target_accuracy, small_parity_set, base_model, encoding
+    )
     result = export_model(adapter, output, parity_set, options=options)
     if as_json:
         report = json.loads((result.bundle / "report.json").read_text(encoding="utf-8"))

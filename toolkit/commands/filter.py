@@ -15,6 +15,7 @@ from toolkit.commands.options import (
     INPUT_FILE,
     USUAL_COLUMNS,
     SectionCommand,
+    encoding_option,
     label_writer,
     language_option,
     load,
@@ -40,10 +41,13 @@ _logger = logging.getLogger(__name__)
 @section_option(
     "Input", "-0", "--null", is_flag=True, help="Reviews are separated by NUL bytes, not lines; so is the output."
 )
-@section_option("Input", "--jsonl", is_flag=True, help="A JSON object a line.")
-@section_option("Input", "--csv", "csv_input", is_flag=True, help="CSV with a header.")
+@section_option("Input", "--jsonl", is_flag=True, help="JSON objects, a line each or in an array.")
+@section_option(
+    "Input", "--csv", "csv_input", is_flag=True, help="CSV with a header, between commas, semicolons or tabs."
+)
 @section_option("Input", "--field", help=f"Of an object, the text's field.  [default: {USUAL_COLUMNS}]")
 @section_option("Input", "--column", help=f"Of a CSV, the text's column.  [default: {USUAL_COLUMNS}]")
+@encoding_option("Input")
 @section_option(
     "Output",
     "--format",
@@ -93,6 +97,7 @@ def filter_command(
     csv_input: bool,
     field: str | None,
     column: str | None,
+    encoding: str | None,
     output_format: OutputFormat,
     prefix: str,
     lang: str,
@@ -107,7 +112,7 @@ def filter_command(
 ) -> None:
     """Classify FILES or stdin, a review a line, as label, score and text between tabs.
 
-    Answers come in the order of the input, as soon as they can be had. gzip and zstd are recognised. Exit code 0: something
+    Answers come in the order of the input, as soon as they can be had. gzip, zstd, ZIP and UTF-16 are recognised. Exit code 0: something
     was kept; 1: nothing was; 2: an error, or a record that could not be classified; 130: Ctrl-C; 141: a closed pipe.
 
     A record may have 64 MiB, a CSV field 16 million characters. The number of tokens counts the first 200,000 characters
@@ -127,8 +132,9 @@ def filter_command(
         raise click.UsageError("--field goes with --jsonl, --column with --csv")
     if invert and not keep and not min_score:
         raise click.UsageError("--invert needs something to turn round: --keep or --min-score")
-    sources = _open(files)
+    sources = _open(files, encoding)
 
+    from toolkit.formats.hints import hinted
     from toolkit.streaming import NoWriter, ResultWriter, Selection, classify, make_writer, read_records
 
     on_terminal = sys.stdout.isatty()
@@ -141,7 +147,9 @@ def filter_command(
         lambda error: say(str(error), err=True),
     )
     input_format = "nul" if null else "jsonl" if jsonl else "csv" if csv_input else "lines"
-    records = chain.from_iterable(read_records(source, input_format, field or column) for source in sources)
+    records = chain.from_iterable(
+        hinted(read_records(source, input_format, field or column), source.name, input_format) for source in sources
+    )
     try:
         _copy(results.write(classify(records, partial(_load, keep, **model))), sources)
     finally:
@@ -171,14 +179,17 @@ def _load(keep: tuple[str, ...], **model: Any) -> "Predictor":  # noqa: ANN401 -
     return predictor
 
 
-def _open(files: tuple[Path, ...]) -> "list[Source]":
+def _open(files: tuple[Path, ...], encoding: str | None) -> "list[Source]":
     """Every input; click has seen that the files are there."""
     from toolkit.formats.sources import Source
 
     if sys.stdin is not None and sys.stdin.isatty() and (not files or Path("-") in files):
         _logger.info("reviews, one a line; Ctrl-D ends")
     paths = files or (Path("-"),)
-    return [Source("", open_stdin()) if path == Path("-") else Source.open(path) for path in paths]
+    return [
+        Source("", open_stdin(), encoding=encoding) if path == Path("-") else Source.open(path, encoding)
+        for path in paths
+    ]
 
 
 def _copy(output: Iterator[bytes], sources: "list[Source]") -> None:

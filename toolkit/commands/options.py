@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -11,10 +12,11 @@ import click
 
 from toolkit.choices import Backend, Language, Precision, Readers, Truncation, choices
 from toolkit.formats.limits import printable
-from toolkit.formats.names import TEXT_COLUMNS
+from toolkit.formats.names import wanted_column
 
 if TYPE_CHECKING:
     from toolkit.compat import ProgressBar
+    from toolkit.datasets.labelling import LabelOptions
     from toolkit.formats.sources import RawReader
     from toolkit.prediction import Prediction, Predictor
 
@@ -22,7 +24,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 INPUT_FILE = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
 
-USUAL_COLUMNS = f"{', '.join(TEXT_COLUMNS[:-1])} or {TEXT_COLUMNS[-1]}"
+USUAL_COLUMNS = wanted_column(None)
 
 _logger = logging.getLogger(__name__)
 
@@ -121,6 +123,61 @@ def uncertain_options(section: str) -> Callable[[Command], Command]:
     return lambda command: below(target(any_text(command)))
 
 
+def _checked_encoding(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    from toolkit.formats.encodings import check_encoding
+
+    try:
+        return None if value is None else check_encoding(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def encoding_option(section: str | None = None) -> Callable[[Command], Command]:
+    """`--encoding`, for whoever reads text that others wrote."""
+    attributes: dict[str, Any] = {
+        "callback": _checked_encoding,
+        "metavar": "NAME",
+        "help": "Of text without a byte order mark, as cp1252 or gb18030.  [default: UTF-8]",
+    }
+    return section_option(section, "--encoding", **attributes) if section else click.option("--encoding", **attributes)
+
+
+def label_options(section: str | None = None) -> Callable[[Command], Command]:
+    """What the values of a label's column mean, for `label_arguments`."""
+    make = partial(section_option, section) if section else click.option
+    options = (
+        make("--label-map", metavar="VALUE=LABEL,…", help="What the values mean, as 1=negative,2=positive; rows of a value without a label are left out."),
+        make("--rating-column", metavar="NAME", help="Take the label from a rating, with the next two options."),
+        make("--negative-up-to", type=float, metavar="N", help="The highest rating that is negative; of IMDB's it is 4."),
+        make("--positive-from", type=float, metavar="N", help="The lowest that is positive, as 7; rows between are left out."),
+    )  # fmt: skip
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def label_arguments(
+    label_map: str | None, rating_column: str | None, negative_up_to: float | None, positive_from: float | None
+) -> "LabelOptions":
+    """What the options of `label_options` say.
+
+    Raises:
+        UsageError: They contradict each other.
+    """
+    from toolkit.datasets.labelling import LabelOptions
+    from toolkit.errors import ToolkitError
+
+    try:
+        names = None if label_map is None else LabelOptions.parse_map(label_map)
+        return LabelOptions(names, rating_column, negative_up_to, positive_from)
+    except ToolkitError as error:
+        raise click.UsageError(str(error)) from error
+
+
 def predictor_arguments(
     max_length: int | None = None,
     truncation: Truncation | None = None,
@@ -188,14 +245,6 @@ def open_stdin() -> "RawReader":
     if sys.stdin is None:
         raise click.ClickException("stdin is closed; pipe reviews in, or redirect a file with <")
     return cast("RawReader", getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
-
-
-def read_all(stream: "RawReader") -> str:
-    """Everything that is left in `stream`, bad bytes replaced."""
-    blocks = []
-    while block := stream.read(1 << 20):
-        blocks.append(block)
-    return b"".join(blocks).decode(errors="replace")
 
 
 def label_writer(language: str, on_terminal: bool) -> "Callable[[Prediction], str]":

@@ -12,12 +12,12 @@ import click
 from toolkit.commands.options import (
     Command,
     SectionCommand,
+    encoding_option,
     label_writer,
     language_option,
     load,
     open_stdin,
     prediction_options,
-    read_all,
     section_option,
     uncertain_options,
 )
@@ -72,12 +72,14 @@ def _new_command(context: click.Context) -> str:
 @section_option("Output", "--json", "as_json", is_flag=True, help="Print one JSON object a review.")
 @uncertain_options("Output")
 @language_option("Output")
+@encoding_option("Input")
 @moved_options
 @prediction_options
 def predict(
     texts: tuple[str, ...],
     as_json: bool,
     lang: str,
+    encoding: str | None,
     **model: Any,  # noqa: ANN401 - load's arguments
 ) -> None:
     """Classify each TEXT, where - reads one review from stdin.
@@ -93,9 +95,15 @@ def predict(
     if not texts:
         raise click.UsageError("name reviews to classify; for files of them: toolkit predict-files INPUT... OUTPUT")
 
+    from toolkit.formats.hints import hint_at_arguments
+    from toolkit.formats.limits import MAX_VALUE
+    from toolkit.formats.sources import Source
     from toolkit.text.normalisation import TEXT_LIMIT
 
-    reviews = [read_all(open_stdin()) if text == "-" else text for text in texts]
+    hint_at_arguments(texts)
+    reviews = [
+        Source("", open_stdin(), most=MAX_VALUE, encoding=encoding).text() if text == "-" else text for text in texts
+    ]
     on_terminal = sys.stdout.isatty() and not as_json
     label = label_writer(lang, on_terminal)
     for number, prediction in enumerate(load(**model).predict_many(reviews), start=1):

@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,7 @@ from toolkit.choices import Engine, choices
 from toolkit.commands.options import (
     USUAL_COLUMNS,
     SectionCommand,
+    encoding_option,
     language_option,
     load,
     permille,
@@ -22,6 +23,11 @@ from toolkit.commands.options import (
 )
 from toolkit.formats.names import format_of
 
+if TYPE_CHECKING:
+    from toolkit.cluster.jobs import Job
+    from toolkit.formats.places import RecordError
+    from toolkit.streaming.files import FileJob
+
 _logger = logging.getLogger(__name__)
 
 
@@ -29,6 +35,7 @@ _logger = logging.getLogger(__name__)
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
 @click.argument("output", metavar="OUTPUT")
 @section_option("Rows", "--column", help=f"The text's column.  [default: {USUAL_COLUMNS}]")
+@encoding_option("Rows")
 @section_option("Rows", "--prefix", default="", help="Put before the names of the new columns.")
 @uncertain_options("Rows")
 @language_option("Rows")
@@ -54,6 +61,7 @@ def predict_files(
     inputs: tuple[str, ...],
     output: str,
     column: str | None,
+    encoding: str | None,
     prefix: str,
     lang: str,
     resume: bool,
@@ -63,7 +71,7 @@ def predict_files(
     concurrency: int | None,
     **model: Any,  # noqa: ANN401 - load's arguments
 ) -> None:
-    """Classify every row of CSV, JSONL and Parquet files, here or on a cluster.
+    """Classify every row of CSV, TSV, JSON, JSONL and Parquet files, here or on a cluster.
 
     INPUT is a file, a folder, or a path or URI with * in it. OUTPUT is a file for a single input that is one; else it is a
     folder, where each input becomes a file of the same name, and _errors lists what could not be classified.
@@ -80,14 +88,20 @@ def predict_files(
     """
     if engine != "ray" and (address or concurrency):
         raise click.UsageError("--address and --concurrency go with --engine ray")
+    from toolkit.cluster.jobs import Job
+    from toolkit.streaming.files import FileJob
+
     if _is_file(inputs, output, engine):
         if resume:
             raise click.UsageError(
                 "--resume goes on with a folder of outputs; for a single file name a folder as OUTPUT"
             )
-        _classify_file(Path(inputs[0]), Path(output), column, prefix, lang, strict, model)
+        job = FileJob(Path(inputs[0]), Path(output), column, prefix, lang, encoding=encoding)
+        _classify_file(job, strict, model)
     else:
-        _classify_files(inputs, output, column, prefix, lang, strict, engine, address, concurrency, resume, model)
+        given = predictor_arguments(**model)
+        many = Job(column, prefix, lang, given["options"], given["abstention"], strict, encoding)
+        _classify_files(inputs, output, many, engine, address, concurrency, resume, model)
 
 
 def _is_file(inputs: tuple[str, ...], output: str, engine: str) -> bool:
@@ -111,26 +125,16 @@ def _is_file(inputs: tuple[str, ...], output: str, engine: str) -> bool:
     return False
 
 
-def _classify_file(
-    source: Path,
-    target: Path,
-    column: str | None,
-    prefix: str,
-    lang: str,
-    strict: bool,
-    model: dict[str, Any],
-) -> None:
+def _classify_file(job: "FileJob", strict: bool, model: dict[str, Any]) -> None:
     from toolkit.errors import ToolkitError
-    from toolkit.formats.places import RecordError
-    from toolkit.streaming.files import FileJob
 
-    def note(error: RecordError) -> None:
+    def note(error: "RecordError") -> None:
         if strict:
             raise ToolkitError(str(error))
 
-    with progress_bar(source.stat().st_size, "classifying") as bar:
-        tally = FileJob(source, target, column, prefix, lang).run(lambda: load(**model), bar.update, note)
-    _logger.info("%s: %s", target, tally.summary())
+    with progress_bar(job.source.stat().st_size, "classifying") as bar:
+        tally = job.run(lambda: load(**model), bar.update, note)
+    _logger.info("%s: %s", job.target, tally.summary())
     if tally.problems:
         raise click.ClickException(f"rows that could not be classified: {tally.problems}; their column error says why")
 
@@ -138,20 +142,13 @@ def _classify_file(
 def _classify_files(
     inputs: tuple[str, ...],
     output: str,
-    column: str | None,
-    prefix: str,
-    lang: str,
-    strict: bool,
+    job: "Job",
     engine: str,
     address: str | None,
     concurrency: int | None,
     resume: bool,
     model: dict[str, Any],
 ) -> None:
-    from toolkit.cluster.jobs import Job
-
-    given = predictor_arguments(**model)
-    job = Job(column, prefix, lang, given["options"], given["abstention"], strict)
     with progress_bar(1000, "classifying") as bar:
         try:
             if engine == "ray":

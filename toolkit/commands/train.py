@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from toolkit.commands.options import PATH, Command
+from toolkit.commands.options import PATH, Command, encoding_option
 from toolkit.training.config import DEFAULT_PRESET, OPTIONS, PRESETS, TrainingConfig
 
 _logger = logging.getLogger(__name__)
@@ -31,10 +31,10 @@ def _train_option(name: str, **kwargs: Any) -> Callable[[Command], Command]:  # 
     return click.option(name, setting, default=None, help=help_text[0].upper() + help_text[1:] + ".", **kwargs)
 
 
-def _add_reader(config: TrainingConfig) -> None:
+def _add_reader(config: TrainingConfig, encoding: str | None) -> None:
     from toolkit.training.second_reader import add_reader
 
-    for split, metrics in add_reader(config).metrics.items():
+    for split, metrics in add_reader(config, encoding).metrics.items():
         click.echo(f"{split}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     _logger.info("n-gram table saved in %s", config.adapter_dir)
 
@@ -62,11 +62,19 @@ def _add_reader(config: TrainingConfig) -> None:
 @_train_option("--soft-temperature", type=float)
 @_train_option("--start-from")
 @_train_option("--display", multiple=True, metavar="LANG:LABEL=WORD")
+@encoding_option()
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of an interrupted run.")
 @click.option(
     "--only", type=click.Choice(["ngrams"]), help="Fit the n-gram table alone, for the adapter that is at --output."
 )
-def train(preset: str | None, config_file: Path | None, resume: bool, only: str | None, **settings: Any) -> None:  # noqa: ANN401
+def train(
+    preset: str | None,
+    config_file: Path | None,
+    resume: bool,
+    only: str | None,
+    encoding: str | None,
+    **settings: Any,  # noqa: ANN401 - the configuration's
+) -> None:
     """Fine-tune a base model with LoRA and save the adapter.
 
     \b
@@ -84,7 +92,7 @@ def train(preset: str | None, config_file: Path | None, resume: bool, only: str 
     if only:
         if resume:
             raise click.UsageError("--only ngrams has nothing to go on with; leave out --resume")
-        _add_reader(config)
+        _add_reader(config, encoding)
         return
 
     from toolkit.training.launch import read_launch
@@ -92,7 +100,7 @@ def train(preset: str | None, config_file: Path | None, resume: bool, only: str 
 
     if read_launch(os.environ).rank > 0:  # of several processes the first speaks for all
         logging.getLogger("toolkit").setLevel(logging.WARNING)
-    result = run_training(config, resume)
+    result = run_training(config, resume, encoding)
     if result is None:
         return
     for split, metrics in result.metrics.items():

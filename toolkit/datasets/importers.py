@@ -2,42 +2,39 @@
 
 import random
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from toolkit.datasets.acl_imdb import load_archive, load_folder
 from toolkit.datasets.balance import weak_labels
+from toolkit.datasets.labelling import RATING, LabelOptions, advice, infer_labelling
+from toolkit.datasets.scanning import scan_reviews
 from toolkit.datasets.splits import (
     INFO_FILE,
     SPLITS,
     Review,
     Splits,
     count_labels,
-    infer_labels,
     label_rows,
     merge_problems,
-    scan_reviews,
     write_reviews,
 )
 from toolkit.errors import BundleError, DataError, ToolkitError
-from toolkit.formats.archives import regular_members
-from toolkit.formats.limits import shown
+from toolkit.formats.archives import is_archive
 from toolkit.formats.names import FORMATS, format_of, split_name
 from toolkit.machine import package_versions
 from toolkit.models.files import read_json_object, sha256, write_json
 from toolkit.models.hub import hub_snapshot
 from toolkit.models.publishing import refuse_other_files, replacing_files
 from toolkit.models.workspaces import sweep
-from toolkit.text.labels import NEGATIVE, POSITIVE, SENTIMENT, Label, LabelSet
-from toolkit.text.normalisation import normalise
+from toolkit.text.labels import SENTIMENT, Label, LabelSet
 
 HUB_DATASET = "stanfordnlp/imdb"
 _CSV_FILES = tuple(f"{split}.csv" for split in SPLITS)
-KEPT_COLUMNS = ("rating",)  # of the source, beside text and label, for slices of an evaluation; training reads none
+KEPT_COLUMNS = (RATING,)  # of the source, beside text and label, for slices of an evaluation; training reads none
 
-_ACL_MEMBER = re.compile(r"(?:^|/)(train|test)/(neg|pos)/(?:\d+_(\d+)|[^/]+)\.txt$")  # 12_9.txt: rated 9
-_MAX_REVIEW = 1 << 20  # bytes of a review in a file of its own; the longest of aclImdb has 14 kB
-_ACL_LABELS = {"neg": NEGATIVE, "pos": POSITIVE}
 Progress = Callable[[int, int], None]
 
 
@@ -54,6 +51,8 @@ class ImportOptions:
         seed: of the shuffle and the sample.
         text_column: name of the text's column where it is not one of the usual.
         label_column: likewise of the label's.
+        encoding: The encoding of text without a byte order mark; UTF-8 by default.
+        labels: what a user says of the labels.
     """
 
     validation: float = 0.1
@@ -63,6 +62,8 @@ class ImportOptions:
     seed: int = 42
     text_column: str | None = None
     label_column: str | None = None
+    encoding: str | None = None
+    labels: LabelOptions = field(default_factory=LabelOptions)
 
     def __post_init__(self) -> None:
         """Refuse shares and limits that leave a split empty."""
@@ -84,6 +85,12 @@ class _Dropped:
     contradictions: int = 0
     leaks: int = 0
     over_limit: int = 0
+    by_label: Counter[str] = field(default_factory=Counter)  # by what it said in the place of a label
+
+    def to_dict(self) -> dict[str, int]:
+        """Reviews by reason."""
+        counts = {name: count for name, count in vars(self).items() if name != "by_label"}
+        return counts | {reason.replace(" ", "_"): count for reason, count in self.by_label.items()}
 
 
 @dataclass(frozen=True)
@@ -120,11 +127,11 @@ def import_dataset(
     """
     sweep(output)
     refuse_other_files(output, _listed(output), "import", among=(*_CSV_FILES, INFO_FILE))
-    by_split = _load(source, options, advance)
+    dropped = _Dropped()
+    by_split = _load(source, options, advance, dropped)
     if options.official and "test" not in by_split:
         raise ToolkitError(f"{source} has no test split of its own to keep; leave out --official")
     rng = random.Random(options.seed)
-    dropped = _Dropped()
     by_split = Splits(_drop_repeats(by_split, options.official, dropped), by_split.labels)
     if options.limit is not None:
         by_split = Splits(_sample(by_split, options.limit, rng, dropped), by_split.labels)
@@ -136,7 +143,7 @@ def import_dataset(
     return _write(output, source, options, splits, dropped)
 
 
-def _load(source: str, options: ImportOptions, advance: Progress) -> Splits:
+def _load(source: str, options: ImportOptions, advance: Progress, dropped: "_Dropped") -> Splits:
     """The source's reviews by its own splits; `all` where it has none."""
     path = Path(source)
     if source == "imdb":
@@ -147,10 +154,10 @@ def _load(source: str, options: ImportOptions, advance: Progress) -> Splits:
             HUB_DATASET, "dataset", ("plain_text/train-*.parquet", "plain_text/test-*.parquet"), instead
         )
         path /= "plain_text"
-    if path.is_file() and path.name.endswith((".tar.gz", ".tgz")):
-        return Splits(_load_acl(regular_members(path, _ACL_MEMBER.search, _MAX_REVIEW, advance), source))
+    if path.is_file() and is_archive(path):
+        return Splits(load_archive(path, options.encoding, advance))
     if path.is_file():
-        return _load_files({"all": [path]}, options, advance)
+        return _load_files({"all": [path]}, options, advance, dropped)
     if not path.is_dir():
         raise ToolkitError(
             f"{source} does not exist; expected an aclImdb folder or .tar.gz, a {', '.join(FORMATS)} file, a folder of "
@@ -158,7 +165,7 @@ def _load(source: str, options: ImportOptions, advance: Progress) -> Splits:
         )
     for folder in (path, path / "aclImdb"):
         if (folder / "train" / "pos").is_dir():
-            return Splits(_load_acl(_folder_members(folder, advance), source))
+            return Splits(load_folder(folder, options.encoding, advance))
     files = {
         split: sorted(file for file in path.glob(f"{split}*") if format_of(file) and _names_split(file, split))
         for split in SPLITS
@@ -167,7 +174,7 @@ def _load(source: str, options: ImportOptions, advance: Progress) -> Splits:
         raise ToolkitError(
             f"{source} holds neither train/pos and train/neg nor a train.* file ending in {', '.join(FORMATS)}"
         )
-    return _load_files({split: paths for split, paths in files.items() if paths}, options, advance)
+    return _load_files({split: paths for split, paths in files.items() if paths}, options, advance, dropped)
 
 
 def _names_split(file: Path, split: str) -> bool:
@@ -176,7 +183,9 @@ def _names_split(file: Path, split: str) -> bool:
     )  # the hub's shards: train-00000-of-00001
 
 
-def _load_files(paths_of: Mapping[str, Sequence[Path]], options: ImportOptions, advance: Progress) -> Splits:
+def _load_files(
+    paths_of: Mapping[str, Sequence[Path]], options: ImportOptions, advance: Progress, dropped: "_Dropped"
+) -> Splits:
     scanned = []
     total = sum(path.stat().st_size for paths in paths_of.values() for path in paths)
     done = 0
@@ -186,63 +195,26 @@ def _load_files(paths_of: Mapping[str, Sequence[Path]], options: ImportOptions, 
         done += count
         advance(done, total)
 
+    label_column = options.labels.rating_column or options.label_column
     for split, paths in paths_of.items():
         for path in paths:
-            scanned.append((split, *scan_reviews(path, options.text_column, options.label_column, KEPT_COLUMNS, add)))
+            found = scan_reviews(path, options.text_column, label_column, KEPT_COLUMNS, add, options.encoding)
+            scanned.append((split, *found))
     sources = ", ".join(str(path) for paths in paths_of.values() for path in paths)
-    labels = infer_labels([row for _, rows, _ in scanned for row in rows], sources)
-    by_split, problems = Splits({split: [] for split in paths_of}, labels), []
+    every = [row for _, rows, _ in scanned for row in rows]
+    labelling = infer_labelling(every, sources, options.labels)
+    by_split, problems = Splits({split: [] for split in paths_of}, labelling.labels), []
     for split, rows, wrong in scanned:
-        reviews, more = label_rows(rows, labels)
+        reviews, more = label_rows(rows, labelling, dropped.by_label)
         by_split[split] += reviews
         problems += merge_problems(wrong, more)
     if problems:
         raise DataError(
             f"{sources} cannot be imported; found:",
             problems,
-            "Nothing was written. Correct these rows, or name the columns with --text-column and --label-column.",
+            "Nothing was written. Correct these rows, or name the columns with --text-column and --label-column."
+            + advice(every, labelling),
         )
-    return by_split
-
-
-def _folder_members(folder: Path, advance: Progress) -> Iterator[tuple[str, bytes]]:
-    paths = sorted(folder.glob("t*/*/*.txt"))
-    for number, path in enumerate(paths, start=1):
-        advance(number, len(paths))
-        name = path.relative_to(folder).as_posix()
-        if not _ACL_MEMBER.search(name):
-            continue
-        if not path.is_file() or any(each.is_symlink() for each in (path, path.parent, path.parent.parent)):
-            raise ToolkitError(
-                f"{folder}: {shown(name)} is a link or no regular file; copy the reviews themselves there"
-            )
-        if (size := path.stat().st_size) > _MAX_REVIEW:
-            raise ToolkitError(f"{folder}: {shown(name)} has {size} bytes; expected {_MAX_REVIEW} at most in a review")
-        yield name, path.read_bytes()
-
-
-def _load_acl(members: Iterable[tuple[str, bytes]], source: str) -> dict[str, list[Review]]:
-    by_split: dict[str, list[Review]] = {}
-    problems = []
-    for name, content in members:
-        match = _ACL_MEMBER.search(name)
-        assert match is not None  # noqa: S101 - both iterators above filter by it
-        try:
-            text = normalise(content.decode())
-        except UnicodeDecodeError:
-            problems.append(f"{name}: not valid UTF-8")
-            continue
-        if text:
-            columns = {"rating": match[3]} if match[3] else {}
-            by_split.setdefault(match[1], []).append(Review(text, _ACL_LABELS[match[2]], columns))
-        else:
-            problems.append(f"{name}: the text is empty")
-    if problems:
-        raise DataError(
-            f"{source} cannot be imported; found:", problems, "Nothing was written. Unpack or download it again."
-        )
-    if not by_split.get("train"):
-        raise ToolkitError(f"{source} holds no train/pos and train/neg reviews; expected the aclImdb layout")
     return by_split
 
 
@@ -320,7 +292,7 @@ def _write(output: Path, source: str, options: ImportOptions, splits: Splits, dr
             source=Path(source).name,  # not the whole path, which is the machine's and not the data's
             options=options,
             counts={split: count_labels(reviews, splits.labels) for split, reviews in splits.items()},
-            dropped=asdict(dropped),
+            dropped=dropped.to_dict(),
             sha256={name: sha256(staging / name) for name in _CSV_FILES},
             labels=splits.labels.names,
             warnings=weak_labels(splits),

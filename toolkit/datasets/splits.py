@@ -1,9 +1,10 @@
 """Reviews with labels in files: read them, check them, say everything that is wrong at once."""
 
 import csv
+import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,22 +12,20 @@ from typing import Any
 import numpy as np
 
 from toolkit.choices import Split, choices
+from toolkit.datasets.labelling import RATING, LabelledRow, Labelling, LabelOptions, advice, infer_labelling
+from toolkit.datasets.scanning import scan_reviews
 from toolkit.errors import BundleError, DataError
-from toolkit.formats.limits import listed, shown
-from toolkit.formats.names import FORMATS, TEXT_COLUMNS, find_column, format_of
-from toolkit.formats.parsing import is_undecodable
-from toolkit.formats.tables import read_rows
+from toolkit.formats.limits import shown
 from toolkit.models.files import read_json_object
 from toolkit.text.labels import SENTIMENT, Label, LabelSet
-from toolkit.text.normalisation import normalise
 from toolkit.text.tokenisation import ReviewTokenizer
 
 SPLITS = choices(Split)
 INFO_FILE = "dataset_info.json"
-LABEL_COLUMNS = ("label", "sentiment", "labels", "polarity", "corrected")  # the last is the chat app's
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
-_ROW = re.compile(r" row (\d+)")
+_logger = logging.getLogger(__name__)
+_ROW = re.compile(r" (?:row|object) (\d+)")
 _ADVICE = "Nothing was written. Correct these rows, or leave them out, and run the command again."
 
 
@@ -59,23 +58,6 @@ class Splits(dict[str, list[Review]]):
     def __init__(self, splits: Mapping[str, list[Review]], labels: LabelSet = SENTIMENT) -> None:
         super().__init__(splits)
         self.labels = labels
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledRow:
-    """A row whose text is sound and whose label is still what stands there.
-
-    Attributes:
-        place: The file and the row.
-        text: The text, normalised.
-        value: The label's cell.
-        columns: See `Review`.
-    """
-
-    place: str
-    text: str
-    value: object
-    columns: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -122,8 +104,10 @@ def read_reviews(
     label_column: str | None = None,
     others: Collection[str] | None = None,
     labels: LabelSet | None = None,
+    encoding: str | None = None,
+    options: LabelOptions | None = None,
 ) -> list[Review]:
-    """Read a CSV, JSONL or Parquet file of labelled reviews.
+    """Read a CSV, TSV, JSON, JSONL or Parquet file of labelled reviews.
 
     Args:
         path: the file; its ending says the format.
@@ -132,36 +116,49 @@ def read_reviews(
         others: names of further columns to keep; every one by default.
         labels: The labels to expect, as of a model that is to be measured; by default those of the data set that the file
             is a split of, or those that it holds.
+        encoding: The encoding of text without a byte order mark; UTF-8 by default.
+        options: What a user says of the labels; None where nobody was asked.
 
     Raises:
         DataError: lists every unusable row by file and row number.
     """
-    rows, problems = scan_reviews(path, text_column, label_column, others)
-    labels = labels or imported_labels(path.parent, path.name) or infer_labels(rows, path)
-    reviews, more = label_rows(rows, labels)
+    column = (options and options.rating_column) or label_column
+    scanned = scan_reviews(path, text_column, column, others, encoding=encoding)
+    return label_scanned(path, scanned, labels, options)
+
+
+def label_scanned(
+    path: Path,
+    scanned: tuple[Sequence[LabelledRow], Sequence[str]],
+    labels: LabelSet | None = None,
+    options: LabelOptions | None = None,
+) -> list[Review]:
+    """The reviews of a file that `scan_reviews` has read; see `read_reviews`."""
+    rows, problems = scanned
+    labelling = infer_labelling(rows, path.name, options, labels or imported_labels(path.parent, path.name))
+    reviews, more = label_rows(rows, labelling)
     if problems or more:
-        wanted = "0 or 1" if labels == SENTIMENT else labels.expected
+        wanted = "0 or 1" if labelling == Labelling(SENTIMENT) else labelling.expected
         raise DataError(
             f"{path} cannot be used; expected text and a label {wanted} in every row, found:",
             merge_problems(problems, more),
-            _ADVICE,
+            _ADVICE + (advice(rows, labelling) if more else ""),
         )
     return reviews
 
 
-def read_splits(folder: Path, splits: Sequence[str] = SPLITS) -> Splits:
+def read_splits(folder: Path, splits: Sequence[str] = SPLITS, encoding: str | None = None) -> Splits:
     """Read `train.csv`, `validation.csv` and `test.csv` of a data set folder.
 
     Raises:
         DataError: lists every missing file and every unusable row of all of them.
     """
-    scanned = {split: scan_reviews(folder / f"{split}.csv", "text", "label") for split in splits}
-    labels = imported_labels(folder, "train.csv") or infer_labels(
-        [row for rows, _ in scanned.values() for row in rows], folder
-    )
-    found, problems = Splits({}, labels), []
+    scanned = {split: scan_reviews(folder / f"{split}.csv", encoding=encoding) for split in splits}
+    every = [row for rows, _ in scanned.values() for row in rows]
+    labelling = infer_labelling(every, folder, known=imported_labels(folder, "train.csv"))
+    found, problems = Splits({}, labelling.labels), []
     for split, (rows, wrong) in scanned.items():
-        found[split], more = label_rows(rows, labels)
+        found[split], more = label_rows(rows, labelling)
         problems += merge_problems(wrong, more)
     if problems:
         raise DataError(f"the data set {folder} cannot be used; found:", problems, _ADVICE)
@@ -189,26 +186,32 @@ def imported_labels(folder: Path, name: str) -> LabelSet | None:
         ) from error
 
 
-def infer_labels(rows: Sequence[LabelledRow], source: object) -> LabelSet:
-    """The labels that a column holds.
+def label_rows(
+    rows: Iterable[LabelledRow], labelling: Labelling | LabelSet, left_out: Counter[str] | None = None
+) -> tuple[list[Review], list[str]]:
+    """The reviews, and a line for each row whose label is none of those expected.
 
-    Raises:
-        DataError: It holds none, or something else.
+    Args:
+        rows: The rows.
+        labelling: How their labels are read, or what they are.
+        left_out: Takes how many rows were left out, by reason; by default they are logged.
     """
-    try:
-        return LabelSet.of_values(row.value for row in rows)
-    except ValueError as error:
-        raise DataError(f"the labels of {source} cannot be used; found:", [str(error)], _ADVICE) from error
-
-
-def label_rows(rows: Iterable[LabelledRow], labels: LabelSet) -> tuple[list[Review], list[str]]:
-    """The reviews, and a line for each row whose label is none of these."""
     reviews, problems = [], []
+    counts: Counter[str] = Counter()
+    is_rated = isinstance(labelling, Labelling) and labelling.bounds is not None
     for row in rows:
-        if (label := labels.parse(row.value)) is not None:
-            reviews.append(Review(row.text, label, row.columns))
+        label = labelling.parse(row.value)
+        if isinstance(label, Label):
+            columns = {**row.columns, RATING: row.value} if is_rated else row.columns
+            reviews.append(Review(row.text, label, columns))
+        elif label is None:
+            problems.append(f"{row.place}: the label is {shown(row.value)}, expected {labelling.expected}")
         else:
-            problems.append(f"{row.place}: the label is {shown(row.value)}, expected {labels.expected}")
+            counts[label] += 1
+    if left_out is not None:
+        left_out.update(counts)
+    elif counts:
+        _logger.info("left out: %s", ", ".join(f"{count} {reason}" for reason, count in counts.items()))
     return reviews, problems
 
 
@@ -219,53 +222,6 @@ def merge_problems(of_texts: Sequence[str], of_labels: Sequence[str]) -> list[st
         return int(found[1]) if (found := _ROW.search(problem)) else 0
 
     return sorted([*of_texts, *of_labels], key=row)
-
-
-def scan_reviews(
-    path: Path,
-    text_column: str | None = None,
-    label_column: str | None = None,
-    others: Collection[str] | None = None,
-    advance: Callable[[int], None] = lambda count: None,
-) -> tuple[list[LabelledRow], list[str]]:
-    """Read what can be read, labels as they stand there; the second part lists what cannot, one line a row, starting with file and row.
-
-    Args:
-        path: as `read_reviews` takes it, like the columns.
-        text_column: See `read_reviews`.
-        label_column: See `read_reviews`.
-        others: See `read_reviews`.
-        advance: takes the bytes of the file that were read since it was last called.
-    """
-    if not path.is_file():
-        return [], [f"{path}: no such file; make a data set with: toolkit dataset import SOURCE --output {path.parent}"]
-    ending = format_of(path)
-    if ending is None:
-        return [], [f"{path}: expected a file ending in {', '.join(FORMATS)}"]
-
-    def needed(names: Sequence[str]) -> list[str]:
-        found = _find_columns(names, text_column, label_column) or ()
-        return [*found, *(name for name in names if name not in found and (others is None or name in others))]
-
-    rows: list[LabelledRow] = []
-    problems: list[str] = []
-    columns: tuple[str, str] | None = None
-    for place, row, problem in read_rows(path, ending, needed, advance=advance):
-        if problem:
-            problems.append(f"{path.name} {place.in_table}: {problem}")
-            continue
-        columns = columns or _find_columns(row, text_column, label_column)
-        if columns is None:
-            wanted = f"{text_column or ' or '.join(TEXT_COLUMNS)}, and {label_column or ' or '.join(LABEL_COLUMNS)}"
-            return [], [f"{path.name}: expected columns {wanted}; found {listed(row) or 'none'}"]
-        parsed = _parse_row(f"{path.name} {place.in_table}", row, *columns, others)
-        if isinstance(parsed, str):
-            problems.append(f"{path.name} {place.in_table}: {parsed}")
-        else:
-            rows.append(parsed)
-    if not rows and not problems:
-        problems.append(f"{path.name}: expected reviews, found no row")
-    return rows, problems
 
 
 def write_reviews(
@@ -308,29 +264,3 @@ def check_splits(splits: Splits, tokenizer: ReviewTokenizer) -> dict[str, SplitR
             over_length=float((lengths > tokenizer.max_length).mean()),
         )
     return reports
-
-
-def _find_columns(
-    present: Collection[str], text_column: str | None, label_column: str | None
-) -> tuple[str, str] | None:
-    text = find_column(present, text_column)
-    label = find_column(present, label_column, LABEL_COLUMNS)
-    return None if text is None or label is None else (text, label)
-
-
-def _parse_row(
-    place: str, row: Mapping[str, Any], text_column: str, label_column: str, others: Collection[str] | None
-) -> LabelledRow | str:
-    text = row.get(text_column)
-    if text is None or str(text).strip().lower() == "nan":  # a null, a float NaN, or pandas' spelling of either
-        return "the text is missing (NaN)"
-    if not isinstance(text, str):
-        return f"the text is {shown(text)}, expected a string"
-    if is_undecodable(text):
-        return "the text is not valid UTF-8"
-    cleaned = normalise(text)
-    if not cleaned:
-        return "the text is empty"
-    kept = row if others is None else [name for name in others if name in row]
-    columns = {name: row[name] for name in kept if name not in (text_column, label_column)}
-    return LabelledRow(place, cleaned, row.get(label_column), columns)

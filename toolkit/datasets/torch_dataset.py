@@ -38,7 +38,7 @@ class IMDBDataset(Dataset[dict[str, torch.Tensor]]):
         max_length: int = 512,
         padding: Literal[False, "max_length"] = False,
     ) -> None:
-        self._fill(read_reviews(Path(csv_file), "text", "label", ()), tokenizer, max_length, padding)
+        self._fill(read_reviews(Path(csv_file), others=()), tokenizer, max_length, padding)
 
     @classmethod
     def from_reviews(cls, reviews: Sequence[Review], tokenizer: Any, max_length: int = 512) -> Self:  # noqa: ANN401

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.datasets.splits import LabelledRow, Review
+from toolkit.datasets.labelling import LabelledRow
+from toolkit.datasets.splits import Review
 from toolkit.errors import ToolkitError
 from toolkit.evaluation.metrics import accuracy_interval
 

@@ -1,4 +1,4 @@
-"""The regular files in a .tar.gz, read as a stream: nothing is unpacked, and no header is believed.
+"""The files in a .tar.gz or a ZIP, read as a stream: nothing is unpacked, and no header is believed.
 
 Python's `tarfile` is made for archives that one trusts: until 3.11.14, 3.12.12 and 3.13.6 a negative size made it turn in
 circles (CVE-2025-8194), and a header of 512 bytes can make it reserve any amount of memory. Only its parser of a single
@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from toolkit.errors import ToolkitError
+from toolkit.formats import zips
 from toolkit.formats.limits import UnpackedSize, shown
+from toolkit.formats.names import format_of, is_system_file
 
 _BLOCK = 512
+_GZIP = b"\x1f\x8b"
 _PIECE = 1 << 20  # bytes read at a time
 _MAX_EXTENSION = 1 << 16  # bytes of a long name, or of what pax says of a member
 _LONG_NAME, _PAX, _PAX_FOR_ALL = b"L", b"x", b"g"
@@ -24,16 +27,47 @@ _KINDS = {
 }  # fmt: skip
 
 
-def regular_members(
+def is_archive(path: Path) -> bool:
+    """Whether a file holds a folder of files, by its first bytes, and by its name where those do not say."""
+    with path.open("rb") as stream:
+        head = stream.read(_BLOCK)
+        if head.startswith(zips.MAGIC):
+            return packed_format(path) is None
+        if head.startswith(_GZIP):
+            stream.seek(0)
+            try:
+                with gzip.open(stream) as unpacked:
+                    head = unpacked.read(_BLOCK)
+            except (OSError, EOFError, zlib.error):
+                pass
+    return head[257:262] == b"ustar" or path.name.lower().endswith((".tar.gz", ".tgz", ".tar"))
+
+
+def packed_format(path: Path) -> str | None:
+    """The format of the first file in a ZIP, by that one's name; None of another file."""
+    with path.open("rb") as stream:
+        if stream.read(len(zips.MAGIC)) != zips.MAGIC:
+            return None
+        stream.seek(0)
+        try:
+            for name, _ in zips.zip_members(_blocks(stream), f"{path}: ", UnpackedSize.of(path)):
+                if not name.endswith("/") and not is_system_file(name):
+                    return format_of(name)
+        except ToolkitError:
+            pass  # who reads it says what is wrong
+    return None
+
+
+def archive_members(
     path: Path,
     wanted: Callable[[str], object],
     largest: int,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the members whose names are `wanted`.
+    """Name and content of the members whose names are `wanted`, those apart that macOS and Windows add.
 
     Args:
-        path: a `.tar.gz`.
+        path: a `.tar.gz`, a `.tar` or a ZIP, whatever it is called.
         wanted: takes a name.
         largest: bytes that such a member may have.
         advance: takes the bytes of the archive that have been read, and all of them.
@@ -42,14 +76,52 @@ def regular_members(
         ToolkitError: the archive is damaged, unpacks to too much, has a member that is too large, or one that is neither a
             regular file nor a folder.
     """
+
+    def is_wanted(name: str) -> bool:
+        return not is_system_file(name) and bool(wanted(name))
+
+    size = path.stat().st_size
+    with path.open("rb") as raw:
+        head = raw.read(len(zips.MAGIC))
+        raw.seek(0)
+        members = _zip_members if head == zips.MAGIC else _tar_members
+        for member in members(raw, path, is_wanted, largest):
+            advance(raw.tell(), size)
+            yield member
+
+
+def _zip_members(
+    raw: BinaryIO, path: Path, wanted: Callable[[str], object], largest: int
+) -> Iterator[tuple[str, bytes]]:
+    for name, blocks in zips.zip_members(_blocks(raw), f"{path}: ", UnpackedSize.of(path)):
+        if wanted(name):
+            content = bytearray()
+            for block in blocks:
+                content += block
+                if len(content) > largest:
+                    raise _too_large(path, name, f"over {largest}", largest)
+            yield name, bytes(content)
+
+
+def _tar_members(
+    raw: BinaryIO, path: Path, wanted: Callable[[str], object], largest: int
+) -> Iterator[tuple[str, bytes]]:
+    head = raw.read(len(_GZIP))
+    raw.seek(0)
     try:
-        with path.open("rb") as raw, gzip.open(raw) as stream:
-            size = path.stat().st_size
-            for member in _members(_Counted(cast(BinaryIO, stream), UnpackedSize.of(path)), path, wanted, largest):
-                advance(raw.tell(), size)
-                yield member
+        with gzip.open(raw) if head == _GZIP else raw as stream:
+            yield from _members(_Counted(cast(BinaryIO, stream), UnpackedSize.of(path)), path, wanted, largest)
     except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error) as error:
         raise ToolkitError(f"{path} is not a complete .tar.gz ({error}); download it again") from error
+
+
+def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+    while block := stream.read(_PIECE):
+        yield block
+
+
+def _too_large(path: Path, name: str, size: object, largest: int) -> ToolkitError:
+    return ToolkitError(f"{path}: {shown(name)} has {size} bytes; expected {largest} at most in a review")
 
 
 class _Counted:
@@ -104,9 +176,7 @@ def _members(
             raise ToolkitError(f"{path}: {shown(name)} is {kind}; expected regular files only, pack them again")
         elif wanted(name):
             if member.size > largest:
-                raise ToolkitError(
-                    f"{path}: {shown(name)} has {member.size} bytes; expected {largest} at most in a review"
-                )
+                raise _too_large(path, name, member.size, largest)
             yield name, stream.read(member.size)
             stream.skip(padding)
         else:

@@ -1,11 +1,17 @@
 """What the names of files and of columns say."""
 
-from collections.abc import Collection, Iterable
+import logging
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import PurePath
 
-FORMATS = (".csv", ".jsonl", ".parquet")
+FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")  # that are read
+WRITTEN = (".csv", ".jsonl", ".parquet")
 TEXT_COLUMNS = ("text", "review", "content", "sentence")  # where nobody names the text's, the first of these
-_COMPRESSED = (".gz", ".zst")
+LABEL_COLUMNS = ("label", "sentiment", "labels", "polarity", "corrected")  # the last is the chat app's
+_COMPRESSED = (".gz", ".zst", ".zip")
+_SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # of Windows; those of macOS begin with a point
+_MARK = "\ufeff"
+_logger = logging.getLogger(__name__)
 
 
 def split_name(path: PurePath | str) -> tuple[str, str]:
@@ -37,5 +43,35 @@ def find_column(present: Collection[str], named: str | None, usual: Iterable[str
     exactly = next((name for name in wanted if name in present), None)
     if exactly is not None:
         return exactly
-    by_lower_name = {str(name).strip().lower(): name for name in present}
-    return next((by_lower_name[name.lower()] for name in wanted if name.lower() in by_lower_name), None)
+    by_plain_name: dict[str, str] = {}
+    for name in present:
+        by_plain_name.setdefault(plain(name), name)
+    return next((by_plain_name[plain(name)] for name in wanted if plain(name) in by_plain_name), None)
+
+
+def say_columns(place: str, **columns: str | None) -> None:
+    """Log which columns were taken for what, where their names do not say it; None stands for one that the user named."""
+    found = [
+        f"the {what} from the column {name.strip(_MARK).strip()}"
+        for what, name in columns.items()
+        if name and plain(name) != what
+    ]
+    if found:
+        _logger.info("%s%s", f"{place}: " if place else "", ", ".join(found))
+
+
+def wanted_column(named: str | None, usual: Sequence[str] = TEXT_COLUMNS) -> str:
+    """The column that was looked for, in words."""
+    return repr(named) if named is not None else f"{', '.join(usual[:-1])} or {usual[-1]}"
+
+
+def plain(name: object) -> str:
+    """A column's name as names are compared: in small letters, without spaces or a byte order mark around it."""
+    return str(name).strip().strip(_MARK).strip().lower()
+
+
+def is_system_file(name: str) -> bool:
+    """Whether a name in an archive or a folder is nobody's file but what macOS or Windows put there."""
+    parts = PurePath(name).parts
+    last = parts[-1] if parts else ""
+    return "__MACOSX" in parts or last.startswith(("._", ".DS_Store")) or last.lower() in _SYSTEM_FILES

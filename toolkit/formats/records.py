@@ -3,23 +3,22 @@
 import codecs
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
-from itertools import starmap
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from toolkit.errors import ToolkitError
+from toolkit.formats.encodings import NOT_UTF8
 from toolkit.formats.limits import listed
-from toolkit.formats.names import TEXT_COLUMNS, find_column
+from toolkit.formats.names import TEXT_COLUMNS, find_column, say_columns, wanted_column
 from toolkit.formats.parsing import (
     BLANK,
-    NOT_UTF8,
-    is_undecodable,
     json_type,
     parse_csv,
-    parse_json_lines,
+    parse_json,
     parse_lines,
     parse_nul_separated,
     parse_object,
+    undecodable_cell,
 )
 from toolkit.formats.places import Place
 from toolkit.formats.sources import Source
@@ -66,14 +65,20 @@ class Record(ABC):
 class LineRecord(Record):
     """A bare review, kept as the bytes it came in."""
 
-    def __init__(self, place: Place, raw: bytes, problem: str | None = None) -> None:
+    def __init__(
+        self,
+        place: Place,
+        raw: bytes,
+        problem: str | None = None,
+        undecodable: Callable[[bytes], str] = lambda raw: NOT_UTF8,
+    ) -> None:
         text = ""
         problem = None if problem == BLANK else problem  # it is an empty review
         if not problem:
             try:
                 text = _decode_head(raw)
             except UnicodeDecodeError:
-                problem = NOT_UTF8
+                problem = undecodable(raw)
         super().__init__(place, len(raw), text, problem)
         self._raw = raw
 
@@ -135,12 +140,9 @@ class CsvRecord(Record):
     def __init__(
         self, place: Place, columns: Sequence[str], row: Sequence[str], index: int, problem: str | None
     ) -> None:
-        if not problem:
-            if len(row) != len(columns):
-                surplus = f", the last {listed(row[len(columns) :])}" if len(row) > len(columns) else ""
-                problem = f"expected {len(columns)} fields, found {len(row)}{surplus}"
-            elif any(map(is_undecodable, row)):
-                problem = NOT_UTF8
+        if not problem and len(row) != len(columns):
+            surplus = f", the last {listed(row[len(columns) :])}" if len(row) > len(columns) else ""
+            problem = f"expected {len(columns)} fields, found {len(row)}{surplus}"
         super().__init__(place, sum(map(len, row)), "" if problem else row[index], problem)
         self._columns = columns
         self._row = [_replace_escapes(cell) for cell in row] if problem else row
@@ -179,39 +181,50 @@ def read_records(source: Source, input_format: str, field: str | None = None) ->
 
 
 def _lines(source: Source, _field: str | None) -> Iterator[Record]:
-    return starmap(LineRecord, parse_lines(source))
+    for place, line, problem in parse_lines(source):
+        yield LineRecord(place, line, problem, source.undecodable)
 
 
 def _nul_separated(source: Source, _field: str | None) -> Iterator[Record]:
-    return starmap(LineRecord, parse_nul_separated(source))
+    for place, text, problem in parse_nul_separated(source):
+        yield LineRecord(place, text, problem, source.undecodable)
 
 
-def _json_lines(source: Source, field: str | None) -> Iterator[Record]:
-    for place, text, problem in parse_json_lines(source):
-        yield JsonRecord(place, text, field, problem)
+def _json_objects(source: Source, field: str | None) -> Iterator[Record]:
+    is_said = field is not None
+    for place, text, problem in parse_json(source):
+        record = JsonRecord(place, text, field, problem)
+        if not is_said and (column := find_column(record.names(), None)):
+            say_columns(source.name, text=column)
+            is_said = True
+        yield record
 
 
 def _csv_rows(source: Source, field: str | None) -> Iterator[Record]:
-    rows = parse_csv(source)
+    rows = parse_csv(source, () if field is None else (field,))
     head = next(rows, None)
     if head is None:
         return
-    prefix = f"{source.name}: " if source.name else ""
     _, columns, wrong = head
     if wrong:
-        raise ToolkitError(f"{prefix}{wrong}")
+        raise ToolkitError(f"{source.place}{wrong}")
     column = find_column(columns, field)
     if column is None:
         found = listed(columns) or "a blank line"
         raise ToolkitError(
-            f"{prefix}expected a column {field or TEXT_COLUMNS[0]!r}, found {found}; name the text's with --column"
+            f"{source.place}expected a column {wanted_column(field)}, found {found}; name the text's with --column"
         )
+    if field is None:
+        say_columns(source.name, text=column)
     index = columns.index(column)
     for place, row, problem in rows:
+        if source.has_undecodable and not problem and len(row) == len(columns):
+            problem = undecodable_cell(source, columns, row)  # any: all of them are repeated in the output
         yield CsvRecord(place, columns, row, index, problem)
 
 
-INPUTS = {"lines": _lines, "nul": _nul_separated, "jsonl": _json_lines, "csv": _csv_rows}
+INPUTS = {"lines": _lines, "nul": _nul_separated, "jsonl": _json_objects, "csv": _csv_rows}
+READERS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".json": "jsonl"}  # of these, by the ending of a file
 
 
 def _decode_head(raw: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Where records come from: stdin, a file or bytes, compressed or not, a block at a time."""
+"""Where records come from: stdin, a file or bytes, compressed or not, in any encoding, a block at a time."""
 
 import os
 import stat
@@ -6,10 +6,12 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 from toolkit.errors import ToolkitError, needs_extra
+from toolkit.formats import encodings, zips
 from toolkit.formats.limits import MAX_VALUE, UnpackedSize
 
 READ_BYTES = 1 << 16  # a pipe's capacity on Linux
@@ -34,16 +36,24 @@ class Source:
         stream: unbuffered, so that a typed line is there at once, and no lock is held while a thread waits for it; or the
             path of a file, which is opened when its turn comes.
         most: bytes that compressed data may become, for who keeps it all in memory; any number by default.
-
         longest: The most bytes in one record; 64 MiB by default.
+        encoding: The encoding of text without a byte order mark; UTF-8 by default.
 
     Attributes:
         size: bytes to come, where that is known; else None.
         position: bytes read so far.
+        has_undecodable: whether anything was read that is not in the encoding, and that its parser let pass.
     """
 
+    has_undecodable = False
+
     def __init__(
-        self, name: str, stream: RawReader | Path, most: int | None = None, longest: int | None = None
+        self,
+        name: str,
+        stream: RawReader | Path,
+        most: int | None = None,
+        longest: int | None = None,
+        encoding: str | None = None,
     ) -> None:
         self.name = name
         self.longest = MAX_VALUE if longest is None else longest
@@ -51,29 +61,81 @@ class Source:
         self.size = _file_size(stream)
         self.position = 0
         self._stream = stream
+        self._encoding = encoding or "utf-8"
+        self._latest = b""  # block, in which a guess of the encoding finds more than one record
+        self._likeliest: str | None = None  # until it is asked for
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, encoding: str | None = None) -> Self:
         """A file, whatever its name ends with."""
-        return cls(str(path), path)
+        return cls(str(path), path, encoding=encoding)
 
-    def blocks(self) -> Iterator[bytes]:
-        """What is in it, decompressed where its first bytes say gzip or zstd.
+    def blocks(self, zeros: bool = False) -> Iterator[bytes]:
+        """What is in it as UTF-8 without a mark, decompressed where its first bytes say gzip, zstd or ZIP.
+
+        Args:
+            zeros: whether NUL bytes belong to the format, and are no sign of UTF-16 without a mark.
 
         Raises:
             OSError: it cannot be read.
-            ToolkitError: the compressed data is broken or ends in the middle; what came before it has been yielded.
+            ToolkitError: the compressed data is broken or ends in the middle; what came before it has been yielded. Or it
+                is no text at all, or in UTF-16 without a mark.
             MissingExtraError: it is zstd and no package reads that.
         """
+        self._encoding, blocks = encodings.sniff(self._unpacked(), self._encoding)
+        if not zeros:
+            head, blocks = first_line(blocks)
+            if foreign := _foreign(head):
+                raise ToolkitError(f"{self.place}this is {foreign[0]}, expected text; {foreign[1]}")
+            if self._encoding == "utf-8" and (wide := encodings.unmarked_wide(head)):
+                raise encodings.EncodingError(
+                    f"{self.place}this looks like {wide} without a byte order mark; say so with --encoding {wide}", wide
+                )
+        if self._encoding != "utf-8":
+            yield from encodings.as_utf8(blocks, self._encoding)
+            return
+        for block in blocks:
+            self._latest = block
+            yield block
+
+    def undecodable(self, record: bytes, what: str = "") -> encodings.Undecodable:
+        """The problem of a record that is not in the encoding; the encoding that it names is the same for all of them.
+
+        Args:
+            record: its bytes, or those of the cell.
+            what: the name of the cell.
+        """
+        if self._likeliest is None:
+            utf8 = self._encoding == "utf-8"
+            self._likeliest = encodings.likeliest(b"\n".join((record, self._latest))) if utf8 else ""
+        return encodings.Undecodable(self._encoding, self._likeliest, what)
+
+    def text(self) -> str:
+        """All of it.
+
+        Raises:
+            EncodingError: It is not in its encoding; the message names the likeliest. See `blocks` too.
+        """
+        content = b"".join(self.blocks())
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            problem = self.undecodable(content)
+            raise encodings.EncodingError(f"{self.place}{problem}", problem.likeliest) from error
+
+    def _unpacked(self) -> Iterator[bytes]:
         head = b""
         blocks = self._read()
         for block in blocks:
             head += block
+            if head.startswith(zips.MAGIC):
+                yield from zips.unpack_single(chain((head,), blocks), self.place, self._counter())
+                return
             for magic, (name, step, new_decompressor) in _COMPRESSIONS.items():
                 if head.startswith(magic):
                     yield from self._decompress(head, blocks, name, step, new_decompressor())
                     return
-            if not any(magic.startswith(head) for magic in _COMPRESSIONS):
+            if not any(magic.startswith(head) for magic in (*_COMPRESSIONS, zips.MAGIC)):
                 break  # no more bytes could make it one of them
         if head:
             yield head
@@ -97,7 +159,7 @@ class Source:
     ) -> Iterator[bytes]:
         """Members one after the other, as `cat a.gz b.gz` makes them; zero bytes between and after them are padding."""
         decompressor = None
-        unpacked = UnpackedSize(self.name, sys.maxsize if self._most is None else self._most)
+        unpacked = self._counter()
         block: bytes | None = head
         while block is not None:
             for start in range(0, len(block), step):
@@ -108,7 +170,7 @@ class Source:
                         data = decompressor.decompress(rest)
                     except Exception as error:  # zlib.error or zstandard's own, which is not imported here
                         raise ToolkitError(
-                            f"{self._place}broken {name} data ({error}); the records before it were read"
+                            f"{self.place}broken {name} data ({error}); the records before it were read"
                         ) from error
                     if data:
                         unpacked.add(len(data))
@@ -118,12 +180,31 @@ class Source:
             block = next(blocks, None)
         if decompressor:
             raise ToolkitError(
-                f"{self._place}the {name} data ends in the middle; the records before that were read, get the rest"
+                f"{self.place}the {name} data ends in the middle; the records before that were read, get the rest"
             )
 
+    def _counter(self) -> UnpackedSize:
+        return UnpackedSize(self.name or "stdin", sys.maxsize if self._most is None else self._most)
+
     @property
-    def _place(self) -> str:
+    def place(self) -> str:
+        """What a message about it begins with."""
         return f"{self.name}: " if self.name else ""
+
+
+def first_line(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """The first line that is not blank, with those before it and its end, 64 KiB at most; and all that comes, it included.
+
+    Nobody waits for it longer than for the first record, and it is the same however the blocks are cut.
+    """
+    held = b""
+    for block in blocks:
+        held += block
+        if b"\n" in held.lstrip() or len(held) >= READ_BYTES:
+            break
+    start = len(held) - len(held.lstrip())
+    end = held.find(b"\n", start) + 1 or len(held)
+    return held[: min(end, READ_BYTES)], chain((held,), blocks)
 
 
 def _new_gzip() -> Callable[[], Any]:
@@ -141,6 +222,29 @@ _COMPRESSIONS: dict[bytes, tuple[str, int, Callable[[], Callable[[], Any]]]] = {
     b"\x1f\x8b\x08": ("gzip", _GZIP_BYTES, _new_gzip),
     b"\x28\xb5\x2f\xfd": ("zstd", _ZSTD_BYTES, _new_zstd),
 }
+
+
+# What people hand over in the place of text, by its first bytes, and what to do with it.
+_UNPACK, _SAVE = "unpack it first", "save the table in it as CSV UTF-8"
+_TAR = ("a tar archive", _UNPACK)
+_FOREIGN = {
+    b"PAR1": ("Parquet", "call it .parquet; toolkit predict-files, evaluate and dataset import read that"),
+    b"%PDF-": ("a PDF", "save its text as .txt"),
+    b"BZh91AY&SY": ("bzip2 data", _UNPACK),
+    b"\xfd7zXZ\0": ("xz data", _UNPACK),
+    b"7z\xbc\xaf\x27\x1c": ("a 7-Zip archive", _UNPACK),
+    b"Rar!\x1a\x07": ("a RAR archive", _UNPACK),
+    b"PK\x05\x06": ("an empty ZIP", "pack it again"),
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("an Excel or Word document", _SAVE),
+    b"SQLite format 3\0": ("an SQLite database", _SAVE),
+    **dict.fromkeys((*_COMPRESSIONS, zips.MAGIC), ("compressed twice", _UNPACK)),
+}
+
+
+def _foreign(head: bytes) -> tuple[str, str] | None:
+    if head[257:262] == b"ustar":
+        return _TAR
+    return next((said for magic, said in _FOREIGN.items() if head.startswith(magic)), None)
 
 
 def _file_size(stream: RawReader | Path) -> int | None:

@@ -8,12 +8,13 @@ from typing import IO, Any, cast
 
 from toolkit.choices import OutputFormat
 from toolkit.errors import ToolkitError, needs_extra
+from toolkit.formats.archives import packed_format
 from toolkit.formats.limits import header_problem, listed, shown
-from toolkit.formats.names import FORMATS, TEXT_COLUMNS, find_column, format_of
+from toolkit.formats.names import FORMATS, WRITTEN, find_column, format_of, say_columns, wanted_column
 from toolkit.formats.parquet import parquet_batches, parquet_errors, to_values
-from toolkit.formats.parsing import parse_csv, parse_json_lines
+from toolkit.formats.parsing import parse_csv, parse_json
 from toolkit.formats.places import Place, RecordError
-from toolkit.formats.records import EMPTY, read_records
+from toolkit.formats.records import EMPTY, READERS, read_records
 from toolkit.formats.sources import Source
 from toolkit.models.publishing import replacing_file
 from toolkit.prediction import Predictor
@@ -31,14 +32,15 @@ class FileJob:
     """What to classify, and how the answers are to be written.
 
     Attributes:
-        source: a CSV, JSONL or Parquet file; its ending says which, one for gzip or zstd apart.
-        target: CSV or JSONL for either of these, Parquet for Parquet; takes its place when it is finished.
+        source: a CSV, TSV, JSON, JSONL or Parquet file; its ending says which, one for a compression apart.
+        target: CSV or JSONL for any of these, Parquet for Parquet; takes its place when it is finished.
         column: The column of the text; one of the usual by default.
         prefix: Stands before the names of the new columns.
         lang: The language of the verdicts.
         row_groups: The row groups of a Parquet source to take; all by default.
         first_row: the number that the first of their rows is noted with.
         empty: whether a source without a row is one to accept.
+        encoding: The encoding of text without a byte order mark; UTF-8 by default.
     """
 
     source: Path
@@ -49,6 +51,7 @@ class FileJob:
     row_groups: Sequence[int] | None = None
     first_row: int = 1
     empty: bool = False
+    encoding: str | None = None
 
     def run(
         self,
@@ -68,22 +71,28 @@ class FileJob:
                 there is nothing to classify.
             OSError: a file cannot be read or written. Whatever is raised, the target is as it was.
         """
-        source_format, target_format = _format(self.source), _format(self.target)
-        if "parquet" in (source_format, target_format) and source_format != target_format:
+        source_format, target_format = _format(self.source), _format(self.target, WRITTEN)
+        if ".parquet" in (source_format, target_format) and source_format != target_format:
             raise ToolkitError(
-                f"{self.source} into {self.target}: Parquet goes into Parquet, CSV and JSONL into either"
+                f"{self.source} into {self.target}: Parquet goes into Parquet, CSV and JSON into CSV or JSONL"
             )
         if self.target.exists() and self.target.samefile(self.source):
             raise ToolkitError(f"{self.target} is the input; choose another file for the output")
         with replacing_file(self.target) as stream:
-            if source_format == "parquet":
+            if source_format == ".parquet":
                 tally = self._run_parquet(load, stream, advance, note)
             else:
                 writer = make_writer(
-                    cast("OutputFormat", target_format), lambda prediction: prediction.display(self.lang), self.prefix
+                    cast("OutputFormat", target_format.removeprefix(".")),
+                    lambda prediction: prediction.display(self.lang),
+                    self.prefix,
                 )
                 tally = self._run_text(
-                    load, stream, source_format, ResultWriter(writer, Selection(), "report", _refuse, note), advance
+                    load,
+                    stream,
+                    READERS[source_format],
+                    ResultWriter(writer, Selection(), "report", _refuse, note),
+                    advance,
                 )
             if not tally.problems and not tally.kept and not self.empty:
                 raise ToolkitError(f"{self.source}: expected reviews, found no row")
@@ -97,7 +106,7 @@ class FileJob:
         results: ResultWriter,
         advance: Callable[[int], None],
     ) -> Tally:
-        source = Source.open(self.source)
+        source = Source.open(self.source, self.encoding)
         done = 0
         for block in results.write(classify(read_records(source, source_format, self.column), load)):
             stream.write(block)
@@ -140,9 +149,11 @@ class FileJob:
         column = find_column(names, self.column)
         if column is None:
             raise ToolkitError(
-                f"{self.source}: expected a column {self.column or TEXT_COLUMNS[0]!r}, found {listed(names)}; "
+                f"{self.source}: expected a column {wanted_column(self.column)}, found {listed(names)}; "
                 "name it with --column"
             )
+        if self.column is None:
+            say_columns(str(self.source), text=column)
         return column
 
     def _extend_schema(self, schema: Any, labels: LabelSet) -> Any:  # noqa: ANN401 - pyarrow ships no types
@@ -195,22 +206,23 @@ class FileJob:
 
 def count_rows(path: Path) -> int:
     """Rows of a finished file, counted by reading it again."""
-    if _format(path) == "parquet":
+    written = _format(path, WRITTEN)
+    if written == ".parquet":
         import pyarrow.parquet
 
         rows: int = pyarrow.parquet.read_metadata(path).num_rows
         return rows
     source = Source.open(path)
-    if _format(path) == "csv":
+    if written == ".csv":
         return max(0, sum(1 for _ in parse_csv(source)) - 1)
-    return sum(1 for _ in parse_json_lines(source))
+    return sum(1 for _ in parse_json(source))
 
 
-def _format(path: Path) -> str:
-    ending = format_of(path)
-    if ending is None:
-        raise ToolkitError(f"{path}: expected a file ending in {', '.join(FORMATS)}")
-    return ending.removeprefix(".")
+def _format(path: Path, known: Sequence[str] = FORMATS) -> str:
+    ending = format_of(path) or (packed_format(path) if path.is_file() else None)
+    if ending is None or ending not in known:
+        raise ToolkitError(f"{path}: expected a file ending in {', '.join(known)}")
+    return ending
 
 
 def _problem(text: object) -> str | None:

@@ -183,13 +183,20 @@ class LabelSet(Sequence[Label]):
 def label_name(value: object) -> str | None:
     """A cell of a column of labels as a name, white space made one space, a whole number without a point; None if empty.
 
-    A float is how pandas writes whole numbers in a column with gaps.
+    A float is how pandas writes whole numbers in a column with gaps; a list of one is how some data sets write the only
+    label of several that there may be.
     """
+    if isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
     if value is None or value != value or not isinstance(value, str | int | float):  # NaN is not itself
         return None
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else str(value)
     name = " ".join(str(value).split())
+    if name.startswith("[") and name.endswith("]"):
+        inner = name[1:-1].strip()
+        is_quoted = len(inner) > 2 and inner[0] == inner[-1] and inner[0] in "\"'"
+        name = inner[1:-1].strip() if is_quoted else inner if inner.isdecimal() else name
     whole, point, rest = name.partition(".")
     if point and rest and not rest.strip("0") and whole.removeprefix("-").isdecimal():
         name = whole

@@ -22,12 +22,13 @@ from toolkit.training.suitability import check_suitability
 _logger = logging.getLogger(__name__)
 
 
-def train(config: TrainingConfig, resume: bool = False) -> TrainingResult | None:
+def train(config: TrainingConfig, resume: bool = False, encoding: str | None = None) -> TrainingResult | None:
     """Train an adapter and publish it at `config.adapter_dir`.
 
     Args:
         config: The settings.
         resume: Whether to go on from the last checkpoint of an interrupted run with the same configuration and data.
+        encoding: The encoding of the data set's text without a byte order mark; UTF-8 by default.
 
     Returns:
         The result, or None in the helper processes of a distributed run.
@@ -37,7 +38,7 @@ def train(config: TrainingConfig, resume: bool = False) -> TrainingResult | None
     """
     with settled_environment() as launch:
         refuse_foreign_target(Path(config.adapter_dir), Kind.ADAPTER)
-        splits = read_splits(Path(config.dataset))
+        splits = read_splits(Path(config.dataset), encoding=encoding)
         warnings = check_suitability(splits)
         labels = config.with_words(splits.labels)
         splits = Splits(splits, labels)

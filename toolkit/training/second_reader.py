@@ -103,15 +103,19 @@ def measure_reader(
     }
 
 
-def add_reader(config: TrainingConfig) -> FittedReader:
+def add_reader(config: TrainingConfig, encoding: str | None = None) -> FittedReader:
     """Fit an n-gram reader for the adapter that is in `config.adapter_dir`, and put it there; nothing else changes.
+
+    Args:
+        config: The settings.
+        encoding: The encoding of the data set's files; UTF-8 by default.
 
     Raises:
         ToolkitError: The adapter or the data cannot be used, or the data set is too small.
     """
     folder = Path(config.adapter_dir)
     manifest = read_manifest(folder, Kind.ADAPTER)
-    splits = read_splits(Path(config.dataset))
+    splits = read_splits(Path(config.dataset), encoding=encoding)
     if splits.labels.names != manifest.label_set.names:
         raise ToolkitError(
             f"{config.dataset} has the labels {', '.join(splits.labels.names)}, expected those of {folder}: "
