@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import io
 import logging
 import os
 import sys
@@ -76,6 +77,11 @@ class _PrintableFormatter(logging.Formatter):
 class _ToolkitGroup(click.Group):
     """Loads a command when it is asked for, and turns the library's errors into one message and exit code 1."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's own signature
+        """Before anything can be written, the help included."""
+        show_every_text()
+        return super().main(*args, **kwargs)
+
     def invoke(self, context: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         try:
             return super().invoke(context)
@@ -147,6 +153,17 @@ def cli(context: click.Context, verbose: bool, quiet: bool, debug: bool) -> None
     # Why this backend is logged with -v, not on every call.
     logging.getLogger("toolkit.prediction").setLevel(level if verbose else max(level, logging.WARNING))
     quiet_libraries(verbose)  # what they say of themselves is no news to a user; -v shows it
+
+
+def show_every_text() -> None:
+    """Let stdout and stderr spell what their encoding lacks, as `\\u4e00`, where they would raise an error.
+
+    Python is strict about stdout, which has an old encoding on some terminals and pipes, and about names of files that
+    are no UTF-8, which no encoding holds.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def main() -> None:

@@ -56,7 +56,7 @@ def test_bad_rows_are_named_by_the_line_they_begin_on(run):
     written, complaints, tally = run(data, "csv")
     assert complaints == [
         "line 4: expected 2 fields, found 1",
-        "line 5: not valid UTF-8",
+        "line 5: not valid UTF-8 in the column text",
         "line 6: blank line",
         "line 7: expected 2 fields, found 4, the last b, c",
         "line 8: empty review",

@@ -1,13 +1,12 @@
 """`toolkit bench`, and what it shares with `benchmarks/peers.py`: options, the comparison, how it is printed."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands.options import PATH
+from toolkit.commands.options import PATH, say_json
 
 if TYPE_CHECKING:
     from toolkit.benchmark.engines import Engine
@@ -158,7 +157,7 @@ def compare(
     if chart:
         draw(report, chart, heading(report))
     if as_json:
-        click.echo(json.dumps(report))
+        say_json(report)
         return
     click.echo(f"{file}: {heading(report)}\n")
     click.echo((as_markdown if markdown else as_text)(rows(report)))

@@ -1,13 +1,12 @@
 """`toolkit dataset`: make and check data sets."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
 
 import click
 
-from toolkit.commands.options import PATH, permille, progress_bar, say
+from toolkit.commands.options import PATH, permille, progress_bar, say, say_json
 from toolkit.errors import DataError, ToolkitError
 
 _logger = logging.getLogger(__name__)
@@ -85,7 +84,7 @@ def check(folder: Path, max_length: int, base_model: str, plot: Path | None, as_
 
         refuse_picture(plot)  # what cannot be drawn is said before the work
     try:
-        splits = read_splits(folder)
+        splits = read_splits(folder, others=())
     except DataError as error:
         say("\n".join(error.problems))  # the report that was asked for, every row of it
         raise ToolkitError(
@@ -96,7 +95,7 @@ def check(folder: Path, max_length: int, base_model: str, plot: Path | None, as_
     if plot:
         plot_token_lengths(reports, max_length, plot)
     if as_json:
-        click.echo(json.dumps({split: report.to_dict() for split, report in reports.items()}))
+        say_json({split: report.to_dict() for split, report in reports.items()})
         return
     for split, report in reports.items():
         click.echo(

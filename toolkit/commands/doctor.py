@@ -1,13 +1,11 @@
 """`toolkit doctor`."""
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands.options import prediction_options, predictor_arguments
-from toolkit.formats.limits import printable
+from toolkit.commands.options import prediction_options, predictor_arguments, say, say_json
 
 if TYPE_CHECKING:
     from toolkit.doctor import Answer, Diagnosis, Model
@@ -29,7 +27,10 @@ def doctor(as_json: bool, **model: Any) -> None:  # noqa: ANN401 - which model
     from toolkit.doctor import examine
 
     found = examine(**predictor_arguments(**model))
-    click.echo(json.dumps(found.to_json(), ensure_ascii=False) if as_json else printable("\n".join(_lines(found))))
+    if as_json:
+        say_json(found.to_json())
+    else:
+        say("\n".join(_lines(found)))
     sys.exit(0 if found.healthy else 1)
 
 

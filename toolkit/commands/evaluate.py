@@ -1,6 +1,5 @@
 """`toolkit evaluate`."""
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from toolkit.commands.options import (
     prediction_options,
     progress_bar,
     say,
+    say_json,
     section_option,
     uncertain_options,
 )
@@ -102,7 +102,7 @@ def evaluate(
             import jinja2  # noqa: F401
             import matplotlib  # noqa: F401
     predictor = load(**model)
-    reviews = read_reviews(source, others=None if slices else (), labels=predictor.labels)
+    reviews = read_reviews(source, others=slices, labels=predictor.labels)
     with progress_bar(len(reviews), "evaluating") as bar:
         result = run_evaluation(predictor, reviews, bar.update)
     if output:
@@ -114,7 +114,7 @@ def evaluate(
     else:
         figures = measure(result, predictor.threshold)
     if as_json:
-        click.echo(json.dumps(figures))
+        say_json(figures)
     else:
         _print(figures, predictor.labels, lang)
     if output:
@@ -164,7 +164,7 @@ def _compare(first: Path, second: Path, output: Path | None, as_json: bool) -> N
     if output:
         write_comparison(output, content)
     if as_json:
-        click.echo(json.dumps(content, ensure_ascii=False))
+        say_json(content)
     else:
         _print_comparison(content)
     if output:

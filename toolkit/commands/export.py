@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from toolkit.choices import Quantization, Truncation, choices
-from toolkit.commands.options import PATH, renamed_option
+from toolkit.commands.options import PATH, renamed_option, say, say_json
 
 
 @click.command()
@@ -76,8 +76,8 @@ def export(
     result = export_model(adapter, output, parity_set, options=options)
     if as_json:
         report = json.loads((result.bundle / "report.json").read_text(encoding="utf-8"))
-        click.echo(json.dumps({"bundle": str(result.bundle), "bytes": result.bytes, **report}))
+        say_json({"bundle": str(result.bundle), "bytes": result.bytes, **report})
         return
     click.echo(table(result.stages))
-    click.echo(f"{result.bundle}: {'int8' if result.quantized else 'float'}, {result.bytes / 1e6:.1f} MB, compared on "
+    say(f"{result.bundle}: {'int8' if result.quantized else 'float'}, {result.bytes / 1e6:.1f} MB, compared on "
                f"{result.stages[0].reviews} reviews; see report.png in it")  # fmt: skip

@@ -15,6 +15,7 @@ from toolkit.commands.options import (
     INPUT_FILE,
     USUAL_COLUMNS,
     SectionCommand,
+    check_writable,
     label_writer,
     language_option,
     load,
@@ -53,7 +54,13 @@ _logger = logging.getLogger(__name__)
     show_default=True,
     help="tsv: label, score, text. jsonl, csv: the input's fields and the answer's.",
 )
-@section_option("Output", "--prefix", default="", help="Put before the names of new fields in jsonl and csv.")
+@section_option(
+    "Output",
+    "--prefix",
+    default="",
+    callback=check_writable,
+    help="Put before the names of new fields in jsonl and csv.",
+)
 @language_option("Output")
 @section_option("Output", "-c", "--count", is_flag=True, help="Print how many reviews were kept, nothing else.")
 @section_option(

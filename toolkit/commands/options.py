@@ -1,5 +1,7 @@
 """What several commands share: sections of options, those of a model, stdin, labels, a progress bar."""
 
+import codecs
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -10,8 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from toolkit.choices import Backend, Language, Truncation, choices
-from toolkit.formats.limits import printable
+from toolkit.formats.limits import printable, shown
 from toolkit.formats.names import TEXT_COLUMNS
+from toolkit.formats.parsing import unwritable
+from toolkit.models.files import to_json
 
 if TYPE_CHECKING:
     from toolkit.compat import ProgressBar
@@ -68,6 +72,17 @@ def renamed_option(old: str, new: str) -> Callable[[Command], Command]:
     return click.option(
         old, is_flag=False, flag_value="", hidden=True, expose_value=False, is_eager=True, callback=refuse
     )
+
+
+def check_writable(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Refuse what goes into a file and is no text: on the command line, bytes that are no UTF-8.
+
+    Raises:
+        BadParameter: It is none.
+    """
+    if why := unwritable(value):
+        raise click.BadParameter(f"{shown(value)} {why}")
+    return value
 
 
 def prediction_options(command: Command) -> Command:
@@ -160,6 +175,12 @@ def load(**model: Any) -> "Predictor":  # noqa: ANN401 - a command's options
 def say(text: str, err: bool = False) -> None:
     """A line for people, with names or reviews in it, whose control characters are spelt out."""
     click.echo(printable(text), err=err)
+
+
+def say_json(value: object) -> None:
+    """One JSON object on stdout: where that has another encoding than UTF-8, in ASCII, which is the same in all of them."""
+    in_utf8 = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+    click.echo(to_json(value) if in_utf8 else json.dumps(value))
 
 
 def open_stdin() -> "RawReader":

@@ -1,6 +1,5 @@
 """`toolkit predict`."""
 
-import json
 import logging
 import shlex
 import shutil
@@ -18,10 +17,12 @@ from toolkit.commands.options import (
     open_stdin,
     prediction_options,
     read_all,
+    say_json,
     section_option,
     uncertain_options,
 )
-from toolkit.formats.limits import printable
+from toolkit.formats.limits import printable, shown
+from toolkit.formats.parsing import unwritable
 
 _logger = logging.getLogger(__name__)
 
@@ -95,6 +96,11 @@ def predict(
 
     from toolkit.text.normalisation import TEXT_LIMIT
 
+    for number, text in enumerate(texts, start=1):
+        if why := unwritable(text):
+            raise click.UsageError(
+                f"review {number} {why}: {shown(text)}; convert it, as with: iconv -f CP1252 -t UTF-8 review.txt | toolkit predict -"
+            )
     reviews = [read_all(open_stdin()) if text == "-" else text for text in texts]
     on_terminal = sys.stdout.isatty() and not as_json
     label = label_writer(lang, on_terminal)
@@ -102,7 +108,7 @@ def predict(
         review = reviews[number - 1]
         verdict = label(prediction)
         if as_json:
-            click.echo(json.dumps({**prediction.to_dict(), "label": verdict}, ensure_ascii=False))
+            say_json({**prediction.to_dict(), "label": verdict})
         elif on_terminal:
             click.echo(_drawn(verdict, prediction.score, printable(" ".join(review.split()))))
         else:

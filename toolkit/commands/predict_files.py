@@ -10,6 +10,7 @@ from toolkit.choices import Engine, choices
 from toolkit.commands.options import (
     USUAL_COLUMNS,
     SectionCommand,
+    check_writable,
     language_option,
     load,
     permille,
@@ -28,7 +29,9 @@ _logger = logging.getLogger(__name__)
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
 @click.argument("output", metavar="OUTPUT")
 @section_option("Rows", "--column", help=f"The text's column.  [default: {USUAL_COLUMNS}]")
-@section_option("Rows", "--prefix", default="", help="Put before the names of the new columns.")
+@section_option(
+    "Rows", "--prefix", default="", callback=check_writable, help="Put before the names of the new columns."
+)
 @uncertain_options("Rows")
 @language_option("Rows")
 @section_option("Work", "--resume", is_flag=True, help="Skip the files that an interrupted run has finished.")

@@ -14,7 +14,7 @@ from toolkit.choices import Split, choices
 from toolkit.errors import BundleError, DataError
 from toolkit.formats.limits import listed, shown
 from toolkit.formats.names import FORMATS, TEXT_COLUMNS, find_column, format_of
-from toolkit.formats.parsing import is_undecodable
+from toolkit.formats.parsing import is_undecodable, unwritable
 from toolkit.formats.tables import read_rows
 from toolkit.models.files import read_json_object
 from toolkit.text.labels import SENTIMENT, Label, LabelSet
@@ -149,13 +149,18 @@ def read_reviews(
     return reviews
 
 
-def read_splits(folder: Path, splits: Sequence[str] = SPLITS) -> Splits:
+def read_splits(folder: Path, splits: Sequence[str] = SPLITS, others: Collection[str] | None = None) -> Splits:
     """Read `train.csv`, `validation.csv` and `test.csv` of a data set folder.
+
+    Args:
+        folder: the folder.
+        splits: those to read.
+        others: names of further columns to keep; every one by default.
 
     Raises:
         DataError: lists every missing file and every unusable row of all of them.
     """
-    scanned = {split: scan_reviews(folder / f"{split}.csv", "text", "label") for split in splits}
+    scanned = {split: scan_reviews(folder / f"{split}.csv", "text", "label", others) for split in splits}
     labels = imported_labels(folder, "train.csv") or infer_labels(
         [row for rows, _ in scanned.values() for row in rows], folder
     )
@@ -333,4 +338,7 @@ def _parse_row(
         return "the text is empty"
     kept = row if others is None else [name for name in others if name in row]
     columns = {name: row[name] for name in kept if name not in (text_column, label_column)}
+    for name, value in columns.items():
+        if why := unwritable(value):
+            return f"the column {shown(name)} {why}: {shown(value)}"
     return LabelledRow(place, cleaned, row.get(label_column), columns)

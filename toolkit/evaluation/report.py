@@ -22,7 +22,7 @@ from toolkit.evaluation.page import render
 from toolkit.evaluation.slices import by_column, by_length, by_score, find_columns, rates
 from toolkit.machine import package_versions
 from toolkit.models.bundle import Manifest
-from toolkit.models.files import sha256, write_json
+from toolkit.models.files import sha256, write_json, write_text
 from toolkit.models.publishing import replacing
 from toolkit.prediction import Predictor
 from toolkit.prediction.abstention import Threshold
@@ -104,7 +104,7 @@ def write_report(folder: Path, content: dict[str, Any], reviews: Sequence[Review
         write_predictions(staging / PREDICTIONS, [review.text for review in reviews], result, content["texts"])
         write_json(staging / REPORT, content)
         page = render("report.html", staging, report=content, charts=charts, right=int(result.right.sum()))
-        (staging / PAGE).write_text(page, encoding="utf-8")
+        write_text(staging / PAGE, page)
 
 
 def _weights(manifest: Manifest) -> str | None:

@@ -19,7 +19,9 @@ from toolkit.formats.sources import Source
 MAX_FIELD = 1 << 24  # characters of a CSV field; the csv module takes four bytes for each
 BLANK = "blank line"
 NOT_UTF8 = "not valid UTF-8"
+HALF = "half a character (a lone surrogate)"
 _ESCAPED = re.compile("[\udc80-\udcff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _Content = TypeVar("_Content")
 
 
@@ -35,6 +37,13 @@ def too_long(source: Source) -> str:
 def is_undecodable(text: str) -> bool:
     """Whether there were bytes that are no UTF-8."""
     return not text.isascii() and _ESCAPED.search(text) is not None
+
+
+def unwritable(text: object) -> str | None:
+    """Why a cell cannot be written as it is, UTF-8 having no way to spell it; None where it can."""
+    if not isinstance(text, str) or text.isascii() or not _SURROGATE.search(text):
+        return None
+    return f"is {NOT_UTF8}" if is_undecodable(text) else f"holds {HALF}"
 
 
 def parse_lines(source: Source) -> Iterator[Parsed[bytes]]:

@@ -139,8 +139,8 @@ class CsvRecord(Record):
             if len(row) != len(columns):
                 surplus = f", the last {listed(row[len(columns) :])}" if len(row) > len(columns) else ""
                 problem = f"expected {len(columns)} fields, found {len(row)}{surplus}"
-            elif any(map(is_undecodable, row)):
-                problem = NOT_UTF8
+            elif wrong := [name for name, cell in zip(columns, row, strict=True) if is_undecodable(cell)]:
+                problem = f"{NOT_UTF8} in the column {listed(wrong[:1])}"
         super().__init__(place, sum(map(len, row)), "" if problem else row[index], problem)
         self._columns = columns
         self._row = [_replace_escapes(cell) for cell in row] if problem else row

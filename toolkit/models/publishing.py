@@ -87,7 +87,6 @@ def replacing_files(folder: Path, last: str) -> Iterator[Path]:
     A kill in between is as for a folder that cannot be renamed, see `replacing`.
     """
     folder = followed(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     with workspace(folder, inside=True) as room:
         staging = room / NEW
         staging.mkdir()

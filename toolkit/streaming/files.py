@@ -10,7 +10,7 @@ from toolkit.choices import OutputFormat
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.formats.limits import header_problem, listed, shown
 from toolkit.formats.names import FORMATS, TEXT_COLUMNS, find_column, format_of
-from toolkit.formats.parquet import parquet_batches, parquet_errors, to_values
+from toolkit.formats.parquet import parquet_batches, parquet_errors, parquet_file, to_values
 from toolkit.formats.parsing import parse_csv, parse_json_lines
 from toolkit.formats.places import Place, RecordError
 from toolkit.formats.records import EMPTY, read_records
@@ -116,7 +116,7 @@ class FileJob:
             import pyarrow
             import pyarrow.parquet
         with parquet_errors(self.source):
-            file = pyarrow.parquet.ParquetFile(self.source)
+            file = pyarrow.parquet.ParquetFile(parquet_file(self.source))
             column = self._find_column(file.schema_arrow.names)
             predictor, tally = load(), Tally()
             schema = self._extend_schema(file.schema_arrow, predictor.labels)

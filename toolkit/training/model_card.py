@@ -8,6 +8,7 @@ from toolkit.evaluation.calibration import describe_temperature
 from toolkit.machine import available_cores, package_versions, processor_name
 from toolkit.models.base_models import MINILM
 from toolkit.models.bundle import MODEL_CARD
+from toolkit.models.files import write_text
 from toolkit.text.labels import SENTIMENT, LabelSet
 from toolkit.training.config import PRESETS, TrainingConfig, load_config
 from toolkit.training.result import Conditions, TrainingResult
@@ -125,7 +126,7 @@ def write_model_card(
         toml="\n".join(f"{name} = {_toml(value)}" for name, value in changed.items()),
         versions=", ".join(f"{package} {version}" for package, version in versions.items()),
     )
-    (folder / MODEL_CARD).write_text(card, encoding="utf-8")
+    write_text(folder / MODEL_CARD, card)
 
 
 def _calibration(result: TrainingResult) -> str:

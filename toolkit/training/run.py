@@ -33,7 +33,7 @@ def train(config: TrainingConfig, resume: bool = False) -> TrainingResult | None
     """
     with settled_environment() as launch:
         refuse_foreign_target(Path(config.adapter_dir), Kind.ADAPTER)
-        splits = read_splits(Path(config.dataset))
+        splits = read_splits(Path(config.dataset), others=())
         warnings = check_suitability(splits)
         labels = config.with_words(splits.labels)
         splits = Splits(splits, labels)
