@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.commands.options import PATH, say_json
+from toolkit.commands.redirection import refuse_own_output
 
 if TYPE_CHECKING:
     from toolkit.benchmark.engines import Engine
@@ -145,6 +146,7 @@ def compare(
 
     if as_json and markdown:
         raise click.UsageError("--json and --markdown are two kinds of output; name one")
+    refuse_own_output(file)
     if chart:
         refuse_picture(chart)  # what cannot be drawn is said before the work
     texts = [review.text for review in read_reviews(file, others=())][:limit]

@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
+from toolkit.choices import Split, choices
 from toolkit.commands.options import PATH, permille, progress_bar, say, say_json
+from toolkit.commands.redirection import refuse_own_output
 from toolkit.errors import DataError, ToolkitError
 
 _logger = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ def import_command(source: str, output: Path, **options: Any) -> None:  # noqa: 
       toolkit dataset import "IMDB Dataset.csv" --output build/imdb
       toolkit dataset import imdb --output build/sample --limit 4000
     """
+    refuse_own_output(source)
     from toolkit.datasets.importers import ImportOptions, import_dataset
 
     with progress_bar(1000, "importing") as bar:
@@ -75,6 +78,7 @@ def check(folder: Path, max_length: int, base_model: str, plot: Path | None, as_
       toolkit dataset check
       toolkit dataset check build/imdb --plot build/lengths.png
     """
+    refuse_own_output(*(folder / f"{split}.csv" for split in choices(Split)))
     from toolkit.datasets.splits import check_splits, read_splits
     from toolkit.models.base_models import resolve_base_model
     from toolkit.text.tokenisation import ReviewTokenizer

@@ -19,6 +19,7 @@ from toolkit.commands.options import (
     section_option,
     uncertain_options,
 )
+from toolkit.commands.redirection import refuse_own_output
 
 if TYPE_CHECKING:
     from toolkit.text.labels import LabelSet
@@ -91,6 +92,7 @@ def evaluate(
     from toolkit.evaluation.measuring import measure, run_evaluation
 
     source = file or folder / f"{split}.csv"
+    refuse_own_output(source)
     if output:
         from toolkit.evaluation.folder import EVALUATION, refuse_foreign_folder
         from toolkit.evaluation.slices import find_columns

@@ -7,6 +7,7 @@ import click
 
 from toolkit.choices import Quantization, Truncation, choices
 from toolkit.commands.options import PATH, renamed_option, say, say_json
+from toolkit.commands.redirection import refuse_own_output
 
 
 @click.command()
@@ -65,6 +66,7 @@ def export(
     """
     if uncertain_below is not None and target_accuracy is not None:
         raise click.UsageError("--uncertain-below and --target-accuracy are two ways to choose one threshold; give one")
+    refuse_own_output(parity_set)
     from toolkit.errors import needs_extra
 
     with needs_extra("train", "exporting"):

@@ -26,6 +26,7 @@ from toolkit.commands.options import (
     section_option,
     uncertain_options,
 )
+from toolkit.commands.redirection import refuse_own_output
 from toolkit.formats.limits import listed, printable
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ def _open(files: tuple[Path, ...]) -> "list[Source]":
     if sys.stdin is not None and sys.stdin.isatty() and (not files or Path("-") in files):
         _logger.info("reviews, one a line; Ctrl-D ends")
     paths = files or (Path("-"),)
+    refuse_own_output(*(path for path in paths if path != Path("-")))
     return [Source("", open_stdin()) if path == Path("-") else Source.open(path) for path in paths]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from toolkit.choices import Backend, Language, Truncation, choices
+from toolkit.commands.redirection import refuse_own_stdin
 from toolkit.formats.limits import printable, shown
 from toolkit.formats.names import TEXT_COLUMNS
 from toolkit.formats.parsing import unwritable
@@ -187,10 +188,11 @@ def open_stdin() -> "RawReader":
     """Stdin as bytes, without a buffer between.
 
     Raises:
-        ClickException: it is closed.
+        ClickException: it is closed, or a file that the output goes to.
     """
     if sys.stdin is None:
         raise click.ClickException("stdin is closed; pipe reviews in, or redirect a file with <")
+    refuse_own_stdin()
     return cast("RawReader", getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
 
 

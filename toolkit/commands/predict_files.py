@@ -20,6 +20,7 @@ from toolkit.commands.options import (
     section_option,
     uncertain_options,
 )
+from toolkit.commands.redirection import refuse_own_output
 from toolkit.formats.names import format_of
 
 _logger = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ def predict_files(
       toolkit predict-files "reviews/**/*.parquet" verdicts --resume
       toolkit predict-files --engine ray "s3://bucket/reviews/*.parquet" s3://bucket/verdicts
     """
+    refuse_own_output(*inputs)
     if engine != "ray" and (address or concurrency):
         raise click.UsageError("--address and --concurrency go with --engine ray")
     if _is_file(inputs, output, engine):

@@ -11,7 +11,9 @@ from typing import Any
 
 import click
 
+from toolkit.choices import Split, choices
 from toolkit.commands.options import PATH, Command
+from toolkit.commands.redirection import refuse_own_output
 from toolkit.training.config import DEFAULT_PRESET, OPTIONS, PRESETS, TrainingConfig
 
 _logger = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ def train(preset: str | None, config_file: Path | None, resume: bool, **settings
 
     overrides = {name: value for name, value in settings.items() if value not in (None, ())}
     config = load_config(preset, config_file, overrides)
+    refuse_own_output(*(Path(config.dataset, f"{split}.csv") for split in choices(Split)))
 
     from toolkit.training.launch import read_launch
     from toolkit.training.run import train as run_training
