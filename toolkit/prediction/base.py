@@ -1,16 +1,17 @@
 """What every backend shares: text in, calibrated predictions out, in order and in bounded memory."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import count, islice
 from threading import Event
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 import numpy as np
 
 from toolkit.choices import Truncation, check_choice
 from toolkit.errors import BundleError
+from toolkit.formats.limits import shown
 from toolkit.models.bundle import Manifest, check_max_length
 from toolkit.prediction.abstention import Abstention, display
 from toolkit.text.labels import Label
@@ -173,12 +174,10 @@ class Predictor(ABC):
 
         Raises:
             EmptyReviewError: When the chunk with an empty text is reached.
-            TypeError: The texts are a single string or a table; later, one of them is not a string.
+            TypeError: The texts are a single string, a table of more columns than one, or something else without an order;
+                later, one of them is not a string.
         """
-        if isinstance(texts, (str, bytes, Mapping)) or hasattr(texts, "columns"):  # a table yields its columns' names
-            raise TypeError(
-                f"predict_many takes an iterable of reviews, found {type(texts).__name__}; predict takes a single one"
-            )
+        texts = _reviews(texts)
         self._check_open()
         return self._predict_lazily(texts)
 
@@ -296,12 +295,31 @@ def _combined(encodings: Sequence[Encoding], logits: Sequence[np.ndarray]) -> Ra
     return RawOutput(logits_of_all, tuple(encodings), encodings[decisive].spans[0])
 
 
+def _reviews(texts: Any) -> Iterable[str]:  # noqa: ANN401 - whatever a caller has
+    """An iterable of reviews, and nothing that yields letters, keys or rows; of a table its only column.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    columns = list(texts.columns) if hasattr(texts, "columns") else None
+    if columns is not None and len(columns) == 1 and isinstance(columns[0], str):
+        return cast("Iterable[str]", texts[columns[0]])
+    no_reviews = isinstance(texts, (str, bytes, bytearray, memoryview, Mapping, Set)) or columns is not None
+    if no_reviews or not isinstance(texts, Iterable) or getattr(texts, "ndim", 1) != 1:
+        raise TypeError(
+            f"predict_many takes an iterable of reviews, found {type(texts).__name__}; predict takes a single one"
+        )
+    return texts
+
+
 def _batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:
     iterator = iter(texts)
     first = 0
     while chunk := list(islice(iterator, size)):
         for position, text in zip(count(first), chunk, strict=False):
             if not isinstance(text, str):
-                raise TypeError(f"expected each review as a str, found {type(text).__name__} at position {position}")
+                raise TypeError(
+                    f"expected each review as a str, found {type(text).__name__} at position {position}: {shown(text)}"
+                )
         yield chunk
         first += len(chunk)
