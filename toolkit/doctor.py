@@ -14,7 +14,8 @@ from typing import Any
 from toolkit.compat import onnxruntime_telemetry_is_off
 from toolkit.errors import ToolkitError
 from toolkit.machine import available_cores, instruction_sets, package_versions, processor_name
-from toolkit.models.bundle import Kind, read_manifest
+from toolkit.models.bundle import Kind
+from toolkit.models.completion import read_model
 from toolkit.models.files import sha256
 from toolkit.prediction.selection import choose_backend, load_predictor, sees_gpu
 
@@ -156,7 +157,7 @@ def _answer(model: Mapping[str, Any]) -> Answer:
 
 def _model(kind: Kind, folder: Path) -> Model:
     try:
-        manifest = read_manifest(folder, kind)
+        manifest = read_model(folder, kind)
     except (ToolkitError, OSError) as error:
         return Model(str(kind), str(folder), problem=str(error))
     weights = _MODEL_FILES[kind]

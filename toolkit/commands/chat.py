@@ -80,11 +80,12 @@ def _check_model(settings: Any) -> None:  # noqa: ANN401
     Raises:
         BundleError: it is missing or damaged.
     """
-    from toolkit.models.bundle import Kind, read_manifest
+    from toolkit.models.bundle import Kind
+    from toolkit.models.completion import read_model
     from toolkit.prediction.selection import choose_backend
 
     choice = choose_backend(settings.backend, onnx_model=settings.onnx_model, adapter=settings.adapter)
-    read_manifest(choice.folder, Kind.ONNX if choice.backend == "onnx" else Kind.ADAPTER)
+    read_model(choice.folder, Kind.ONNX if choice.backend == "onnx" else Kind.ADAPTER, settings.base_model)
 
 
 def _check_port(host: str, port: int) -> None:

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolkit.choices import Truncation
 from toolkit.errors import BundleError, needs_extra
 from toolkit.formats.limits import shown
 from toolkit.models.base_models import MINILM, BaseModel, is_in_hub_cache, resolve_base_model
-from toolkit.models.bundle import Kind, Manifest, read_manifest, read_stable
+from toolkit.models.bundle import ADAPTER_WEIGHTS, Kind, Manifest, read_stable
+from toolkit.models.completion import folder_with, read_model
 from toolkit.models.files import read_json_object, sha256
 from toolkit.models.lora_config import read_lora_config
 from toolkit.text.labels import SENTIMENT, LabelSet
+from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.text.tokenizer_file import check_tokenizer_file
 
 if TYPE_CHECKING:
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from transformers import DistilBertConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 PACKAGE = "distilbert-review-toolkit"  # of this toolkit, among a manifest's versions
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 # Of the base's config.json, what DistilBERT computes with. transformers takes much more from there, some of it the name of
 # code to fetch and run (CVE-2026-4372, which has no fix below transformers 5).
@@ -63,6 +65,16 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
     return tokenizer
+
+
+def adapter_tokenizer(
+    folder: Path, max_length: int, truncation: Truncation, base_model: str | None = None
+) -> ReviewTokenizer:
+    """The tokenizer that an adapter's reviews go through: of its folder, or where PEFT saved none, its base's."""
+    place = folder_with(("tokenizer.json", "vocab.txt"), folder, base_model)
+    if (place / "tokenizer.json").is_file():
+        return ReviewTokenizer.from_file(place / "tokenizer.json", max_length, truncation)
+    return ReviewTokenizer.wrap(load_tokenizer(place), max_length, truncation)
 
 
 def load_classifier(
@@ -166,7 +178,7 @@ def load_adapter(folder: Path, base_model: str | None = None) -> tuple["PeftMode
 
 
 def _load_adapter(folder: Path, base_model: str | None) -> tuple["PeftModel", Manifest]:
-    manifest = read_manifest(folder, Kind.ADAPTER)
+    manifest = read_model(folder, Kind.ADAPTER, base_model)
     with needs_extra("train", "loading an adapter"):
         import peft  # noqa: F401 - for its error, which names the extra
 
@@ -209,7 +221,7 @@ def load_weights(model: "PeftModel", file: Path, place: str) -> None:
     """
     from peft import set_peft_model_state_dict
 
-    state = read_weights(file)
+    state = _without_base_weights(read_weights(file), model)
     expected = adapter_weights(model).keys()
     if state.keys() != expected:
         missing, unexpected = sorted(expected - state.keys()), sorted(state.keys() - expected)
@@ -221,6 +233,20 @@ def load_weights(model: "PeftModel", file: Path, place: str) -> None:
         set_peft_model_state_dict(model, state)
     except RuntimeError as error:
         raise BundleError(f"{file.parent} does not fit {place}: {str(error).splitlines()[-1].strip()}") from error
+
+
+def _without_base_weights(state: "dict[str, torch.Tensor]", model: "PeftModel") -> "dict[str, torch.Tensor]":
+    """Weights of an adapter without those of its base's that were saved along, as PEFT does with embeddings, unchanged."""
+    import torch
+
+    own = adapter_weights(model)
+    of_base = dict(model.named_parameters())
+
+    def is_of_base(name: str, weight: torch.Tensor) -> bool:
+        at_base = of_base.get(name) if name in of_base else of_base.get(name.replace(".weight", ".base_layer.weight"))
+        return at_base is not None and at_base.shape == weight.shape and torch.equal(at_base.to(weight.dtype), weight)
+
+    return {name: weight for name, weight in state.items() if name in own or not is_of_base(name, weight)}
 
 
 def read_weights(file: Path) -> "dict[str, torch.Tensor]":

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import needs_extra
-from toolkit.models.adapter import load_adapter, merge_adapter
+from toolkit.models.adapter import adapter_tokenizer, load_adapter, merge_adapter
 from toolkit.models.bundle import Manifest, check_max_length, max_positions, read_stable
+from toolkit.models.completion import folder_with
 from toolkit.prediction.abstention import Abstention
 from toolkit.prediction.base import InferenceOptions, Predictor
 from toolkit.text.tokenisation import Encoding, ReviewTokenizer
@@ -72,10 +73,10 @@ class TorchPredictor(Predictor):
 
         def read() -> TorchPredictor:
             adapter, manifest = load_adapter(folder, base_model)
-            positions = max_positions(folder)
+            positions = max_positions(folder_with(("config.json",), folder, base_model))
             length = check_max_length(options.max_length or manifest.max_length, positions)
             truncation = options.truncation or manifest.truncation
-            tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", length, truncation)
+            tokenizer = adapter_tokenizer(folder, length, truncation, base_model)
             return cls(merge_adapter(adapter), tokenizer, manifest, abstention=abstention, positions=positions)
 
         return read_stable(folder, read)
