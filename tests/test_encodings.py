@@ -56,7 +56,7 @@ def assert_in_words(result, code):
 
 @pytest.mark.parametrize("encoding", ["cp1252", "shift_jis"])
 def test_every_help_is_shown_in_every_encoding(run, encoding):
-    for command in (*COMMANDS, ("predict-files",)):
+    for command in COMMANDS:
         result = run(encoding, *command, "--help")
         assert_in_words(result, 0)
         assert "Usage: " in result.output

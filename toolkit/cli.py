@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from toolkit.commands.options import summary
 from toolkit.compat import quiet_libraries
 from toolkit.errors import ToolkitError
 from toolkit.formats.limits import printable
@@ -26,6 +27,7 @@ COMMANDS = {
     "doctor": "doctor",
     "bench": "bench",
     "chat": "chat",
+    "completion": "completion",
 }
 
 
@@ -33,7 +35,7 @@ COMMANDS = {
 SECTIONS = {
     "Ask a model": ("predict", "predict-files", "filter", "chat"),
     "Make a model": ("dataset", "train", "export", "evaluate"),
-    "Know your machine": ("doctor", "bench"),
+    "Know your machine": ("doctor", "bench", "completion"),
 }
 
 FAILURE_CODES = {"filter": 2}  # as grep; 1 says there that nothing was kept. Of every other command it is 1.
@@ -111,7 +113,16 @@ class _ToolkitGroup(click.Group):
             commands = [(name, self.get_command(context, name)) for name in names]
             if commands:
                 with formatter.section(heading):
-                    formatter.write_dl([(name, each.get_short_help_str(90)) for name, each in commands if each])
+                    formatter.write_dl([(name, summary(each)) for name, each in commands if each])
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Of a name that there is not, say which was meant; click knows the commands that are loaded alone."""
+        try:
+            return super().resolve_command(context, arguments)
+        except click.exceptions.NoSuchCommand as error:
+            raise click.exceptions.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=context) from error
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -138,7 +149,7 @@ def cli(context: click.Context, verbose: bool, quiet: bool, debug: bool) -> None
     Examples:
       toolkit predict "A quiet film that stays with you."
       toolkit filter --keep negative < reviews.txt
-      eval "$(_TOOLKIT_COMPLETE=bash_source toolkit)"     # completion; also zsh_source, fish_source
+      eval "$(toolkit completion bash)"
     """
     if os.environ.get("NO_COLOR"):
         context.color = False

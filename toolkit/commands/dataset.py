@@ -7,14 +7,14 @@ from typing import Any
 import click
 
 from toolkit.choices import Split, choices
-from toolkit.commands.options import PATH, permille, progress_bar, say, say_json
+from toolkit.commands.options import PATH, SummaryGroup, permille, progress_bar, say, say_json
 from toolkit.commands.redirection import refuse_own_output
 from toolkit.errors import DataError, ToolkitError
 
 _logger = logging.getLogger(__name__)
 
 
-@click.group()
+@click.group(cls=SummaryGroup)
 def dataset() -> None:
     """Make and check data sets of labelled reviews."""
 

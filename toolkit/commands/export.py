@@ -62,7 +62,7 @@ def export(
     \b
     Examples:
       toolkit export --parity-set build/imdb/validation.csv --quantize int8
-      toolkit export --adapter build/demo/lora_model --output build/demo/onnx_model --small-parity-set
+      toolkit export --adapter build/lora --output build/onnx --small-parity-set
     """
     if uncertain_below is not None and target_accuracy is not None:
         raise click.UsageError("--uncertain-below and --target-accuracy are two ways to choose one threshold; give one")

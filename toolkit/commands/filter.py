@@ -125,9 +125,9 @@ def filter_command(
     Examples:
       toolkit filter < reviews.txt > verdicts.tsv
       tail -f reviews.log | toolkit filter --keep negative --min-score 0.9
-      toolkit filter --csv --column review --format csv reviews.csv.gz > verdicts.csv
-      toolkit filter --jsonl --format jsonl --prefix model_ < reviews.jsonl | jq .model_label
-      find notes -name "*.txt" -exec cat {} + | toolkit filter --count --keep positive
+      toolkit filter --csv --column body --format csv in.csv.gz > out.csv
+      toolkit filter --jsonl --format jsonl --prefix m_ < in.jsonl | jq .m_label
+      find notes -name "*.txt" -exec cat {} + | toolkit filter -c --keep positive
     """
     if sum((null, jsonl, csv_input)) > 1:
         raise click.UsageError("--null, --jsonl and --csv are three kinds of input; name one")

@@ -34,6 +34,20 @@ _logger = logging.getLogger(__name__)
 _COLOURS = ("red", "green", "blue", "magenta", "cyan")  # of the labels, in turn; a withheld verdict is yellow
 
 
+def summary(command: click.Command) -> str:
+    """The first sentence of a command's help, whole; click would cut it to a line."""
+    return command.get_short_help_str(1000)
+
+
+class SummaryGroup(click.Group):
+    """A group whose help has the whole summary of each command."""
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """One below the other."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary(self.commands[name])) for name in self.list_commands(context)])
+
+
 class SectionOption(click.Option):
     """An option that says under which heading of the help it stands."""
 
@@ -92,6 +106,15 @@ def prediction_options(command: Command) -> Command:
         section_option("Truncation", "--truncation", type=click.Choice(choices(Truncation)), help="What is read of a review with more tokens: its first, its first and its last, or all in overlapping windows.  [default: the model's own]"),
         section_option("Truncation", "--max-length", type=click.IntRange(min=3), help="Tokens to read at a time; the model's own number by default."),
         renamed_option("--reading", "--truncation"),
+        model_options,
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def model_options(command: Command) -> Command:
+    """The options that say which model."""
+    for option in (
         section_option("Model", "--base-model", help="For torch, the base to use instead of the one the adapter names."),
         section_option("Model", "--adapter", type=PATH, help="Adapter folder for torch.  [default: $TOOLKIT_ADAPTER or ./lora_model]"),
         section_option("Model", "--onnx-model", type=PATH, help="ONNX bundle.  [default: $TOOLKIT_ONNX_MODEL, ./onnx_model or the installed one]"),

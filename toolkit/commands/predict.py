@@ -68,7 +68,31 @@ def _new_command(context: click.Context) -> str:
     return shlex.join([*words, source, output])
 
 
-@click.command(cls=SectionCommand)
+class _PredictCommand(SectionCommand):
+    """Tells who gives a review that looks like an option how to give it."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """As click does."""
+        given = list(args)
+        try:
+            return super().parse_args(context, args)
+        except click.NoSuchOption as error:
+            name = error.option_name
+            # Of -hello, click takes h and e for options, and names the first that is none.
+            is_meant = (
+                name.__eq__ if name.startswith("--") else lambda text: text[0] == "-" != text[1:2] and name[1] in text
+            )
+            meant = next(filter(is_meant, filter(None, given)), name)
+            if name.startswith("--") and not any(map(str.isspace, name)):
+                raise  # a slip in a name, for which click has a suggestion
+            raise click.UsageError(
+                f"{shown(meant)} begins with - and is no option; a review that does goes behind --, as in: "
+                f"toolkit predict -- {shlex.quote(meant) if len(meant) < 60 else 'TEXT'}; or through stdin, for which - stands",
+                context,
+            ) from error
+
+
+@click.command(cls=_PredictCommand)
 @click.argument("texts", metavar="TEXT...", nargs=-1)
 @section_option("Output", "--json", "as_json", is_flag=True, help="Print one JSON object a review.")
 @uncertain_options("Output")

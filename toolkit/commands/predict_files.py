@@ -78,7 +78,7 @@ def predict_files(
       toolkit predict-files reviews.csv verdicts.csv
       toolkit predict-files reviews.parquet verdicts.parquet --column body
       toolkit predict-files "reviews/**/*.parquet" verdicts --resume
-      toolkit predict-files --engine ray "s3://bucket/reviews/*.parquet" s3://bucket/verdicts
+      toolkit predict-files --engine ray "s3://bucket/*.parquet" s3://bucket/out
     """
     refuse_own_output(*inputs)
     if engine != "ray" and (address or concurrency):

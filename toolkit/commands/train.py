@@ -55,9 +55,9 @@ def train(preset: str | None, config_file: Path | None, resume: bool, **settings
 
     \b
     Examples:
-      toolkit train                                     # distilbert-base-uncased, the original's settings
+      toolkit train                                     # distilbert-base-uncased
       toolkit train --preset demo --output build/demo/lora_model
-      toolkit train --preset imdb-minilm-cpu --dataset build/imdb --output build/run/lora_model
+      toolkit train --preset imdb-minilm-cpu --dataset imdb --output build/run
       accelerate launch -m toolkit train --dataset build/imdb
     """
     from toolkit.training.config import load_config

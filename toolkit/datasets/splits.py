@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.choices import Split, choices
-from toolkit.errors import BundleError, DataError
+from toolkit.errors import BundleError, DataError, ToolkitError
 from toolkit.formats.limits import listed, shown
 from toolkit.formats.names import FORMATS, TEXT_COLUMNS, find_column, format_of
 from toolkit.formats.parsing import is_undecodable, unwritable
@@ -158,8 +158,15 @@ def read_splits(folder: Path, splits: Sequence[str] = SPLITS, others: Collection
         others: names of further columns to keep; every one by default.
 
     Raises:
+        ToolkitError: there is no such folder.
         DataError: lists every missing file and every unusable row of all of them.
     """
+    if not folder.is_dir():
+        state = "is a file" if folder.exists() else "does not exist"
+        raise ToolkitError(
+            f"the data set {folder} {state}; expected a folder with {', '.join(f'{split}.csv' for split in splits)}, "
+            f"make one with: toolkit dataset import SOURCE --output {'FOLDER' if folder.exists() else folder}"
+        )
     scanned = {split: scan_reviews(folder / f"{split}.csv", "text", "label", others) for split in splits}
     labels = imported_labels(folder, "train.csv") or infer_labels(
         [row for rows, _ in scanned.values() for row in rows], folder
