@@ -67,10 +67,6 @@ def export(
     if uncertain_below is not None and target_accuracy is not None:
         raise click.UsageError("--uncertain-below and --target-accuracy are two ways to choose one threshold; give one")
     refuse_own_output(parity_set)
-    from toolkit.errors import needs_extra
-
-    with needs_extra("train", "exporting"):
-        import torch  # noqa: F401 - for its error, which names the extra, before the export's own imports
     from export import ExportOptions, export_model
     from export.report import table
 

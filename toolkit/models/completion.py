@@ -6,7 +6,7 @@ from typing import Any
 from toolkit.errors import BundleError, needs_extra
 from toolkit.models.base_models import resolve_base_model
 from toolkit.models.bundle import ADAPTER_WEIGHTS, MANIFEST, Kind, Manifest, read_manifest
-from toolkit.models.files import read_json_object
+from toolkit.models.files import read_json_object, sha256
 from toolkit.text.labels import SENTIMENT
 
 RUN_FILE = "run.json"  # in a checkpoint of this toolkit's, what decides the run's result
@@ -26,6 +26,17 @@ def read_model(folder: Path, kind: Kind, base_model: str | None = None) -> Manif
         HubError: Likewise.
     """
     return read_manifest(folder, kind, lambda name: _base_config(folder, base_model or name))
+
+
+def model_hash(folder: Path, kind: Kind) -> str:
+    """The SHA-256 by which a model is named, wherever one is: of its manifest, which has that of every other file.
+
+    `sha256sum manifest.json` prints it. A model without a manifest is named by its weights.
+    """
+    manifest = folder / MANIFEST
+    return sha256(
+        manifest if manifest.is_file() else folder / (ADAPTER_WEIGHTS if kind is Kind.ADAPTER else "model.onnx")
+    )
 
 
 def folder_with(names: tuple[str, ...], folder: Path, base_model: str | None = None) -> Path:
