@@ -532,6 +532,26 @@ def test_the_language_has_one_name():
         assert "--language" not in text
 
 
+@pytest.mark.parametrize(
+    ("arguments", "locale", "language"),
+    [
+        ((), {"LANG": "en_US.UTF-8"}, "en"),
+        ((), {"LANG": "de_DE.UTF-8"}, "en"),
+        ((), {"LANG": "zh_CN.UTF-8"}, "zh"),
+        ((), {"LC_ALL": "C", "LANG": "zh_CN.UTF-8"}, "en"),
+        (("--lang", "zh"), {"LANG": "en_US.UTF-8"}, "zh"),
+        (("--lang", "en"), {"LANG": "zh_CN.UTF-8"}, "en"),
+    ],
+)
+def test_a_missing_model_is_named_in_the_reader_s_language(tmp_path, arguments, locale, language):
+    environment = {"LC_ALL": None, "LC_MESSAGES": None, **locale}
+    command = ["predict", *arguments, "--onnx-model", str(tmp_path / "nowhere"), "A film."]
+    result = CliRunner().invoke(cli, command, env=environment)
+    assert result.exit_code == 1
+    begins = {"en": f"Error: {tmp_path / 'nowhere'} not found", "zh": f"Error: 找不到 {tmp_path / 'nowhere'} 目录"}
+    assert result.stderr.startswith(begins[language])
+
+
 def test_the_app_s_help_promises_what_the_app_does():
     from toolkit.chat.settings import ServerSettings
 

@@ -3,6 +3,7 @@
 import codecs
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -185,7 +186,7 @@ def load(**model: Any) -> "Predictor":  # noqa: ANN401 - a command's options
     except OptionError as error:
         raise click.UsageError(str(error)) from error
     except MissingModelError as error:
-        if context.params.get("lang") != "zh":
+        if _reader_s_language(context) != "zh":
             raise
         raise ToolkitError(TEXTS["zh"].describe(error)) from error
     if (threshold := predictor.threshold).accuracy is not None and threshold.coverage is not None:
@@ -194,6 +195,14 @@ def load(**model: Any) -> "Predictor":  # noqa: ANN401 - a command's options
             threshold.uncertain_below, threshold.accuracy, 100 * (1 - threshold.coverage),
         )  # fmt: skip
     return predictor
+
+
+def _reader_s_language(context: click.Context) -> str:
+    """Of messages: what --lang says, or where nobody gave it the locale; what goes to stdout depends on no locale."""
+    if context.get_parameter_source("lang") is click.core.ParameterSource.COMMANDLINE:
+        return str(context.params["lang"])
+    locale = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
+    return "zh" if locale.lower().startswith("zh") else "en"
 
 
 def say(text: str, err: bool = False) -> None:

@@ -6,7 +6,16 @@ from typing import Any
 import numpy as np
 
 from toolkit.errors import ToolkitError
-from toolkit.evaluation.folder import COMPARISON, FORMAT, PAGE, REPORT, Predictions, read_report, refuse_foreign_folder
+from toolkit.evaluation.folder import (
+    COMPARISON,
+    FORMAT,
+    PAGE,
+    REPORT,
+    Predictions,
+    now,
+    read_report,
+    refuse_foreign_folder,
+)
 from toolkit.evaluation.metrics import difference_interval, mcnemar
 from toolkit.evaluation.page import render
 from toolkit.models.files import write_json, write_text
@@ -55,6 +64,7 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
     return {
         "kind": COMPARISON,
         "format": FORMAT,
+        "made": now(),
         "a": {"name": name_a, **{key: content_a[key] for key in ("data", "model", "figures")}},
         "b": {"name": name_b, **{key: content_b[key] for key in ("data", "model", "figures")}},
         "reviews": len(labels),

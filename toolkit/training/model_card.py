@@ -41,7 +41,7 @@ Measured at the end of the training run, on whole splits, reading up to {max_len
 |---|---|
 {settings}
 
-The same run again, on the same data in `dataset/`{preset_note}:
+The same run again, where DATASET is a folder with the same data{preset_note}:
 
 ```
 {command}
@@ -120,7 +120,7 @@ def write_model_card(
         precision=result.conditions.precision,
         threads=_threads(result.conditions),
         warnings="".join(f"\n**Warning:** {warning}\n" for warning in result.warnings),
-        command="toolkit train --config config.toml",
+        command="toolkit train --config config.toml --dataset DATASET",
         preset_note=_preset_note(config),
         settings="\n".join(f"| `{name}` | `{_toml(value)}` |" for name, value in changed.items()),
         toml="\n".join(f"{name} = {_toml(value)}" for name, value in changed.items()),
@@ -161,7 +161,7 @@ def _preset_note(config: TrainingConfig) -> str:
     """The shorter way to the same settings, where there is one."""
     for preset in PRESETS:
         if load_config(preset).recipe == config.recipe:
-            return f"; `toolkit train --preset {preset}` is the same"
+            return f"; `toolkit train --preset {preset} --dataset DATASET` is the same"
     return ""
 
 
