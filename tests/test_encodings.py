@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -187,6 +188,32 @@ def test_names_of_files_that_are_no_utf_8(run, demo_reviews, tmp_path):
     result = run("utf-8", "evaluate", "--file", tmp_path / f"{STRAY}.none")
     assert_in_words(result, 1)
     assert r"b\udce9.none" in result.stderr
+
+
+def test_a_model_under_such_a_path_is_refused_in_words(tiny_bundle, tiny_adapter, tiny_base, tiny_dataset, tmp_path):
+    """The libraries that open a model cannot; through a link it can be had."""
+
+    def run(*arguments):
+        return CliRunner().invoke(cli, [*map(str, arguments)], prog_name="toolkit")
+
+    places = {}
+    for folder in (tiny_bundle, tiny_adapter, tiny_base):
+        places[folder] = tmp_path / STRAY / folder.name
+        shutil.copytree(folder, places[folder])
+    parity = ("--parity-set", tiny_dataset / "validation.csv", "--small-parity-set")
+    for arguments in (
+        ("predict", "--onnx-model", places[tiny_bundle], "fine"),
+        ("predict", "--adapter", places[tiny_adapter], "fine"),
+        ("predict", "--adapter", tiny_adapter, "--base-model", places[tiny_base], "fine"),
+        ("dataset", "check", tiny_dataset, "--base-model", places[tiny_base]),
+        ("train", "--dataset", tiny_dataset, "--base-model", tiny_base, "--output", tmp_path / STRAY / "new"),
+        ("export", "--adapter", tiny_adapter, *parity, "--output", tmp_path / STRAY / "new"),
+    ):
+        result = run(*arguments)
+        assert_in_words(result, 1)
+        assert r"b\udce9" in result.stderr
+        assert "is not valid UTF-8, under which no model can be opened; rename it" in result.stderr
+    assert not (tmp_path / STRAY / "new").exists()
 
 
 def test_files_are_utf_8_in_every_locale(toolkit_command, tiny_bundle, tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import BundleError, MissingExtraError, needs_extra
-from toolkit.models.files import read_json_object, sha256, write_json
+from toolkit.models.files import read_json_object, refuse_odd_name, sha256, write_json
 from toolkit.models.hub import cached_snapshot, hub_snapshot
 from toolkit.models.publishing import replacing
 from toolkit.text.labels import SENTIMENT
@@ -70,6 +70,7 @@ def resolve_base_model(name: str, instead: str = _INSTEAD, classes: int = len(SE
         return BaseModel(name, minilm_folder(), MINILM_SHA256)
     if Path(name).is_dir():
         folder = Path(name).absolute()
+        refuse_odd_name(folder)
         name = str(folder)
     elif name.startswith((".", "/", "~")):
         raise BundleError(f"the base model folder {name} does not exist; name one that does, a hub id, or minilm")

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from toolkit.choices import Truncation, choices
 from toolkit.errors import BundleError, MissingModelError
-from toolkit.models.files import read_json, read_json_object, sha256, write_json
+from toolkit.models.files import read_json, read_json_object, refuse_odd_name, sha256, write_json
 from toolkit.models.foreign_labels import read_foreign_labels
 from toolkit.models.migrations import FORMAT, migrate
 from toolkit.text.labels import SENTIMENT, LabelSet
@@ -125,6 +125,7 @@ def read_manifest(folder: Path, kind: Kind, find_config: FindConfig | None = Non
     """
     if not folder.is_dir():
         raise MissingModelError(folder, _REMEDY[kind])
+    refuse_odd_name(folder)
     if not (folder / MANIFEST).is_file() and any(folder.glob(f".*{UNFINISHED}")):
         raise BundleError(
             f"{folder} is being written, or a run that wrote it was killed; wait for that run, or run the same again"

@@ -6,6 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import BundleError
+from toolkit.formats.parsing import unwritable
+
+
+def refuse_odd_name(folder: Path) -> None:
+    """Refuse a folder of a model under a path that is no UTF-8.
+
+    onnxruntime, tokenizers and safetensors open none, and call the model damaged, or end in a traceback once it is trained.
+
+    Raises:
+        BundleError: it is one.
+    """
+    if why := unwritable(str(folder)):
+        raise BundleError(
+            f"the path {folder} {why}, under which no model can be opened; rename it, or name a link to it"
+        )
 
 
 def sha256(path: Path) -> str:
