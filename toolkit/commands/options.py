@@ -212,7 +212,7 @@ def say(text: str, err: bool = False) -> None:
 
 def say_json(value: object) -> None:
     """One JSON object on stdout: where that has another encoding than UTF-8, in ASCII, which is the same in all of them."""
-    in_utf8 = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+    in_utf8 = codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name == "utf-8"
     click.echo(to_json(value) if in_utf8 else json.dumps(value))
 
 

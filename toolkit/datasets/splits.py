@@ -153,8 +153,8 @@ def read_splits(folder: Path, splits: Sequence[str] = SPLITS, others: Collection
     """Read `train.csv`, `validation.csv` and `test.csv` of a data set folder.
 
     Args:
-        folder: the folder.
-        splits: those to read.
+        folder: The data set.
+        splits: The splits to read.
         others: names of further columns to keep; every one by default.
 
     Raises:
