@@ -24,9 +24,10 @@ from toolkit.errors import ExportError, needs_extra
 from toolkit.evaluation.calibration import fit_temperature, steps_of_risk_coverage
 from toolkit.evaluation.metrics import softmax
 from toolkit.machine import package_versions
-from toolkit.models.adapter import load_adapter, merge_adapter
+from toolkit.models.adapter import adapter_tokenizer, load_adapter, merge_adapter
 from toolkit.models.architectures import DISTILBERT
-from toolkit.models.bundle import NGRAM_TABLE, Kind, Manifest, check_max_length, max_positions, read_manifest
+from toolkit.models.bundle import NGRAM_TABLE, Kind, Manifest, check_max_length, max_positions
+from toolkit.models.completion import folder_with, read_model
 from toolkit.models.publishing import naming_a_full_disk, publish, refuse_foreign_target
 from toolkit.models.workspaces import workspace
 from toolkit.prediction import Abstention
@@ -34,7 +35,7 @@ from toolkit.prediction.combination import NgramReader
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.prediction.torch_backend import TorchPredictor
 from toolkit.text.labels import LabelSet
-from toolkit.text.tokenisation import ReviewTokenizer, count_read
+from toolkit.text.tokenisation import count_read
 
 GATES = {"merged": EXACT, "onnx": EXACT, "fused": EXACT, "int8": QUANTIZED}
 _logger = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ def export_model(
         ToolkitError: The adapter, the base, the parity set or the output cannot be used.
     """
     refuse_foreign_target(output, Kind.ONNX)
-    labels = read_manifest(adapter, Kind.ADAPTER).label_set
+    labels = read_model(adapter, Kind.ADAPTER, options.base_model).label_set
     reviews = read_reviews(parity_set, others=(), labels=labels, encoding=options.encoding)
     gates = {stage: replace(gate, reviews=1) if options.small_parity_set else gate for stage, gate in GATES.items()}
     _require_reviews(parity_set, len(reviews), gates["int8" if options.quantize == "int8" else "onnx"])
@@ -123,9 +124,10 @@ def export_model(
         import sklearn  # noqa: F401
     model, manifest = load_adapter(adapter, options.base_model)
     reader = NgramReader.load(adapter, manifest)
-    length = check_max_length(manifest.max_length, max_positions(adapter))
+    positions = max_positions(folder_with(("config.json",), adapter, options.base_model))
+    length = check_max_length(manifest.max_length, positions)
     manifest = replace(manifest, truncation=options.truncation or manifest.truncation)
-    tokenizer = ReviewTokenizer.from_file(adapter / "tokenizer.json", length, manifest.truncation)
+    tokenizer = adapter_tokenizer(adapter, length, manifest.truncation, options.base_model)
     windows = tokenizer.encode_windows([review.text for review in reviews])
     tokens_read = [count_read(each) for each in windows]
 

@@ -32,6 +32,8 @@ def test_a_healthy_installation(tiny_bundle, tiny_adapter):
     assert report["telemetry"] == {"onnxruntime": "off"}
     assert report["cpu"]["cores"] >= 1
     assert report["versions"]["onnxruntime"]
+    assert report["hub"]["reason"] == "not asked; toolkit doctor --network asks"
+    report = json.loads(run("--json", "--network", "--onnx-model", tiny_bundle).stdout)
     assert report["hub"]["reason"] == "not asked: HF_HUB_OFFLINE is set"
 
 
@@ -85,7 +87,7 @@ def test_a_hub_that_answers_is_reachable(status, reachable):
     with http.server.HTTPServer(("127.0.0.1", 0), Answering) as server:
         server.status = status
         threading.Thread(target=server.handle_request, daemon=True).start()
-        hub = doctor._hub({"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"})
+        hub = doctor._hub({"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}, True)
     assert hub.reachable is reachable
 
 
@@ -95,8 +97,60 @@ def test_a_hub_that_is_not_there_or_hangs(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts nothing, answers nothing
         monkeypatch.setattr(doctor, "HUB_SECONDS", 0.2)
         port = silent.getsockname()[1]
-        hub = doctor._hub({"HF_ENDPOINT": f"http://127.0.0.1:{port}"})
+        hub = doctor._hub({"HF_ENDPOINT": f"http://127.0.0.1:{port}"}, True)
         assert hub.reachable is False
-    hub = doctor._hub({"HF_ENDPOINT": f"http://127.0.0.1:{port}"})
+    hub = doctor._hub({"HF_ENDPOINT": f"http://127.0.0.1:{port}"}, True)
     assert (hub.reachable, "refused" in hub.reason.lower()) == (False, True)
-    assert doctor._hub({"HF_ENDPOINT": "not a url"}).reachable is False
+    assert doctor._hub({"HF_ENDPOINT": "not a url"}, True).reachable is False
+
+
+def test_only_who_asks_for_the_network_gets_it(tiny_bundle):
+    asked = []
+
+    class Counting(Answering):
+        def do_HEAD(self):
+            asked.append(self.path)
+            super().do_HEAD()
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Counting) as server:
+        server.status = 200
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        endpoint = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HUB_OFFLINE": "0"}
+        plain, network = (
+            json.loads(run("--json", *flags, "--onnx-model", tiny_bundle, **endpoint).stdout)["hub"]
+            for flags in ((), ("--network",))
+        )
+        server.shutdown()
+    assert (plain["reachable"], network["reachable"], len(asked)) == (None, True, 1)
+
+
+def test_a_folder_that_nobody_needs_may_be_missing(tiny_bundle, tiny_adapter, tmp_path):
+    nowhere = tmp_path / "nowhere"
+    result = run("--onnx-model", tiny_bundle, TOOLKIT_ADAPTER=str(nowhere))
+    assert result.exit_code == 0
+    assert f"adapter model none at {nowhere}, and none needed" in result.stdout
+    assert "not found" not in result.stdout
+    report = json.loads(run("--json", "--onnx-model", tiny_bundle, TOOLKIT_ADAPTER=str(nowhere)).stdout)
+    assert report["models"][1] == {"kind": "adapter", "folder": str(nowhere), "missing": True}
+    result = run("--onnx-model", nowhere, TOOLKIT_ADAPTER=str(tiny_adapter))
+    assert result.exit_code == 1
+    assert result.stdout.count(f"{nowhere} not found; make it with: toolkit export") == 2
+
+
+def test_a_model_has_one_hash_everywhere(tiny_bundle, seeded_adapter):
+    import hashlib
+
+    from toolkit.chat.models import _load
+    from toolkit.prediction.selection import choose_backend
+
+    report = json.loads(run("--json", "--onnx-model", tiny_bundle, TOOLKIT_ADAPTER=str(seeded_adapter)).stdout)
+    for model, backend, folder, file in (
+        (report["models"][0], "onnx", tiny_bundle, "manifest.json"),
+        (report["models"][1], "torch", seeded_adapter, "adapter_model.safetensors"),
+    ):
+        choice = choose_backend(backend, onnx_model=folder, adapter=folder)
+        named = _load(choice, None)
+        named.predictor.close()
+        expected = hashlib.sha256((folder / file).read_bytes()).hexdigest()
+        assert model["sha256"] == named.model_hash == expected

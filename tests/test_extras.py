@@ -130,6 +130,22 @@ def test_evaluate_is_enough_for_a_report(alone, tiny_bundle, reviews, tmp_path):
     assert process.returncode == 0, process.stderr.decode()
 
 
+@pytest.mark.parametrize(
+    ("statement", "purpose"),
+    [
+        ("import export", "exporting"),
+        ("toolkit.export_model", "exporting"),
+        ("toolkit.IMDBDataset", "toolkit.IMDBDataset"),
+    ],
+)
+def test_what_needs_torch_says_in_a_line_what_to_install(alone, statement, purpose):
+    process = alone("evaluate", script=ALONE + f"import toolkit; assert toolkit.__version__\n{statement}")
+    assert process.stderr.decode().splitlines()[-1] == (
+        f"toolkit.errors.MissingExtraError: {purpose} needs the package 'torch', which is not installed; "
+        "in a checkout of the project, run: python -m pip install -c constraints.txt '.[train]'"
+    )
+
+
 def test_zstd_is_enough_for_zstd(alone, tiny_bundle):
     data = pytest.importorskip("zstandard", reason="the extra zstd is not installed").compress(b"A film.\n")
     arguments = ("filter", "--onnx-model", tiny_bundle)

@@ -16,7 +16,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import RocCurveDisplay
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import check_array
+from sklearn.utils.estimator_checks import check_estimator
 
+import toolkit.sklearn
 from toolkit.errors import BundleError
 from toolkit.prediction import load_predictor
 from toolkit.sklearn import TextClassifier
@@ -140,6 +143,10 @@ def test_texts_come_in_many_shapes(classifier, X):
         ([("Awful", "Great")], ValueError, r"found the shape \(1, 2\)"),
         (np.array("Awful"), ValueError, r"found the shape \(\)"),
         (np.array([[["Awful"]]]), ValueError, r"found the shape \(1, 1, 1\)"),
+        (FRAME[[]], ValueError, r"found the shape \(3, 0\) \(no column\)"),
+        (np.ma.array(["Good", "Bad"], mask=[False, True]), TypeError, "row 1: expected a text, found None"),
+        (bytearray(b"Awful"), TypeError, "found bytearray"),
+        ([b"Awful"], TypeError, "row 0: expected a text, found b'Awful'"),
     ],
 )
 def test_what_is_no_column_of_texts_is_refused(classifier, X, error, message):
@@ -158,6 +165,7 @@ def test_what_is_no_column_of_texts_is_refused(classifier, X, error, message):
         (["pos", "negative", "positive"], ["negative", "positive"]),
         (["pos", "pos", "pos"], ["negative", "positive"]),
         ([1, 1, 1], [0, 1]),
+        ([SENTIMENT[1], SENTIMENT[0], SENTIMENT[1]], ["negative", "positive"]),
     ],
 )
 def test_labels_are_understood_and_answered_in_their_spelling(classifier, y, classes):
@@ -176,3 +184,49 @@ def test_labels_of_another_kind_or_number_are_refused(classifier):
     for ask in (classifier.score, clone(classifier).fit):
         with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[3, 2\]"):
             ask(TEXTS, [1, 0])
+
+
+class _OnNumbers(TextClassifier):
+    """The same on rows of numbers, which are all that scikit-learn's checks have; `_as_texts` writes them out."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = tags.input_tags.one_d_array = False
+        return tags
+
+
+# Why some of scikit-learn's own checks are none for a model that comes trained and reads texts.
+NOT_APPLICABLE = {
+    **dict.fromkeys(
+        ("check_n_features_in", "check_n_features_in_after_fitting", "check_fit2d_1feature"),
+        "a text has no features that could be counted, as for CountVectorizer",
+    ),
+    **dict.fromkeys(
+        ("check_classifiers_classes", "check_classifier_data_not_an_array", "check_estimators_dtypes"),
+        "its y has labels that the model does not have",
+    ),
+    **dict.fromkeys(
+        ("check_classifiers_train", "check_classifiers_one_label"),
+        "expects that something is learnt from X and y",
+    ),
+    "check_classifier_not_supporting_multiclass": "a third label is refused, by its row, as every unknown one is",
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learn_s_own_checks(tiny_bundle, monkeypatch):
+    real = toolkit.sklearn._texts
+
+    def as_texts(X):
+        return real([" ".join(f"{number:.2f}" for number in row) for row in check_array(X).tolist()])
+
+    monkeypatch.setattr(toolkit.sklearn, "_texts", as_texts)
+    results = check_estimator(
+        _OnNumbers("onnx", onnx_model=tiny_bundle, max_length=16), expected_failed_checks=NOT_APPLICABLE, on_skip=None
+    )
+    statuses = {}
+    for result in results:
+        statuses.setdefault(result["status"], set()).add(result["check_name"])
+    assert statuses["xfail"] == set(NOT_APPLICABLE), "each of them is still said for a reason"
+    assert statuses["skipped"] == {"check_array_api_input"}
+    assert len(statuses["passed"]) >= 30

@@ -58,7 +58,10 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - the public names differ in 
         return version("distilbert-review-toolkit")
     if name not in _MODULES:
         raise AttributeError(f"module 'toolkit' has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+    from toolkit.errors import needs_extra
+
+    with needs_extra("train", f"toolkit.{name}"):
+        return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

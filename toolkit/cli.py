@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import io
 import logging
 import os
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 
 import click
 
+from toolkit.commands.options import summary
 from toolkit.compat import quiet_libraries
 from toolkit.errors import ToolkitError
 from toolkit.formats.limits import printable
@@ -25,6 +27,7 @@ COMMANDS = {
     "doctor": "doctor",
     "bench": "bench",
     "chat": "chat",
+    "completion": "completion",
 }
 
 
@@ -32,7 +35,7 @@ COMMANDS = {
 SECTIONS = {
     "Ask a model": ("predict", "predict-files", "filter", "chat"),
     "Make a model": ("dataset", "train", "export", "evaluate"),
-    "Know your machine": ("doctor", "bench"),
+    "Know your machine": ("doctor", "bench", "completion"),
 }
 
 FAILURE_CODES = {"filter": 2}  # as grep; 1 says there that nothing was kept. Of every other command it is 1.
@@ -76,6 +79,11 @@ class _PrintableFormatter(logging.Formatter):
 class _ToolkitGroup(click.Group):
     """Loads a command when it is asked for, and turns the library's errors into one message and exit code 1."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's own signature
+        """Before anything can be written, the help included."""
+        show_every_text()
+        return super().main(*args, **kwargs)
+
     def invoke(self, context: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         try:
             return super().invoke(context)
@@ -105,7 +113,16 @@ class _ToolkitGroup(click.Group):
             commands = [(name, self.get_command(context, name)) for name in names]
             if commands:
                 with formatter.section(heading):
-                    formatter.write_dl([(name, each.get_short_help_str(90)) for name, each in commands if each])
+                    formatter.write_dl([(name, summary(each)) for name, each in commands if each])
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Of a name that there is not, say which was meant; click knows the commands that are loaded alone."""
+        try:
+            return super().resolve_command(context, arguments)
+        except click.exceptions.NoSuchCommand as error:
+            raise click.exceptions.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=context) from error
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -132,7 +149,7 @@ def cli(context: click.Context, verbose: bool, quiet: bool, debug: bool) -> None
     Examples:
       toolkit predict "A quiet film that stays with you."
       toolkit filter --keep negative < reviews.txt
-      eval "$(_TOOLKIT_COMPLETE=bash_source toolkit)"     # completion; also zsh_source, fish_source
+      eval "$(toolkit completion bash)"
     """
     if os.environ.get("NO_COLOR"):
         context.color = False
@@ -147,6 +164,17 @@ def cli(context: click.Context, verbose: bool, quiet: bool, debug: bool) -> None
     # Why this backend is logged with -v, not on every call.
     logging.getLogger("toolkit.prediction").setLevel(level if verbose else max(level, logging.WARNING))
     quiet_libraries(verbose)  # what they say of themselves is no news to a user; -v shows it
+
+
+def show_every_text() -> None:
+    """Let stdout and stderr spell what their encoding lacks, as `\\u4e00`, where they would raise an error.
+
+    Python is strict about stdout, which has an old encoding on some terminals and pipes, and about names of files that
+    are no UTF-8, which no encoding holds.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def main() -> None:

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.compat import onnxruntime_telemetry_is_off
-from toolkit.errors import ToolkitError
+from toolkit.errors import MissingModelError, ToolkitError
 from toolkit.machine import available_cores, instruction_sets, package_versions, processor_name
-from toolkit.models.bundle import Kind, read_manifest
-from toolkit.models.files import sha256
+from toolkit.models.bundle import Kind
+from toolkit.models.completion import model_hash, read_model
+from toolkit.prediction.selection import Choice as BackendChoice
 from toolkit.prediction.selection import choose_backend, load_predictor, sees_gpu
 
 PACKAGES = ("distilbert-review-toolkit", "onnxruntime", "tokenizers", "numpy", "click", "torch", "transformers", "peft",
             "optimum", "optimum-onnx", "chainlit", "ray")  # fmt: skip
 HUB_SECONDS = 3.0
-_MODEL_FILES = {Kind.ONNX: "model.onnx", Kind.ADAPTER: "adapter_model.safetensors"}
 _PROBE = "A quiet film that stays with you."
 
 
@@ -45,10 +45,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Model:
-    """A model folder; with a `problem`, nothing else is known of it."""
+    """A model folder; of one that is `missing` and not needed, or has a `problem`, nothing else is known.
+
+    Its `sha256` is the one that `/health` of the app and its corrections name, see `model_hash`.
+    """
 
     kind: str
     folder: str
+    missing: bool | None = None
     problem: str | None = None
     sha256: str | None = None
     verified: bool | None = None
@@ -69,7 +73,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Hub:
-    """The model hub, and whether it answers; None where it was not asked."""
+    """The model hub, and whether it answers; None where nobody wanted it asked."""
 
     endpoint: str
     reachable: bool | None
@@ -119,10 +123,11 @@ def _known(part: Model | Answer) -> dict[str, object]:
     return {name: value for name, value in asdict(part).items() if value is not None}
 
 
-def examine(**model: Any) -> Diagnosis:  # noqa: ANN401 - load_predictor's arguments
+def examine(ask_hub: bool = False, **model: Any) -> Diagnosis:  # noqa: ANN401 - load_predictor's arguments
     """Look at everything and classify one review.
 
     Args:
+        ask_hub: Whether to ask the model hub whether it answers.
         model: The arguments of `load_predictor`.
     """
     places = {name: model.get(name) for name in ("onnx_model", "adapter")}
@@ -134,12 +139,12 @@ def examine(**model: Any) -> Diagnosis:  # noqa: ANN401 - load_predictor's argum
         gpu=_gpu(),
         backend=Choice(choice.backend, str(choice.folder), choice.reason),
         models=[
-            _model(Kind.ONNX, choose_backend("onnx", **places).folder),
-            _model(Kind.ADAPTER, choose_backend("torch", **places).folder),
+            _model(Kind.ONNX, choose_backend("onnx", **places).folder, choice),
+            _model(Kind.ADAPTER, choose_backend("torch", **places).folder, choice),
         ],
         answer=answer,
         telemetry=_telemetry(),
-        hub=_hub(os.environ),
+        hub=_hub(os.environ, ask_hub),
     )
 
 
@@ -154,16 +159,18 @@ def _answer(model: Mapping[str, Any]) -> Answer:
     return Answer(_PROBE, label=prediction.label.name, score=prediction.score, seconds=seconds)
 
 
-def _model(kind: Kind, folder: Path) -> Model:
+def _model(kind: Kind, folder: Path, choice: BackendChoice) -> Model:
     try:
-        manifest = read_manifest(folder, kind)
+        manifest = read_model(folder, kind)
+    except MissingModelError as error:
+        is_needed = folder == choice.folder
+        return Model(str(kind), str(folder), problem=str(error)) if is_needed else Model(str(kind), str(folder), True)
     except (ToolkitError, OSError) as error:
         return Model(str(kind), str(folder), problem=str(error))
-    weights = _MODEL_FILES[kind]
     return Model(
         str(kind),
         str(folder.resolve()),
-        sha256=manifest.files[weights]["sha256"] if manifest.files else sha256(folder / weights),
+        sha256=model_hash(folder, kind),
         verified=bool(manifest.files),  # an adapter made elsewhere says nothing of its files
         base_model=manifest.base_model,
         max_length=manifest.max_length,
@@ -186,9 +193,11 @@ def _telemetry() -> dict[str, str]:
     return {"onnxruntime": "off" if onnxruntime_telemetry_is_off() else "not loaded"}
 
 
-def _hub(environment: Mapping[str, str]) -> Hub:
+def _hub(environment: Mapping[str, str], ask: bool) -> Hub:
     """Whether the model hub answers, within `HUB_SECONDS`; not asked where the user works offline."""
     endpoint = environment.get("HF_ENDPOINT", "https://huggingface.co")
+    if not ask:
+        return Hub(endpoint, None, "not asked; toolkit doctor --network asks")
     if environment.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
         return Hub(endpoint, None, "not asked: HF_HUB_OFFLINE is set")
     outcomes: queue.SimpleQueue[Hub] = queue.SimpleQueue()

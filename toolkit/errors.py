@@ -89,6 +89,6 @@ def needs_extra(extra: str, purpose: str) -> Iterator[None]:
         if package in {"toolkit", "export", ""}:
             raise  # a bug of ours, not a missing dependency
         raise MissingExtraError(
-            f"{purpose} needs the package '{package}', which is not installed.\n"
-            f"In a checkout of the project, run: python -m pip install -c constraints.txt '.[{extra}]'"
+            f"{purpose} needs the package '{package}', which is not installed; "
+            f"in a checkout of the project, run: python -m pip install -c constraints.txt '.[{extra}]'"
         ) from error

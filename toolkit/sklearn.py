@@ -9,7 +9,7 @@ import numpy as np
 from toolkit.choices import Backend, Truncation
 from toolkit.errors import EmptyReviewError, needs_extra
 from toolkit.prediction import InferenceOptions, Predictor, load_predictor
-from toolkit.text.labels import SENTIMENT, LabelSet
+from toolkit.text.labels import SENTIMENT, Label, LabelSet
 from toolkit.text.normalisation import normalise
 
 with needs_extra("evaluate", "toolkit.sklearn"):
@@ -139,12 +139,17 @@ def _texts(X: Any) -> list[str]:  # noqa: ANN401
         TypeError: It is no collection, or a row of it is no text.
         ValueError: It has more dimensions or columns than one.
     """
-    if isinstance(X, (str, bytes, Mapping, Set)) or not hasattr(X, "__len__"):
+    is_array = hasattr(X, "__len__") or hasattr(X, "__array__")
+    if isinstance(X, (str, bytes, bytearray, memoryview, Mapping, Set)) or not is_array:
         raise TypeError(f"{_EXPECTED}; found {type(X).__name__}")
+    names = f" ({', '.join(map(str, X.columns)) or 'no column'})" if hasattr(X, "columns") else ""
+    if names and len(X.columns) != 1:
+        raise ValueError(f"{_EXPECTED}; found the shape {(len(X), len(X.columns))}{names}")
+    if np.ma.isMaskedArray(X):
+        X = X.tolist()  # with None for what is masked
     array = check_array(X, dtype=object, ensure_2d=False, allow_nd=True, ensure_all_finite=False, ensure_min_samples=0)
     if array.ndim != 1 and not (array.ndim == 2 and array.shape[1] == 1):
-        names = f" ({', '.join(map(str, X.columns))})" if hasattr(X, "columns") else ""
-        raise ValueError(f"{_EXPECTED}; found the shape {array.shape}{names}")
+        raise ValueError(f"{_EXPECTED}; found the shape {array.shape}")
     texts: list[Any] = array.ravel().tolist()
     for row, text in enumerate(texts):
         if not isinstance(text, str):
@@ -158,18 +163,26 @@ def _parse(y: Any, labels: LabelSet) -> np.ndarray:  # noqa: ANN401
     Raises:
         ValueError: A label is none of them.
     """
-    values = column_or_1d(y).tolist()
+    values = _cells(y)
     found = [labels.parse(value) for value in values]
     for row, (label, value) in enumerate(zip(found, values, strict=True)):
         if label is None:
             expected = "0 or 1, neg or pos, negative or positive" if labels == SENTIMENT else labels.expected
-            raise ValueError(f"row {row}: expected a label {expected}, found {value!r}")
+            continuous = isinstance(value, float) and not value.is_integer() and value == value  # NaN is not itself
+            kind = ", as of a continuous target" if continuous else ""
+            raise ValueError(f"row {row}: expected a label {expected}, found {value!r}{kind}")
     return np.array([int(label) for label in found if label is not None], np.int64)
+
+
+def _cells(y: Any) -> list[Any]:  # noqa: ANN401
+    """The labels one by one, those of predictions by name."""
+    values = column_or_1d(y, warn=True).tolist()
+    return [value.name if isinstance(value, Label) else value for value in values]
 
 
 def _spellings(y: Any, labels: LabelSet) -> np.ndarray:  # noqa: ANN401
     """How the labels are spelled in y; as the data set has them, or by name, where one is missing or has several."""
-    found, values = _parse(y, labels), column_or_1d(y)
+    found, values = _parse(y, labels), np.array(_cells(y))
     spellings = [np.unique(values[found == label.index]) for label in labels]
     if all(len(each) == 1 for each in spellings):
         return np.concatenate(spellings)

@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import pytest
@@ -93,6 +94,30 @@ def test_a_report_is_whole(fake_predictor, source, tmp_path):
     assert NASTY in page.text
     assert "50.0% of the verdicts are right (20 of 40)" in page.text
     assert "By rating" in page.text
+
+
+@pytest.mark.usefixtures("no_charts")
+def test_a_report_says_when_it_was_made_in_words_that_stand_apart(fake_predictor, source, tmp_path):
+    before = datetime.now(UTC).replace(microsecond=0)
+    made = make(fake_predictor, source, tmp_path / "a")["made"]
+    assert before <= datetime.fromisoformat(made) <= datetime.now(UTC)
+    write_comparison(tmp_path / "two", compare(tmp_path / "a", tmp_path / "a"))
+    for folder in ("a", "two"):
+        text = Page(tmp_path / folder / "report.html").text
+        assert made[:10] in text
+        # A word, a number or a sentence that begins where another ended: Accuracyshare, 3right, 2622b.Toolkit.
+        glued = re.findall(r"\b[A-Z]\w+?(?:share|of|how|mean|harmonic)\b|\b\d+[a-z]{4,}\b|[a-z0-9]{3}\.[A-Z]\w+", text)
+        assert glued == []
+
+
+@pytest.mark.usefixtures("no_charts")
+@pytest.mark.parametrize(("name", "imported_from", "said"), [("reviews.csv", None, False), ("IMDB Dataset.csv", None, True), ("reviews.csv", "aclImdb_v1.tar.gz", True), ("reviews.csv", "mine.csv", False)])  # fmt: skip
+def test_what_is_known_of_imdb_is_said_of_imdb(fake_predictor, source, tmp_path, name, imported_from, said):
+    source = source.rename(tmp_path / name)
+    if imported_from:
+        (tmp_path / "dataset_info.json").write_text(json.dumps({"source": imported_from, "sha256": {name: ""}}))
+    make(fake_predictor, source, tmp_path / "report")
+    assert ("IMDB's test split" in Page(tmp_path / "report" / "report.html").text) is said
 
 
 @pytest.mark.usefixtures("no_charts")

@@ -4,6 +4,7 @@ import copy
 import pickle
 import threading
 
+import numpy as np
 import pytest
 
 from toolkit.prediction import Abstention, InferenceOptions, Prediction, load_predictor
@@ -17,15 +18,22 @@ def test_predict_takes_a_text_and_nothing_else(fake_predictor, text):
 
 def test_predict_many_takes_an_iterable_of_texts_and_says_at_once_what_is_none(fake_predictor):
     pandas = pytest.importorskip("pandas")
-    for texts in ("a film", b"a film", {"text": "a film"}, pandas.DataFrame({"text": ["a film"]})):
+    table = pandas.DataFrame({"text": ["a film", "a film"], "id": [1, 2]})
+    wrong = ("a film", b"a film", bytearray(b"a film"), {"text": "a film"}, {"a film"}, {"a": 1}.keys(), 5, None)
+    for texts in (*wrong, table, table[[]], table[["text"]].to_numpy(), np.array("a film")):
         with pytest.raises(
             TypeError, match=f"an iterable of reviews, found {type(texts).__name__}; predict takes a si"
         ):
             fake_predictor.predict_many(texts)
     predictions = fake_predictor.predict_many(["a film", "a film", "a film", "a film", "a film", None])
     assert isinstance(next(predictions), Prediction)
-    with pytest.raises(TypeError, match="found NoneType at position 5"):
+    with pytest.raises(TypeError, match="found NoneType at position 5: None"):
         list(predictions)
+    with pytest.raises(TypeError, match="found float at position 1: nan"):
+        list(fake_predictor.predict_many(["a film", float("nan")]))
+    expected = list(fake_predictor.predict_many(["a film", "a film"]))
+    for texts in (table["text"], table[["text"]], np.array(["a film", "a film"]), ("a film" for _ in range(2))):
+        assert list(fake_predictor.predict_many(texts)) == expected
 
 
 def test_scikit_learn_s_methods_say_where_they_went(fake_predictor):

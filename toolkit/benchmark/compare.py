@@ -57,7 +57,7 @@ def compare_engines(
         extra = next(iter(engines)).extra
         raise MissingExtraError(
             f"none of the engines can run: {', '.join(sorted({name for names in missing.values() for name in names}))} "
-            f"not installed.\nIn a checkout of the project, run: python -m pip install -c constraints.txt '.[{extra}]'"
+            f"not installed; in a checkout of the project, run: python -m pip install -c constraints.txt '.[{extra}]'"
         )
     folders = {}
     for engine in present:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ToolkitError, needs_extra
-from toolkit.models.adapter import load_adapter, merge_adapter
+from toolkit.models.adapter import adapter_tokenizer, load_adapter, merge_adapter
 from toolkit.models.bundle import Kind, Manifest, read_manifest
+from toolkit.models.completion import folder_with, read_model
 from toolkit.models.files import read_json_object, write_json
 from toolkit.models.publishing import publish
 
@@ -65,10 +66,10 @@ class Models:
 
 def make_bundle(target: Path, graph: Path, adapter: Path) -> Path:
     """A bundle at `target` of a graph and its adapter's tokenizer, for the time of a comparison."""
-    manifest = read_manifest(adapter, Kind.ADAPTER)
+    manifest = read_model(adapter, Kind.ADAPTER)
     with publish(target, Manifest(Kind.ONNX, manifest.base_model, manifest.max_length)) as folder:
         shutil.copyfile(graph, folder / "model.onnx")
-        for name in ("tokenizer.json", "config.json"):
-            shutil.copyfile(adapter / name, folder / name)
+        adapter_tokenizer(adapter, manifest.max_length, manifest.truncation).save(folder / "tokenizer.json")
+        shutil.copyfile(folder_with(("config.json",), adapter) / "config.json", folder / "config.json")
         write_json(folder / "report.json", {})  # nothing was compared; the folder ends with the comparison
     return target

@@ -2,13 +2,13 @@
 
 import errno
 import fcntl
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 
 from toolkit.chat.limits import LARGEST_CORRECTIONS
+from toolkit.models.files import to_json
 
 _lock = Lock()
 
@@ -40,7 +40,7 @@ def save_correction(path: Path, correction: Correction) -> None:
     Raises:
         OSError: it cannot be written, is a link, or is full; it is as it was.
     """
-    line = json.dumps(asdict(correction), ensure_ascii=False).encode(errors="replace") + b"\n"
+    line = to_json(asdict(correction)).encode() + b"\n"
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     with _lock, os.fdopen(os.open(path, flags, 0o600), "a+b", buffering=0) as stream:
         os.fchmod(stream.fileno(), 0o600)  # one that an older version made

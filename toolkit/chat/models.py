@@ -4,13 +4,12 @@ import importlib.util
 import logging
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from threading import Lock
 
 from toolkit.chat.settings import ServerSettings
 from toolkit.choices import Backend
-from toolkit.models.bundle import MANIFEST
-from toolkit.models.files import sha256
+from toolkit.models.bundle import Kind
+from toolkit.models.completion import model_hash
 from toolkit.prediction import Abstention, Predictor, load_predictor
 from toolkit.prediction.selection import Choice, choose_backend
 
@@ -100,9 +99,4 @@ def _load(choice: Choice, base_model: str | None) -> Model:
     predictor.predict("Ready.")
     list(predictor.predict_many(["Ready.", "Set."]))  # what is opened lazily is opened now, before it can be replaced
     _logger.info("%s on %s serves %s", predictor.backend, predictor.device, choice.folder)
-    return Model(predictor, _model_hash(choice))
-
-
-def _model_hash(choice: Choice) -> str:
-    manifest: Path = choice.folder / MANIFEST
-    return sha256(manifest if manifest.is_file() else choice.folder / _WEIGHTS[choice.backend])
+    return Model(predictor, model_hash(choice.folder, Kind.ONNX if choice.backend == "onnx" else Kind.ADAPTER))

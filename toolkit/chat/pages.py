@@ -1,12 +1,12 @@
 """Answers on their way out: safer headers, pages without what lies outside, refusals."""
 
-import json
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from toolkit.chat.bodies import Body
 from toolkit.chat.texts import TAGS, TEXTS
+from toolkit.models.files import to_json
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -122,7 +122,7 @@ async def refuse(scope: Scope, send: Send, status: int, sentence: str) -> None:
 
 async def answer(send: Send, status: int, content: dict[str, Any], *, close: bool = False) -> None:
     """Answer in JSON, and close the connection where a body may still be on its way."""
-    body = json.dumps(content, ensure_ascii=False).encode()
+    body = to_json(content).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     headers += [(b"connection", b"close")] if close else []
     await send({"type": "http.response.start", "status": status, "headers": headers})

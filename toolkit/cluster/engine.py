@@ -1,5 +1,6 @@
 """Many files into a folder: what is left to do, shared out by an engine, counted and checked."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -71,6 +72,8 @@ def run_job(
     started = time.perf_counter()
     source, partitions = find_partitions((inputs,) if isinstance(inputs, str) else inputs)
     folder = OutputFolder(open_storage(output), output, job.fingerprint(manifest))
+    if source.is_same_system(folder.storage):
+        partitions = _outside(partitions, folder)
     finished = folder.finished(resume)
     totals, todo, done = Totals(), [], 0
     whole = sum(piece.size for piece in partitions)
@@ -95,3 +98,16 @@ def run_job(
         )
     folder.succeed(totals)
     return totals
+
+
+def _outside(partitions: Sequence[Partition], output: OutputFolder) -> list[Partition]:
+    """The inputs that do not lie in the output's folder: what an earlier run wrote below its input is none.
+
+    Raises:
+        ToolkitError: all of them lie there, and would be replaced by what is made of them.
+    """
+    root = os.path.realpath(output.storage.root) + os.sep
+    outside = [piece for piece in partitions if not os.path.realpath(piece.source).startswith(root)]
+    if not outside:
+        raise ToolkitError(f"every input lies in {output.name}, the folder of the output; choose another for that")
+    return outside

@@ -10,6 +10,7 @@ from typing import Any, Self
 from toolkit.cluster.partitions import Partition
 from toolkit.formats.names import TEXT_COLUMNS
 from toolkit.models.bundle import Manifest
+from toolkit.models.files import to_json
 from toolkit.prediction import Abstention, InferenceOptions
 
 
@@ -75,7 +76,7 @@ class Problem:
 
     def to_json(self) -> str:
         """A line of `_errors/`."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        return to_json(asdict(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Outcome:
 
     def to_json(self) -> str:
         """For the mark, and from a worker."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        return to_json(asdict(self))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:

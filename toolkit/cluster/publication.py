@@ -1,6 +1,5 @@
 """How an output folder is filled, whichever engine does the work: files whole or not at all, marks, lists of what is wrong."""
 
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from toolkit.cluster.partitions import Partition
 from toolkit.cluster.storage import Storage
 from toolkit.errors import ToolkitError
 from toolkit.formats.places import RecordError
+from toolkit.models.files import to_json, write_text
 from toolkit.prediction import Predictor
 from toolkit.streaming.files import FileJob, count_rows
 
@@ -73,7 +73,7 @@ class OutputFolder:
 
     def succeed(self, totals: Totals) -> None:
         """Say that it is."""
-        self._put_text(SUCCESS, json.dumps({**vars(totals), "fingerprint": self.fingerprint}, ensure_ascii=False))
+        self._put_text(SUCCESS, to_json({**vars(totals), "fingerprint": self.fingerprint}))
         self.storage.remove(TEMPORARY)
 
     def _read_mark(self, name: str) -> Outcome:
@@ -85,7 +85,7 @@ class OutputFolder:
     def _put_text(self, name: str, text: str) -> None:
         with tempfile.TemporaryDirectory(prefix="mark.") as folder:
             path = Path(folder) / "mark"
-            path.write_text(text, encoding="utf-8")
+            write_text(path, text)
             self.storage.put(name, path)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from toolkit.errors import ToolkitError, needs_extra
+from toolkit.formats.parquet import parquet_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +225,8 @@ def _row_groups(path: str, files: Any) -> list[int]:  # noqa: ANN401 - pyarrow s
         import pyarrow
         import pyarrow.parquet
     try:
-        metadata = pyarrow.parquet.read_metadata(path, filesystem=files)
+        file = path if files else parquet_file(Path(path))
+        metadata = pyarrow.parquet.read_metadata(file, filesystem=files)
     except (pyarrow.ArrowException, OSError):
         return []
     return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]

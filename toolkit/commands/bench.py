@@ -1,13 +1,13 @@
 """`toolkit bench`, and what it shares with `benchmarks/peers.py`: options, the comparison, how it is printed."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands.options import PATH, encoding_option
+from toolkit.commands.options import PATH, encoding_option, say_json
+from toolkit.commands.redirection import refuse_own_output
 
 if TYPE_CHECKING:
     from toolkit.benchmark.engines import Engine
@@ -156,6 +156,7 @@ def compare(
 
     if as_json and markdown:
         raise click.UsageError("--json and --markdown are two kinds of output; name one")
+    refuse_own_output(file)
     if chart:
         refuse_picture(chart)  # what cannot be drawn is said before the work
     texts = [review.text for review in read_reviews(file, others=(), encoding=encoding)][:limit]
@@ -168,7 +169,7 @@ def compare(
     if chart:
         draw(report, chart, heading(report))
     if as_json:
-        click.echo(json.dumps(report))
+        say_json(report)
         return
     click.echo(f"{file}: {heading(report)}\n")
     click.echo((as_markdown if markdown else as_text)(rows(report)))

@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
+from toolkit.chat.settings import ORIGINAL_MAX_LENGTH
 from toolkit.chat.texts import LANGUAGES
 from toolkit.choices import Backend
-from toolkit.commands.options import PATH, prediction_options
+from toolkit.commands.options import PATH, model_options
 from toolkit.errors import ToolkitError
 
 _logger = logging.getLogger(__name__)
@@ -21,18 +22,25 @@ _logger = logging.getLogger(__name__)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port to listen on.")
 @click.option(
-    "--language", type=click.Choice(LANGUAGES), help="Of the app.  [default: the browser's, zh unless English]"
+    "--lang", type=click.Choice(LANGUAGES), help="Language of the app.  [default: the browser's, zh unless English]"
 )
+@click.option("--language", type=click.Choice(LANGUAGES), hidden=True)  # its earlier name
 @click.option(
-    "--uncertain-below", type=click.FloatRange(0.5, 1), help="Probability below which the answer is uncertain."
+    "--uncertain-below",
+    type=click.FloatRange(0.5, 1),
+    help="Score below which an answer is uncertain until the user chooses.",
 )
 @click.option("--state", type=PATH, help="The only folder written to.  [default: $TOOLKIT_STATE or one in your home]")
-@prediction_options
+@click.option(
+    "--max-length",
+    type=click.IntRange(min=3),
+    help=f"Tokens of a review that are read until the user chooses.  [default: {ORIGINAL_MAX_LENGTH}]",
+)
+@model_options
 def chat(host: str, port: int, state: Path | None, **options: Any) -> None:  # noqa: ANN401 - load's arguments
     """Open the chat app in a browser's reach.
 
-    120 tokens of a review are read unless --max-length or the user says otherwise. A password is asked for where
-    TOOLKIT_CHAT_PASSWORD holds one.
+    A password is asked for where TOOLKIT_CHAT_PASSWORD holds one.
 
     \b
     Examples:
@@ -44,7 +52,7 @@ def chat(host: str, port: int, state: Path | None, **options: Any) -> None:  # n
 
     variables = {
         "TOOLKIT_STATE": state,
-        "TOOLKIT_CHAT_LANGUAGE": options["language"],
+        "TOOLKIT_CHAT_LANGUAGE": options["lang"] or options["language"],
         "TOOLKIT_CHAT_UNCERTAIN_BELOW": options["uncertain_below"],
         "TOOLKIT_CHAT_MAX_LENGTH": options["max_length"],
         "TOOLKIT_CHAT_BACKEND": _backend(**options),
@@ -80,11 +88,12 @@ def _check_model(settings: Any) -> None:  # noqa: ANN401
     Raises:
         BundleError: it is missing or damaged.
     """
-    from toolkit.models.bundle import Kind, read_manifest
+    from toolkit.models.bundle import Kind
+    from toolkit.models.completion import read_model
     from toolkit.prediction.selection import choose_backend
 
     choice = choose_backend(settings.backend, onnx_model=settings.onnx_model, adapter=settings.adapter)
-    read_manifest(choice.folder, Kind.ONNX if choice.backend == "onnx" else Kind.ADAPTER)
+    read_model(choice.folder, Kind.ONNX if choice.backend == "onnx" else Kind.ADAPTER, settings.base_model)
 
 
 def _check_port(host: str, port: int) -> None:

@@ -1,27 +1,30 @@
 """`toolkit dataset`: make and check data sets."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
 
 import click
 
+from toolkit.choices import Split, choices
 from toolkit.commands.options import (
     PATH,
+    SummaryGroup,
     encoding_option,
     label_arguments,
     label_options,
     permille,
     progress_bar,
     say,
+    say_json,
 )
+from toolkit.commands.redirection import refuse_own_output
 from toolkit.errors import DataError, ToolkitError
 
 _logger = logging.getLogger(__name__)
 
 
-@click.group()
+@click.group(cls=SummaryGroup)
 def dataset() -> None:
     """Make and check data sets of labelled reviews."""
 
@@ -63,6 +66,7 @@ def import_command(
       toolkit dataset import a.csv --output build/a --label-map 1=negative,5=positive
       toolkit dataset import imdb --output build/sample --limit 4000
     """
+    refuse_own_output(source)
     from toolkit.datasets.importers import ImportOptions, import_dataset
 
     labels = label_arguments(label_map, rating_column, negative_up_to, positive_from)
@@ -132,6 +136,7 @@ def check(
       toolkit dataset check
       toolkit dataset check build/imdb --plot build/lengths.png
     """
+    refuse_own_output(*(folder / f"{split}.csv" for split in choices(Split)))
     from toolkit.datasets.splits import check_splits, read_splits
     from toolkit.models.base_models import resolve_base_model
     from toolkit.text.tokenisation import ReviewTokenizer
@@ -141,7 +146,7 @@ def check(
 
         refuse_picture(plot)  # what cannot be drawn is said before the work
     try:
-        splits = read_splits(folder, encoding=encoding)
+        splits = read_splits(folder, others=(), encoding=encoding)
     except DataError as error:
         say("\n".join(error.problems))  # the report that was asked for, every row of it
         raise ToolkitError(
@@ -152,7 +157,7 @@ def check(
     if plot:
         plot_token_lengths(reports, max_length, plot)
     if as_json:
-        click.echo(json.dumps({split: report.to_dict() for split, report in reports.items()}))
+        say_json({split: report.to_dict() for split, report in reports.items()})
         return
     for split, report in reports.items():
         click.echo(

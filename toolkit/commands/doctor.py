@@ -1,13 +1,11 @@
 """`toolkit doctor`."""
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands.options import prediction_options, predictor_arguments
-from toolkit.formats.limits import printable
+from toolkit.commands.options import prediction_options, predictor_arguments, say, say_json
 
 if TYPE_CHECKING:
     from toolkit.doctor import Answer, Diagnosis, Model
@@ -15,21 +13,24 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--network", is_flag=True, help="Ask the model hub whether it answers.")
 @prediction_options
-def doctor(as_json: bool, **model: Any) -> None:  # noqa: ANN401 - which model
+def doctor(as_json: bool, network: bool, **model: Any) -> None:  # noqa: ANN401 - which model
     """Say what is installed, which model answers here and why; exit 1 if none does.
-
-    HF_HUB_OFFLINE=1 keeps it from asking whether the model hub answers.
 
     \b
     Examples:
       toolkit doctor
+      toolkit doctor --network
       toolkit doctor --json --onnx-model build/demo/onnx_model
     """
     from toolkit.doctor import examine
 
-    found = examine(**predictor_arguments(**model))
-    click.echo(json.dumps(found.to_json(), ensure_ascii=False) if as_json else printable("\n".join(_lines(found))))
+    found = examine(network, **predictor_arguments(**model))
+    if as_json:
+        say_json(found.to_json())
+    else:
+        say("\n".join(_lines(found)))
     sys.exit(0 if found.healthy else 1)
 
 
@@ -57,6 +58,8 @@ def _answer(answer: "Answer") -> str:
 def _model(model: "Model") -> str:
     if model.problem is not None:
         return model.problem
+    if model.missing:
+        return f"none at {model.folder}, and none needed"
     state = "verified" if model.verified else "made elsewhere, nothing to verify it by"
     digest = (model.sha256 or "")[:12]
     return f"{model.folder}: {state}, {digest}, on {model.base_model}, reads {model.max_length} tokens"

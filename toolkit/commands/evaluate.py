@@ -1,6 +1,5 @@
 """`toolkit evaluate`."""
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +20,11 @@ from toolkit.commands.options import (
     prediction_options,
     progress_bar,
     say,
+    say_json,
     section_option,
     uncertain_options,
 )
+from toolkit.commands.redirection import refuse_own_output
 from toolkit.formats.names import LABEL_COLUMNS, wanted_column
 
 if TYPE_CHECKING:
@@ -112,9 +113,8 @@ def evaluate(
 
     labels = label_arguments(label_map, rating_column, negative_up_to, positive_from)
     source = file or folder / f"{split}.csv"
-    scanned = scan_reviews(
-        source, text_column, rating_column or label_column, None if slices else (), encoding=encoding
-    )
+    refuse_own_output(source)
+    scanned = scan_reviews(source, text_column, rating_column or label_column, slices, encoding=encoding)
     if output:
         from toolkit.evaluation.folder import EVALUATION, refuse_foreign_folder
         from toolkit.evaluation.slices import find_columns
@@ -138,7 +138,7 @@ def evaluate(
     else:
         figures = measure(result, predictor.threshold)
     if as_json:
-        click.echo(json.dumps(figures))
+        say_json(figures)
     else:
         _print(figures, predictor.labels, lang)
     if output:
@@ -198,7 +198,7 @@ def _compare(first: Path, second: Path, output: Path | None, as_json: bool) -> N
     if output:
         write_comparison(output, content)
     if as_json:
-        click.echo(json.dumps(content, ensure_ascii=False))
+        say_json(content)
     else:
         _print_comparison(content)
     if output:

@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from toolkit.choices import Quantization, Truncation, choices
-from toolkit.commands.options import PATH, encoding_option, renamed_option
+from toolkit.commands.options import PATH, encoding_option, renamed_option, say, say_json
+from toolkit.commands.redirection import refuse_own_output
 
 
 @click.command()
@@ -63,14 +64,11 @@ def export(
     \b
     Examples:
       toolkit export --parity-set build/imdb/validation.csv --quantize int8
-      toolkit export --adapter build/demo/lora_model --output build/demo/onnx_model --small-parity-set
+      toolkit export --adapter build/lora --output build/onnx --small-parity-set
     """
     if uncertain_below is not None and target_accuracy is not None:
         raise click.UsageError("--uncertain-below and --target-accuracy are two ways to choose one threshold; give one")
-    from toolkit.errors import needs_extra
-
-    with needs_extra("train", "exporting"):
-        import torch  # noqa: F401 - for its error, which names the extra, before the export's own imports
+    refuse_own_output(parity_set)
     from export import ExportOptions, export_model
     from export.report import table, table_of_readers
 
@@ -80,10 +78,10 @@ def export(
     result = export_model(adapter, output, parity_set, options=options)
     if as_json:
         report = json.loads((result.bundle / "report.json").read_text(encoding="utf-8"))
-        click.echo(json.dumps({"bundle": str(result.bundle), "bytes": result.bytes, **report}))
+        say_json({"bundle": str(result.bundle), "bytes": result.bytes, **report})
         return
     click.echo(table(result.stages))
     if result.readers:
         click.echo("\n" + table_of_readers(result.readers) + "\n")
-    click.echo(f"{result.bundle}: {'int8' if result.quantized else 'float'}, {result.bytes / 1e6:.1f} MB, compared on "
+    say(f"{result.bundle}: {'int8' if result.quantized else 'float'}, {result.bytes / 1e6:.1f} MB, compared on "
                f"{result.stages[0].reviews} reviews; see report.png in it")  # fmt: skip

@@ -15,6 +15,7 @@ from toolkit.commands.options import (
     INPUT_FILE,
     USUAL_COLUMNS,
     SectionCommand,
+    check_writable,
     encoding_option,
     label_writer,
     language_option,
@@ -26,6 +27,7 @@ from toolkit.commands.options import (
     section_option,
     uncertain_options,
 )
+from toolkit.commands.redirection import refuse_own_output
 from toolkit.formats.limits import listed, printable
 
 if TYPE_CHECKING:
@@ -57,7 +59,13 @@ _logger = logging.getLogger(__name__)
     show_default=True,
     help="tsv: label, score, text. jsonl, csv: the input's fields and the answer's.",
 )
-@section_option("Output", "--prefix", default="", help="Put before the names of new fields in jsonl and csv.")
+@section_option(
+    "Output",
+    "--prefix",
+    default="",
+    callback=check_writable,
+    help="Put before the names of new fields in jsonl and csv.",
+)
 @language_option("Output")
 @section_option("Output", "-c", "--count", is_flag=True, help="Print how many reviews were kept, nothing else.")
 @section_option(
@@ -122,9 +130,9 @@ def filter_command(
     Examples:
       toolkit filter < reviews.txt > verdicts.tsv
       tail -f reviews.log | toolkit filter --keep negative --min-score 0.9
-      toolkit filter --csv --column review --format csv reviews.csv.gz > verdicts.csv
-      toolkit filter --jsonl --format jsonl --prefix model_ < reviews.jsonl | jq .model_label
-      find notes -name "*.txt" -exec cat {} + | toolkit filter --count --keep positive
+      toolkit filter --csv --column body --format csv in.csv.gz > out.csv
+      toolkit filter --jsonl --format jsonl --prefix m_ < in.jsonl | jq .m_label
+      find notes -name "*.txt" -exec cat {} + | toolkit filter -c --keep positive
     """
     if sum((null, jsonl, csv_input)) > 1:
         raise click.UsageError("--null, --jsonl and --csv are three kinds of input; name one")
@@ -186,6 +194,7 @@ def _open(files: tuple[Path, ...], encoding: str | None) -> "list[Source]":
     if sys.stdin is not None and sys.stdin.isatty() and (not files or Path("-") in files):
         _logger.info("reviews, one a line; Ctrl-D ends")
     paths = files or (Path("-"),)
+    refuse_own_output(*(path for path in paths if path != Path("-")))
     return [
         Source("", open_stdin(), encoding=encoding) if path == Path("-") else Source.open(path, encoding)
         for path in paths

@@ -1,6 +1,9 @@
 """What several commands share: sections of options, those of a model, stdin, labels, a progress bar."""
 
+import codecs
+import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -11,8 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from toolkit.choices import Backend, Language, Precision, Readers, Truncation, choices
-from toolkit.formats.limits import printable
+from toolkit.commands.redirection import refuse_own_stdin
+from toolkit.formats.limits import printable, shown
 from toolkit.formats.names import wanted_column
+from toolkit.formats.parsing import unwritable
+from toolkit.models.files import to_json
 
 if TYPE_CHECKING:
     from toolkit.compat import ProgressBar
@@ -29,6 +35,20 @@ USUAL_COLUMNS = wanted_column(None)
 _logger = logging.getLogger(__name__)
 
 _COLOURS = ("red", "green", "blue", "magenta", "cyan")  # of the labels, in turn; a withheld verdict is yellow
+
+
+def summary(command: click.Command) -> str:
+    """The first sentence of a command's help, whole; click would cut it to a line."""
+    return command.get_short_help_str(1000)
+
+
+class SummaryGroup(click.Group):
+    """A group whose help has the whole summary of each command."""
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """One below the other."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary(self.commands[name])) for name in self.list_commands(context)])
 
 
 class SectionOption(click.Option):
@@ -72,6 +92,17 @@ def renamed_option(old: str, new: str) -> Callable[[Command], Command]:
     )
 
 
+def check_writable(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Refuse what goes into a file and is no text: on the command line, bytes that are no UTF-8.
+
+    Raises:
+        BadParameter: It is none.
+    """
+    if why := unwritable(value):
+        raise click.BadParameter(f"{shown(value)} {why}")
+    return value
+
+
 def prediction_options(command: Command) -> Command:
     """The options of every command that asks a model."""
     for option in (
@@ -80,6 +111,15 @@ def prediction_options(command: Command) -> Command:
         renamed_option("--reading", "--truncation"),
         section_option("Model", "--readers", type=click.Choice(choices(Readers)), default="auto", show_default=True,
                        help="Of a model with an n-gram table: auto asks the transformer where n-grams do not suffice, both always, model it alone."),
+        model_options,
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def model_options(command: Command) -> Command:
+    """The options that say which model."""
+    for option in (
         section_option("Model", "--base-model", help="For torch, the base to use instead of the one the adapter names."),
         section_option("Model", "--adapter", type=PATH, help="Adapter folder for torch.  [default: $TOOLKIT_ADAPTER or ./lora_model]"),
         section_option("Model", "--onnx-model", type=PATH, help="ONNX bundle.  [default: $TOOLKIT_ONNX_MODEL, ./onnx_model or the installed one]"),
@@ -220,7 +260,7 @@ def load(**model: Any) -> "Predictor":  # noqa: ANN401 - a command's options
     except OptionError as error:
         raise click.UsageError(str(error)) from error
     except MissingModelError as error:
-        if context.params.get("lang") != "zh":
+        if _reader_s_language(context) != "zh":
             raise
         raise ToolkitError(TEXTS["zh"].describe(error)) from error
     if (threshold := predictor.threshold).accuracy is not None and threshold.coverage is not None:
@@ -231,19 +271,34 @@ def load(**model: Any) -> "Predictor":  # noqa: ANN401 - a command's options
     return predictor
 
 
+def _reader_s_language(context: click.Context) -> str:
+    """Of messages: what --lang says, or where nobody gave it the locale; what goes to stdout depends on no locale."""
+    if context.get_parameter_source("lang") is click.core.ParameterSource.COMMANDLINE:
+        return str(context.params["lang"])
+    locale = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
+    return "zh" if locale.lower().startswith("zh") else "en"
+
+
 def say(text: str, err: bool = False) -> None:
     """A line for people, with names or reviews in it, whose control characters are spelt out."""
     click.echo(printable(text), err=err)
+
+
+def say_json(value: object) -> None:
+    """One JSON object on stdout: where that has another encoding than UTF-8, in ASCII, which is the same in all of them."""
+    in_utf8 = codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name == "utf-8"
+    click.echo(to_json(value) if in_utf8 else json.dumps(value))
 
 
 def open_stdin() -> "RawReader":
     """Stdin as bytes, without a buffer between.
 
     Raises:
-        ClickException: it is closed.
+        ClickException: it is closed, or a file that the output goes to.
     """
     if sys.stdin is None:
         raise click.ClickException("stdin is closed; pipe reviews in, or redirect a file with <")
+    refuse_own_stdin()
     return cast("RawReader", getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
 
 

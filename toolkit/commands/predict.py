@@ -1,6 +1,5 @@
 """`toolkit predict`."""
 
-import json
 import logging
 import shlex
 import shutil
@@ -18,10 +17,12 @@ from toolkit.commands.options import (
     load,
     open_stdin,
     prediction_options,
+    say_json,
     section_option,
     uncertain_options,
 )
-from toolkit.formats.limits import printable
+from toolkit.formats.limits import printable, shown
+from toolkit.formats.parsing import unwritable
 
 _logger = logging.getLogger(__name__)
 
@@ -67,7 +68,31 @@ def _new_command(context: click.Context) -> str:
     return shlex.join([*words, source, output])
 
 
-@click.command(cls=SectionCommand)
+class _PredictCommand(SectionCommand):
+    """Tells who gives a review that looks like an option how to give it."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """As click does."""
+        given = list(args)
+        try:
+            return super().parse_args(context, args)
+        except click.NoSuchOption as error:
+            name = error.option_name
+            # Of -hello, click takes h and e for options, and names the first that is none.
+            is_meant = (
+                name.__eq__ if name.startswith("--") else lambda text: text[0] == "-" != text[1:2] and name[1] in text
+            )
+            meant = next(filter(is_meant, filter(None, given)), name)
+            if name.startswith("--") and not any(map(str.isspace, name)):
+                raise  # a slip in a name, for which click has a suggestion
+            raise click.UsageError(
+                f"{shown(meant)} begins with - and is no option; a review that does goes behind --, as in: "
+                f"toolkit predict -- {shlex.quote(meant) if len(meant) < 60 else 'TEXT'}; or through stdin, for which - stands",
+                context,
+            ) from error
+
+
+@click.command(cls=_PredictCommand)
 @click.argument("texts", metavar="TEXT...", nargs=-1)
 @section_option("Output", "--json", "as_json", is_flag=True, help="Print one JSON object a review.")
 @uncertain_options("Output")
@@ -100,6 +125,11 @@ def predict(
     from toolkit.formats.sources import Source
     from toolkit.text.normalisation import TEXT_LIMIT
 
+    for number, text in enumerate(texts, start=1):
+        if why := unwritable(text):
+            raise click.UsageError(
+                f"review {number} {why}: {shown(text)}; convert it, as with: iconv -f CP1252 -t UTF-8 review.txt | toolkit predict -"
+            )
     hint_at_arguments(texts)
     reviews = [
         Source("", open_stdin(), most=MAX_VALUE, encoding=encoding).text() if text == "-" else text for text in texts
@@ -110,7 +140,7 @@ def predict(
         review = reviews[number - 1]
         verdict = label(prediction)
         if as_json:
-            click.echo(json.dumps({**prediction.to_dict(), "label": verdict}, ensure_ascii=False))
+            say_json({**prediction.to_dict(), "label": verdict})
         elif on_terminal:
             click.echo(_drawn(verdict, prediction.score, printable(" ".join(review.split()))))
         else:

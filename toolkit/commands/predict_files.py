@@ -10,6 +10,7 @@ from toolkit.choices import Engine, choices
 from toolkit.commands.options import (
     USUAL_COLUMNS,
     SectionCommand,
+    check_writable,
     encoding_option,
     language_option,
     load,
@@ -21,6 +22,7 @@ from toolkit.commands.options import (
     section_option,
     uncertain_options,
 )
+from toolkit.commands.redirection import refuse_own_output
 from toolkit.formats.names import format_of
 
 if TYPE_CHECKING:
@@ -36,7 +38,9 @@ _logger = logging.getLogger(__name__)
 @click.argument("output", metavar="OUTPUT")
 @section_option("Rows", "--column", help=f"The text's column.  [default: {USUAL_COLUMNS}]")
 @encoding_option("Rows")
-@section_option("Rows", "--prefix", default="", help="Put before the names of the new columns.")
+@section_option(
+    "Rows", "--prefix", default="", callback=check_writable, help="Put before the names of the new columns."
+)
 @uncertain_options("Rows")
 @language_option("Rows")
 @section_option("Work", "--resume", is_flag=True, help="Skip the files that an interrupted run has finished.")
@@ -84,8 +88,9 @@ def predict_files(
       toolkit predict-files reviews.csv verdicts.csv
       toolkit predict-files reviews.parquet verdicts.parquet --column body
       toolkit predict-files "reviews/**/*.parquet" verdicts --resume
-      toolkit predict-files --engine ray "s3://bucket/reviews/*.parquet" s3://bucket/verdicts
+      toolkit predict-files --engine ray "s3://bucket/*.parquet" s3://bucket/out
     """
+    refuse_own_output(*inputs)
     if engine != "ray" and (address or concurrency):
         raise click.UsageError("--address and --concurrency go with --engine ray")
     from toolkit.cluster.jobs import Job

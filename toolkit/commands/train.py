@@ -11,7 +11,9 @@ from typing import Any
 
 import click
 
+from toolkit.choices import Split, choices
 from toolkit.commands.options import PATH, Command, encoding_option
+from toolkit.commands.redirection import refuse_own_output
 from toolkit.training.config import DEFAULT_PRESET, OPTIONS, PRESETS, TrainingConfig
 
 _logger = logging.getLogger(__name__)
@@ -79,9 +81,9 @@ def train(
 
     \b
     Examples:
-      toolkit train                                     # distilbert-base-uncased, the original's settings
+      toolkit train                                     # distilbert-base-uncased
       toolkit train --preset demo --output build/demo/lora_model
-      toolkit train --preset imdb-minilm-cpu --dataset build/imdb --output build/run/lora_model
+      toolkit train --preset imdb-minilm-cpu --dataset imdb --output build/run
       toolkit train --only ngrams --dataset build/imdb --output lora_model
       accelerate launch -m toolkit train --dataset build/imdb
     """
@@ -89,6 +91,7 @@ def train(
 
     overrides = {name: value for name, value in settings.items() if value not in (None, ())}
     config = load_config(preset, config_file, overrides)
+    refuse_own_output(*(Path(config.dataset, f"{split}.csv") for split in choices(Split)))
     if only:
         if resume:
             raise click.UsageError("--only ngrams has nothing to go on with; leave out --resume")

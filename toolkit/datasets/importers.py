@@ -122,11 +122,12 @@ def import_dataset(
 
     Raises:
         DataError: lists every unusable row; nothing is written.
-        ToolkitError: the source is nothing of the above, or has no test split to keep; or `output` holds a file of one of
+        ToolkitError: the source is nothing of the above, has no test split to keep, or would be replaced; or `output` holds a file of one of
             the four names that is of no earlier import.
     """
     sweep(output)
     refuse_other_files(output, _listed(output), "import", among=(*_CSV_FILES, INFO_FILE))
+    _refuse_own_source(Path(source), output)
     dropped = _Dropped()
     by_split = _load(source, options, advance, dropped)
     if options.official and "test" not in by_split:
@@ -141,6 +142,17 @@ def import_dataset(
     if empty:
         raise ToolkitError(f"{source} has too few reviews: {', '.join(empty)} would lack a label; import more of them")
     return _write(output, source, options, splits, dropped)
+
+
+def _refuse_own_source(source: Path, output: Path) -> None:
+    """Refuse to replace what is read by what is made of it.
+
+    Raises:
+        ToolkitError: the source is the output's folder or one of its files.
+    """
+    written = (output, *(output / name for name in (*_CSV_FILES, INFO_FILE)))
+    if source.exists() and any(path.exists() and path.samefile(source) for path in written):
+        raise ToolkitError(f"{source} is the input and would be replaced; choose another --output")
 
 
 def _load(source: str, options: ImportOptions, advance: Progress, dropped: "_Dropped") -> Splits:

@@ -14,7 +14,7 @@ import numpy as np
 from toolkit.choices import Split, choices
 from toolkit.datasets.labelling import RATING, LabelledRow, Labelling, LabelOptions, advice, infer_labelling
 from toolkit.datasets.scanning import scan_reviews
-from toolkit.errors import BundleError, DataError
+from toolkit.errors import BundleError, DataError, ToolkitError
 from toolkit.formats.limits import shown
 from toolkit.models.files import read_json_object
 from toolkit.text.labels import SENTIMENT, Label, LabelSet
@@ -147,13 +147,31 @@ def label_scanned(
     return reviews
 
 
-def read_splits(folder: Path, splits: Sequence[str] = SPLITS, encoding: str | None = None) -> Splits:
+def read_splits(
+    folder: Path,
+    splits: Sequence[str] = SPLITS,
+    others: Collection[str] | None = None,
+    encoding: str | None = None,
+) -> Splits:
     """Read `train.csv`, `validation.csv` and `test.csv` of a data set folder.
 
+    Args:
+        folder: The data set.
+        splits: The splits to read.
+        others: names of further columns to keep; every one by default.
+        encoding: The encoding of text without a byte order mark; UTF-8 by default.
+
     Raises:
+        ToolkitError: there is no such folder.
         DataError: lists every missing file and every unusable row of all of them.
     """
-    scanned = {split: scan_reviews(folder / f"{split}.csv", encoding=encoding) for split in splits}
+    if not folder.is_dir():
+        state = "is a file" if folder.exists() else "does not exist"
+        raise ToolkitError(
+            f"the data set {folder} {state}; expected a folder with {', '.join(f'{split}.csv' for split in splits)}, "
+            f"make one with: toolkit dataset import SOURCE --output {'FOLDER' if folder.exists() else folder}"
+        )
+    scanned = {split: scan_reviews(folder / f"{split}.csv", others=others, encoding=encoding) for split in splits}
     every = [row for rows, _ in scanned.values() for row in rows]
     labelling = infer_labelling(every, folder, known=imported_labels(folder, "train.csv"))
     found, problems = Splits({}, labelling.labels), []

@@ -6,10 +6,19 @@ from typing import Any
 import numpy as np
 
 from toolkit.errors import ToolkitError
-from toolkit.evaluation.folder import COMPARISON, FORMAT, PAGE, REPORT, Predictions, read_report, refuse_foreign_folder
+from toolkit.evaluation.folder import (
+    COMPARISON,
+    FORMAT,
+    PAGE,
+    REPORT,
+    Predictions,
+    now,
+    read_report,
+    refuse_foreign_folder,
+)
 from toolkit.evaluation.metrics import difference_interval, mcnemar
 from toolkit.evaluation.page import render
-from toolkit.models.files import write_json
+from toolkit.models.files import write_json, write_text
 from toolkit.models.publishing import replacing
 from toolkit.text.labels import SENTIMENT, LabelSet
 
@@ -55,6 +64,7 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
     return {
         "kind": COMPARISON,
         "format": FORMAT,
+        "made": now(),
         "a": {"name": name_a, **{key: content_a[key] for key in ("data", "model", "figures")}},
         "b": {"name": name_b, **{key: content_b[key] for key in ("data", "model", "figures")}},
         "reviews": len(labels),
@@ -87,7 +97,7 @@ def write_comparison(folder: Path, content: dict[str, Any]) -> None:
     refuse_foreign_folder(folder, COMPARISON)
     with replacing(folder, last=REPORT) as staging:
         write_json(staging / REPORT, content)
-        (staging / PAGE).write_text(render("comparison.html", comparison=content), encoding="utf-8")
+        write_text(staging / PAGE, render("comparison.html", comparison=content))
 
 
 def _order(predictions: Predictions) -> list[int]:

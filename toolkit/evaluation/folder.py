@@ -4,6 +4,7 @@ import csv
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,11 @@ def read_report(folder: Path) -> tuple[dict[str, Any], Predictions]:
             f"{folder} is damaged ({error}); evaluate again with: toolkit evaluate --output {folder}"
         ) from error
     return content, predictions
+
+
+def now() -> str:
+    """The time at which a report is made, in UTC, as `2026-11-25T23:36:56+00:00`."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def shorten(text: str) -> str:

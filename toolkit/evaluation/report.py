@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.datasets.splits import Review, count_labels
+from toolkit.datasets.splits import INFO_FILE, Review, count_labels
+from toolkit.errors import BundleError
 from toolkit.evaluation.charts import draw_charts
 from toolkit.evaluation.folder import (
     EVALUATION,
@@ -14,6 +15,7 @@ from toolkit.evaluation.folder import (
     PAGE,
     PREDICTIONS,
     REPORT,
+    now,
     refuse_foreign_folder,
     write_predictions,
 )
@@ -22,7 +24,7 @@ from toolkit.evaluation.page import render
 from toolkit.evaluation.slices import by_column, by_length, by_score, find_columns, rates
 from toolkit.machine import package_versions
 from toolkit.models.bundle import Manifest
-from toolkit.models.files import sha256, write_json
+from toolkit.models.files import read_json_object, sha256, write_json, write_text
 from toolkit.models.publishing import replacing
 from toolkit.prediction import Predictor
 from toolkit.prediction.abstention import Threshold
@@ -59,7 +61,13 @@ def describe(
     return {
         "kind": EVALUATION,
         "format": FORMAT,
-        "data": {"file": source.name, "sha256": sha256(source), "labels": count_labels(reviews, predictor.labels)},
+        "made": now(),
+        "data": {
+            "file": source.name,
+            "sha256": sha256(source),
+            "labels": count_labels(reviews, predictor.labels),
+            "imdb": _is_imdb(source),
+        },
         "model": {
             "backend": predictor.backend,
             "device": predictor.device,
@@ -104,7 +112,17 @@ def write_report(folder: Path, content: dict[str, Any], reviews: Sequence[Review
         write_predictions(staging / PREDICTIONS, [review.text for review in reviews], result, content["texts"])
         write_json(staging / REPORT, content)
         page = render("report.html", staging, report=content, charts=charts, right=int(result.right.sum()))
-        (staging / PAGE).write_text(page, encoding="utf-8")
+        write_text(staging / PAGE, page)
+
+
+def _is_imdb(source: Path) -> bool:
+    """Whether reviews are IMDB's, by the name of their file or of what it was imported from."""
+    try:
+        info = read_json_object(source.parent / INFO_FILE)
+    except (OSError, BundleError):
+        info = {}
+    imported = source.name in info.get("sha256", ()) and str(info.get("source"))
+    return "imdb" in f"{source.name} {imported}".lower()
 
 
 def _weights(manifest: Manifest) -> str | None:

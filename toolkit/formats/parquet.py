@@ -3,11 +3,11 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.formats.limits import MAX_VALUE, UnpackedSize, header_problem
-from toolkit.formats.parsing import Parsed
+from toolkit.formats.parsing import Parsed, unwritable
 from toolkit.formats.places import Place
 
 _ROWS = 1024  # of a batch of Parquet
@@ -37,7 +37,7 @@ def parquet_rows(
         import pyarrow.parquet
     head = Place(str(path))
     with parquet_errors(path):
-        schema = pyarrow.parquet.read_schema(path)
+        schema = pyarrow.parquet.read_schema(parquet_file(path))
         if problem := header_problem(schema.names):
             yield head, {}, problem
             return
@@ -47,7 +47,7 @@ def parquet_rows(
         if not columns:
             yield head, dict.fromkeys(schema.names), None  # for the reader to say what it misses
             return
-        number, size, rows = 0, path.stat().st_size, max(1, pyarrow.parquet.read_metadata(path).num_rows)
+        number, size, rows = 0, path.stat().st_size, max(1, pyarrow.parquet.read_metadata(parquet_file(path)).num_rows)
         for batch in parquet_batches(path, columns):
             advance(size * (number + batch.num_rows) // rows - size * number // rows)
             values = [to_values(batch.column(name)) for name in columns]
@@ -79,10 +79,10 @@ def parquet_batches(
     import pyarrow.parquet
 
     unpacked = UnpackedSize.of(path)
-    file = pyarrow.parquet.ParquetFile(path)
+    file = pyarrow.parquet.ParquetFile(parquet_file(path))
     leaves = [file.schema.column(number) for number in range(file.metadata.num_columns)]
     texts = [column.path for column in leaves if column.physical_type == "BYTE_ARRAY"]
-    encoded = pyarrow.parquet.ParquetFile(path, metadata=file.metadata, read_dictionary=texts)
+    encoded = pyarrow.parquet.ParquetFile(parquet_file(path), metadata=file.metadata, read_dictionary=texts)
     for group in range(file.num_row_groups) if row_groups is None else row_groups:
         metadata = file.metadata.row_group(group)
         parts = [(column, metadata.column(number)) for number, column in enumerate(leaves)]
@@ -114,6 +114,11 @@ def _is_numbers(kind: Any) -> bool:  # noqa: ANN401
     from pyarrow import types
 
     return bool(types.is_struct(kind)) and all(types.is_floating(each.type) for each in kind)
+
+
+def parquet_file(path: Path) -> Path | IO[bytes]:
+    """What pyarrow is given for a file: the path, or where its name is no UTF-8, which pyarrow cannot spell, the open file."""
+    return path.open("rb") if unwritable(str(path)) else path
 
 
 def to_values(column: Any) -> list[Any]:  # noqa: ANN401 - pyarrow ships no types

@@ -22,6 +22,7 @@ from toolkit.formats.dialects import (
     said_separator,
     with_doubled_quotes,
 )
+from toolkit.formats.encodings import NOT_UTF8
 from toolkit.formats.limits import header_problem, shown
 from toolkit.formats.names import LABEL_COLUMNS, TEXT_COLUMNS, split_name
 from toolkit.formats.places import Place
@@ -30,7 +31,9 @@ from toolkit.formats.sources import Source, first_line
 MAX_FIELD = 1 << 24  # characters of a CSV field; the csv module takes four bytes for each
 BLANK = "blank line"
 _KEPT_LINES = 1000  # of a row, to read it in another way
+HALF = "half a character (a lone surrogate)"
 _ESCAPED = re.compile("[\udc80-\udcff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _Content = TypeVar("_Content")
 _logger = logging.getLogger(__name__)
 
@@ -55,6 +58,13 @@ def undecodable_cell(source: Source, columns: Sequence[str], row: Sequence[str])
         if is_undecodable(cell):
             return source.undecodable(cell.encode(errors="surrogateescape"), f"the column {shown(column)}")
     return None
+
+
+def unwritable(text: object) -> str | None:
+    """Why a cell cannot be written as it is, UTF-8 having no way to spell it; None where it can."""
+    if not isinstance(text, str) or text.isascii() or not _SURROGATE.search(text):
+        return None
+    return f"is {NOT_UTF8}" if is_undecodable(text) else f"holds {HALF}"
 
 
 def parse_lines(source: Source) -> Iterator[Parsed[bytes]]:

@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolkit.choices import Truncation
 from toolkit.errors import BundleError, needs_extra
 from toolkit.formats.limits import shown
 from toolkit.models.architectures import ARCHITECTURES, Architecture
 from toolkit.models.base_models import PACKAGED, BaseModel, is_in_hub_cache, resolve_base_model
-from toolkit.models.bundle import Kind, Manifest, read_manifest
+from toolkit.models.bundle import ADAPTER_WEIGHTS, Kind, Manifest
+from toolkit.models.completion import folder_with, read_model
 from toolkit.models.files import read_json_object, sha256
 from toolkit.models.lora_config import read_lora_config
 from toolkit.models.stable import read_stable
 from toolkit.text.labels import SENTIMENT, LabelSet
+from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.text.tokenizer_file import check_tokenizer_file
 
 if TYPE_CHECKING:
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 PACKAGE = "distilbert-review-toolkit"  # of this toolkit, among a manifest's versions
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 _TOKENIZERS = {
     None, "PreTrainedTokenizerFast", *(name for each in ARCHITECTURES.values() for name in each.tokenizers),
@@ -64,6 +66,16 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
     return tokenizer
+
+
+def adapter_tokenizer(
+    folder: Path, max_length: int, truncation: Truncation, base_model: str | None = None
+) -> ReviewTokenizer:
+    """The tokenizer that an adapter's reviews go through: of its folder, or where PEFT saved none, its base's."""
+    place = folder_with(("tokenizer.json", "vocab.txt"), folder, base_model)
+    if (place / "tokenizer.json").is_file():
+        return ReviewTokenizer.from_file(place / "tokenizer.json", max_length, truncation)
+    return ReviewTokenizer.wrap(load_tokenizer(place), max_length, truncation)
 
 
 def load_classifier(
@@ -190,7 +202,7 @@ def load_adapter(folder: Path, base_model: str | None = None) -> tuple["PeftMode
 
 
 def _load_adapter(folder: Path, base_model: str | None) -> tuple["PeftModel", Manifest]:
-    manifest = read_manifest(folder, Kind.ADAPTER)
+    manifest = read_model(folder, Kind.ADAPTER, base_model)
     with needs_extra("train", "loading an adapter"):
         import peft  # noqa: F401 - for its error, which names the extra
 
@@ -233,7 +245,7 @@ def load_weights(model: "PeftModel", file: Path, place: str) -> None:
     """
     from peft import set_peft_model_state_dict
 
-    state = read_weights(file)
+    state = _without_base_weights(read_weights(file), model)
     expected = adapter_weights(model).keys()
     if state.keys() != expected:
         missing, unexpected = sorted(expected - state.keys()), sorted(state.keys() - expected)
@@ -245,6 +257,20 @@ def load_weights(model: "PeftModel", file: Path, place: str) -> None:
         set_peft_model_state_dict(model, state)
     except RuntimeError as error:
         raise BundleError(f"{file.parent} does not fit {place}: {str(error).splitlines()[-1].strip()}") from error
+
+
+def _without_base_weights(state: "dict[str, torch.Tensor]", model: "PeftModel") -> "dict[str, torch.Tensor]":
+    """Weights of an adapter without those of its base's that were saved along, as PEFT does with embeddings, unchanged."""
+    import torch
+
+    own = adapter_weights(model)
+    of_base = dict(model.named_parameters())
+
+    def is_of_base(name: str, weight: torch.Tensor) -> bool:
+        at_base = of_base.get(name) if name in of_base else of_base.get(name.replace(".weight", ".base_layer.weight"))
+        return at_base is not None and at_base.shape == weight.shape and torch.equal(at_base.to(weight.dtype), weight)
+
+    return {name: weight for name, weight in state.items() if name in own or not is_of_base(name, weight)}
 
 
 def read_weights(file: Path) -> "dict[str, torch.Tensor]":

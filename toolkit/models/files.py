@@ -6,6 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import BundleError
+from toolkit.formats.parsing import unwritable
+
+
+def refuse_odd_name(folder: Path) -> None:
+    """Refuse a folder of a model under a path that is no UTF-8.
+
+    onnxruntime, tokenizers and safetensors open none, and call the model damaged, or end in a traceback once it is trained.
+
+    Raises:
+        BundleError: it is one.
+    """
+    if why := unwritable(str(folder)):
+        raise BundleError(
+            f"the path {folder} {why}, under which no model can be opened; rename it, or name a link to it"
+        )
 
 
 def sha256(path: Path) -> str:
@@ -16,7 +31,17 @@ def sha256(path: Path) -> str:
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - JSON
     """Write indented UTF-8 JSON with a final newline."""
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, to_json(value, indent=2) + "\n")
+
+
+def to_json(value: Any, indent: int | None = None) -> str:  # noqa: ANN401 - JSON
+    """JSON that UTF-8 can hold: lone surrogates, of which Python makes the bytes of a name that are no UTF-8, as escapes."""
+    return json.dumps(value, indent=indent, ensure_ascii=False).encode(errors="backslashreplace").decode()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text for people as UTF-8, whatever the locale; what UTF-8 cannot hold is spelt as `\\udce9`."""
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON

@@ -12,7 +12,7 @@ from typing import IO
 
 from toolkit.errors import BundleError, ToolkitError
 from toolkit.models.bundle import MANIFEST, REQUIRED_FILES, Kind, Manifest, write_manifest
-from toolkit.models.files import read_json_object, sha256
+from toolkit.models.files import read_json_object, refuse_odd_name, sha256
 from toolkit.models.workspaces import (
     NEW,
     files_below,
@@ -87,7 +87,6 @@ def replacing_files(folder: Path, last: str) -> Iterator[Path]:
     A kill in between is as for a folder that cannot be renamed, see `replacing`.
     """
     folder = followed(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     with workspace(folder, inside=True) as room:
         staging = room / NEW
         staging.mkdir()
@@ -159,6 +158,7 @@ def refuse_foreign_target(target: Path, kind: Kind) -> None:
     Raises:
         ToolkitError: see `refuse_other_files`.
     """
+    refuse_odd_name(target)
     sweep(target)  # completes what a killed run has half written
     refuse_other_files(target, _listed(target, kind), _EARLIER[kind])
 

@@ -29,22 +29,36 @@ def workspace(target: Path, inside: bool = False) -> Iterator[Path]:
     """
     target = followed(target)
     parent = target if inside or stays(target) else target.parent
-    parent.mkdir(parents=True, exist_ok=True)
-    sweep(target)
-    while True:
-        room = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=parent))
+    with _made(parent):
+        sweep(target)
+        while True:
+            room = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=parent))
+            try:
+                lock = os.open(room, os.O_RDONLY)
+            except FileNotFoundError:
+                continue  # another process swept it away before it was locked
+            if try_lock(lock, otherwise=True) and room.exists():
+                break
+            os.close(lock)
         try:
-            lock = os.open(room, os.O_RDONLY)
-        except FileNotFoundError:
-            continue  # another process swept it away before it was locked
-        if try_lock(lock, otherwise=True) and room.exists():
-            break
-        os.close(lock)
+            yield room
+        finally:
+            _leave(room, target)
+            os.close(lock)
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it; where the block fails, those that were made for it and are empty go again."""
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        yield room
-    finally:
-        _leave(room, target)
-        os.close(lock)
+        yield
+    except BaseException:
+        with suppress(OSError):  # something is in one by now
+            for each in made:
+                each.rmdir()
+        raise
 
 
 def sweep(target: Path) -> None:

@@ -1,43 +1,26 @@
 """What every backend shares: text in, calibrated predictions out, in order and in bounded memory."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import count, islice
-from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 import numpy as np
 
-from toolkit.choices import Precision, ReadBy, Readers, Truncation, check_choice
+from toolkit.choices import ReadBy, Readers, Truncation, check_choice
 from toolkit.errors import BundleError, EmptyReviewError
+from toolkit.formats.limits import shown
 from toolkit.models.bundle import Manifest, check_max_length
 from toolkit.prediction.abstention import Abstention, Threshold
 from toolkit.prediction.answers import InferenceOptions, Prediction, RawOutput
 from toolkit.prediction.combination import NgramReader, lengths
+from toolkit.prediction.origin import Origin, load_again
 from toolkit.text.labels import UNCERTAIN
 from toolkit.text.tokenisation import Encoding, ReviewTokenizer, has_tokens
 from toolkit.text.truncation import combine
 
 SKIPPED = 4  # of so many reviews all but one need no transformer, as a rule
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a predictor was loaded from, by which another process gets the same one.
-
-    Attributes:
-        load: Loads one, given a folder and options.
-        folder: The folder, as an absolute path.
-        workers: See `InferenceOptions`.
-        precision: See `InferenceOptions`.
-    """
-
-    load: Callable[[Path, InferenceOptions], "Predictor"]
-    folder: Path
-    workers: int | None = None
-    precision: Precision | None = None
 
 
 class Predictor(ABC):
@@ -124,7 +107,8 @@ class Predictor(ABC):
 
         Raises:
             EmptyReviewError: When the chunk with an empty text is reached.
-            TypeError: The texts are a single string or a table; later, one of them is not a string.
+            TypeError: The texts are a single string, a table of more columns than one, or something else without an order;
+                later, one of them is not a string.
         """
         return map(_readable, self.predict_each(texts))
 
@@ -134,10 +118,7 @@ class Predictor(ABC):
         Raises:
             TypeError: The texts are a single string or a table; later, one of them is not a string.
         """
-        if isinstance(texts, (str, bytes, Mapping)) or hasattr(texts, "columns"):  # a table yields its columns' names
-            raise TypeError(
-                f"predict_many takes an iterable of reviews, found {type(texts).__name__}; predict takes a single one"
-            )
+        texts = _reviews(texts)
         self._check_open()
         return self._predict_lazily(texts)
 
@@ -205,7 +186,7 @@ class Predictor(ABC):
             self.origin.precision,
             self.readers,
         )
-        return _load_again, (self.origin, options, self.manifest, self.threshold)
+        return load_again, (self.origin, options, self.manifest, self.threshold)
 
     def _release(self) -> None:
         """Free what the backend holds beyond memory: nothing, where it does not say otherwise."""
@@ -312,21 +293,6 @@ def _readable(prediction: Prediction | None) -> Prediction:
     return prediction
 
 
-def _load_again(origin: Origin, options: InferenceOptions, manifest: Manifest, threshold: Threshold) -> Predictor:
-    """What was pickled, from the folder that it was loaded from; verified again.
-
-    Raises:
-        BundleError: The folder is gone or damaged, or holds another model now.
-    """
-    predictor = origin.load(origin.folder, options)
-    if predictor.manifest != manifest:
-        raise BundleError(
-            f"{origin.folder} holds another model than the predictor that was pickled had; load it with load_predictor"
-        )
-    predictor.threshold = threshold
-    return predictor
-
-
 def _combined(encodings: Sequence[Encoding], logits: Sequence[np.ndarray]) -> RawOutput:
     """One output from those for all windows of a review, (k,) each: what the labels have over the first is averaged."""
     if len(encodings) == 1:
@@ -342,12 +308,31 @@ def _combined(encodings: Sequence[Encoding], logits: Sequence[np.ndarray]) -> Ra
     return RawOutput(logits_of_all, tuple(encodings), encodings[decisive].spans[0])
 
 
+def _reviews(texts: Any) -> Iterable[str]:  # noqa: ANN401 - whatever a caller has
+    """An iterable of reviews, and nothing that yields letters, keys or rows; of a table its only column.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    columns = list(texts.columns) if hasattr(texts, "columns") else None
+    if columns is not None and len(columns) == 1 and isinstance(columns[0], str):
+        return cast("Iterable[str]", texts[columns[0]])
+    no_reviews = isinstance(texts, (str, bytes, bytearray, memoryview, Mapping, Set)) or columns is not None
+    if no_reviews or not isinstance(texts, Iterable) or getattr(texts, "ndim", 1) != 1:
+        raise TypeError(
+            f"predict_many takes an iterable of reviews, found {type(texts).__name__}; predict takes a single one"
+        )
+    return texts
+
+
 def _batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:
     iterator = iter(texts)
     first = 0
     while chunk := list(islice(iterator, size)):
         for position, text in zip(count(first), chunk, strict=False):
             if not isinstance(text, str):
-                raise TypeError(f"expected each review as a str, found {type(text).__name__} at position {position}")
+                raise TypeError(
+                    f"expected each review as a str, found {type(text).__name__} at position {position}: {shown(text)}"
+                )
         yield chunk
         first += len(chunk)

@@ -14,10 +14,11 @@ from toolkit.models.bundle import Kind, Manifest, check_max_length, max_position
 from toolkit.models.stable import read_stable
 from toolkit.prediction.abstention import Abstention
 from toolkit.prediction.answers import InferenceOptions
-from toolkit.prediction.base import SKIPPED, Origin, Predictor
+from toolkit.prediction.base import SKIPPED, Predictor
 from toolkit.prediction.combination import NgramReader
 from toolkit.prediction.onnx_graph import external_files
 from toolkit.prediction.onnx_sessions import Sessions
+from toolkit.prediction.origin import Origin
 from toolkit.text.tokenisation import Encoding, ReviewTokenizer
 
 _GRAPH = "model.onnx"

@@ -10,13 +10,15 @@ import numpy as np
 
 from toolkit.choices import Precision, Readers
 from toolkit.errors import BundleError, needs_extra
-from toolkit.models.adapter import load_adapter, merge_adapter
+from toolkit.models.adapter import adapter_tokenizer, load_adapter, merge_adapter
 from toolkit.models.bundle import Manifest, check_max_length, max_positions
+from toolkit.models.completion import folder_with
 from toolkit.models.stable import read_stable
 from toolkit.prediction.abstention import Abstention
 from toolkit.prediction.answers import InferenceOptions
-from toolkit.prediction.base import SKIPPED, Origin, Predictor
+from toolkit.prediction.base import SKIPPED, Predictor
 from toolkit.prediction.combination import NgramReader
+from toolkit.prediction.origin import Origin
 from toolkit.text.tokenisation import Encoding, ReviewTokenizer
 
 with needs_extra("train", "the torch backend"):
@@ -93,10 +95,10 @@ class TorchPredictor(Predictor):
 
         def read() -> TorchPredictor:
             adapter, manifest = load_adapter(folder, base_model)
-            positions = max_positions(folder)
+            positions = max_positions(folder_with(("config.json",), folder, base_model))
             length = check_max_length(options.max_length or manifest.max_length, positions)
             truncation = options.truncation or manifest.truncation
-            tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", length, truncation)
+            tokenizer = adapter_tokenizer(folder, length, truncation, base_model)
             return cls(
                 merge_adapter(adapter), tokenizer, manifest, abstention=abstention, positions=positions,
                 ngrams=NgramReader.load(folder, manifest), readers=options.readers, precision=options.precision or "fp32",

@@ -11,7 +11,7 @@ from toolkit.errors import ToolkitError, needs_extra
 from toolkit.formats.archives import packed_format
 from toolkit.formats.limits import header_problem, listed, shown
 from toolkit.formats.names import FORMATS, WRITTEN, find_column, format_of, say_columns, wanted_column
-from toolkit.formats.parquet import parquet_batches, parquet_errors, to_values
+from toolkit.formats.parquet import parquet_batches, parquet_errors, parquet_file, to_values
 from toolkit.formats.parsing import parse_csv, parse_json
 from toolkit.formats.places import Place, RecordError
 from toolkit.formats.records import EMPTY, READERS, read_records
@@ -125,7 +125,7 @@ class FileJob:
             import pyarrow
             import pyarrow.parquet
         with parquet_errors(self.source):
-            file = pyarrow.parquet.ParquetFile(self.source)
+            file = pyarrow.parquet.ParquetFile(parquet_file(self.source))
             column = self._find_column(file.schema_arrow.names)
             predictor, tally = load(), Tally()
             schema = self._extend_schema(file.schema_arrow, predictor.labels)

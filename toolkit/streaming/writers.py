@@ -10,8 +10,10 @@ from typing import Any
 from toolkit.choices import OutputFormat
 from toolkit.errors import ToolkitError
 from toolkit.formats.limits import listed, shown
+from toolkit.formats.parsing import unwritable
 from toolkit.formats.places import RecordError
 from toolkit.formats.records import Record
+from toolkit.models.files import to_json
 from toolkit.prediction import Prediction
 
 NEW_FIELDS = ("label", "score", "probabilities", "tokens", "tokens_read")
@@ -117,7 +119,8 @@ class JsonWriter(_FieldWriter):
         self._check_names(record, record.names(), new)
         members = record.json()[:-1].rstrip()  # without the closing brace
         comma = "" if members == "{" else ", "
-        return self._show(f"{members}{comma}{json.dumps(new, ensure_ascii=False)[1:]}\n".encode(errors="replace"))
+        _check_encodable(record, (members,))
+        return self._show(f"{members}{comma}{to_json(new)[1:]}\n".encode())
 
 
 class CsvWriter(_FieldWriter):
@@ -147,13 +150,28 @@ class CsvWriter(_FieldWriter):
         if self._columns is None:
             self._check_names(record, record.names())
             self._columns = dict.fromkeys(record.names())
+            _check_encodable(record, self._columns)
             header = _csv_line([*self._columns, *self._names, self._error_name])
         cells = record.cells()
         if not message and (others := [name for name in cells if name not in self._columns]):
             raise RecordError(
                 record.place, f"{shown(others[0])} is not among the first record's columns, {listed(self._columns)}"
             )
+        for name, cell in () if message else cells.items():
+            if cell != record.text and (
+                why := unwritable(cell)
+            ):  # of the review itself the model read a replacement too
+                raise RecordError(record.place, f"the column {shown(name)} {why}: {shown(cell)}")
         return self._show(header + _csv_line([*(cells.get(name, "") for name in self._columns), *answer, message]))
+
+
+def _check_encodable(record: Record, names: Iterable[str]) -> None:
+    if any(map(unwritable, names)):
+        found = next(name for name in record.names() if unwritable(name))
+        raise ToolkitError(
+            f"{record.place}: the name of a column, {shown(found)}, {unwritable(found)}; "
+            "give it another, or convert the file to UTF-8"
+        )
 
 
 def make_writer(

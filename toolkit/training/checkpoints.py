@@ -17,10 +17,11 @@ from filelock import FileLock, Timeout
 
 from toolkit.errors import ToolkitError
 from toolkit.models.base_models import BaseModel
+from toolkit.models.completion import RUN_FILE
 from toolkit.models.files import read_json_object, sha256, write_json
 from toolkit.models.publishing import replacing, replacing_file
 from toolkit.training.config import TrainingConfig
-from toolkit.training.description import RUN_FILE, RunDescription
+from toolkit.training.description import RunDescription
 from toolkit.training.launch import Launch
 from toolkit.training.result import Conditions
 

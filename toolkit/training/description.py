@@ -9,14 +9,13 @@ from typing import Self
 
 from toolkit.datasets.splits import SPLITS
 from toolkit.errors import BundleError
-from toolkit.models.adapter import ADAPTER_WEIGHTS
 from toolkit.models.base_models import BaseModel
+from toolkit.models.bundle import ADAPTER_WEIGHTS
+from toolkit.models.completion import RUN_FILE
 from toolkit.models.files import read_json_object, sha256
 from toolkit.training.config import TrainingConfig
 from toolkit.training.launch import Launch
 from toolkit.training.result import Conditions
-
-RUN_FILE = "run.json"
 
 
 @dataclass(frozen=True)

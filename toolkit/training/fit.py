@@ -19,9 +19,9 @@ from toolkit.errors import ToolkitError
 from toolkit.evaluation.calibration import calibration_metrics, fit_temperature
 from toolkit.evaluation.plots import plot_metrics
 from toolkit.machine import package_versions
-from toolkit.models.adapter import ADAPTER_WEIGHTS, adapter_weights, load_tokenizer, read_weights, weights_digest
+from toolkit.models.adapter import adapter_weights, load_tokenizer, read_weights, weights_digest
 from toolkit.models.base_models import BaseModel
-from toolkit.models.bundle import MODEL_CARD, Kind, Manifest
+from toolkit.models.bundle import ADAPTER_WEIGHTS, MODEL_CARD, Kind, Manifest
 from toolkit.models.publishing import publish
 from toolkit.prediction.torch_backend import TorchPredictor
 from toolkit.text.labels import LabelSet

@@ -8,6 +8,7 @@ from toolkit.evaluation.calibration import describe_temperature
 from toolkit.machine import available_cores, package_versions, processor_name
 from toolkit.models.base_models import MINILM
 from toolkit.models.bundle import MODEL_CARD
+from toolkit.models.files import write_text
 from toolkit.models.mpnet import MPNET
 from toolkit.text.labels import SENTIMENT, LabelSet
 from toolkit.training.config import PRESETS, TrainingConfig, load_config
@@ -41,7 +42,7 @@ Measured at the end of the training run, on whole splits, reading up to {max_len
 |---|---|
 {settings}
 
-The same run again, on the same data in `dataset/`{preset_note}:
+The same run again, where DATASET is a folder with the same data{preset_note}:
 
 ```
 {command}
@@ -124,13 +125,13 @@ def write_model_card(
         precision=result.conditions.precision,
         threads=_threads(result.conditions),
         warnings="".join(f"\n**Warning:** {warning}\n" for warning in result.warnings),
-        command="toolkit train --config config.toml",
+        command="toolkit train --config config.toml --dataset DATASET",
         preset_note=_preset_note(config),
         settings="\n".join(f"| `{name}` | `{_toml(value)}` |" for name, value in changed.items()),
         toml="\n".join(f"{name} = {_toml(value)}" for name, value in changed.items()),
         versions=", ".join(f"{package} {version}" for package, version in versions.items()),
     )
-    (folder / MODEL_CARD).write_text(card, encoding="utf-8")
+    write_text(folder / MODEL_CARD, card)
 
 
 def _taught(config: TrainingConfig, texts: int) -> str:
@@ -180,7 +181,7 @@ def _preset_note(config: TrainingConfig) -> str:
     """The shorter way to the same settings, where there is one."""
     for preset in PRESETS:
         if load_config(preset).recipe == config.recipe:
-            return f"; `toolkit train --preset {preset}` is the same"
+            return f"; `toolkit train --preset {preset} --dataset DATASET` is the same"
     return ""
 
 

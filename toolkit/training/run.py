@@ -38,7 +38,7 @@ def train(config: TrainingConfig, resume: bool = False, encoding: str | None = N
     """
     with settled_environment() as launch:
         refuse_foreign_target(Path(config.adapter_dir), Kind.ADAPTER)
-        splits = read_splits(Path(config.dataset), encoding=encoding)
+        splits = read_splits(Path(config.dataset), others=(), encoding=encoding)
         warnings = check_suitability(splits)
         labels = config.with_words(splits.labels)
         splits = Splits(splits, labels)

@@ -11,7 +11,8 @@ from toolkit.datasets.splits import Review, Splits, read_splits
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.evaluation.calibration import calibration_metrics
 from toolkit.evaluation.combining import calibrate_alone, fit_rule, fit_sum, fit_unfamiliar
-from toolkit.models.bundle import MANIFEST, MODEL_CARD, NGRAM_TABLE, Kind, read_manifest, write_manifest
+from toolkit.models.bundle import MANIFEST, MODEL_CARD, NGRAM_TABLE, Kind, write_manifest
+from toolkit.models.completion import read_model
 from toolkit.models.files import sha256
 from toolkit.models.publishing import replacing_files
 from toolkit.prediction.combination import Combination, NgramReader, lengths
@@ -113,8 +114,8 @@ def add_reader(config: TrainingConfig, encoding: str | None = None) -> FittedRea
     Raises:
         ToolkitError: The adapter or the data cannot be used, or the data set is too small.
     """
-    folder = Path(config.adapter_dir)
-    manifest = read_manifest(folder, Kind.ADAPTER)
+    folder, base = Path(config.adapter_dir), _base_of(config)
+    manifest = read_model(folder, Kind.ADAPTER, base)
     splits = read_splits(Path(config.dataset), encoding=encoding)
     if splits.labels.names != manifest.label_set.names:
         raise ToolkitError(
@@ -123,8 +124,8 @@ def add_reader(config: TrainingConfig, encoding: str | None = None) -> FittedRea
         )
     with needs_extra("train", "asking the adapter"):
         from toolkit.prediction.torch_backend import TorchPredictor
-    predictor = TorchPredictor.load(folder)
-    tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", manifest.max_length, DEFAULT_TRUNCATION)
+    predictor = TorchPredictor.load(folder, base_model=base)
+    tokenizer = predictor.tokenizer.with_options(manifest.max_length, DEFAULT_TRUNCATION)
     _logger.info("asking %s for the %d reviews of validation", folder, len(splits["validation"]))
     windows = tokenizer.encode([review.text for review in splits["validation"]])
     fitted = fit_reader(config, tokenizer, splits, {"validation": predictor.logits(windows)})
@@ -149,6 +150,11 @@ def add_reader(config: TrainingConfig, encoding: str | None = None) -> FittedRea
         metrics = {**manifest.metrics, "readers": fitted.metrics}
         write_manifest(staging / MANIFEST, replace(manifest, ngrams=added, metrics=metrics, files=files))
     return fitted
+
+
+def _base_of(config: TrainingConfig) -> str | None:
+    """The base that the settings name, where it is another than by default; else the adapter's own."""
+    return None if config.base_model == TrainingConfig().base_model else config.base_model
 
 
 def write_reader(folder: Path, fitted: FittedReader) -> dict[str, object]:

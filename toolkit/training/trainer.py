@@ -30,8 +30,9 @@ from toolkit.datasets.splits import Review, Splits
 from toolkit.datasets.torch_dataset import DistillationDataset, IMDBDataset
 from toolkit.errors import ConfigError, ToolkitError
 from toolkit.evaluation.metrics import classification_metrics, softmax
-from toolkit.models.adapter import ADAPTER_WEIGHTS, attach_adapter, load_classifier, load_weights
+from toolkit.models.adapter import attach_adapter, load_classifier, load_weights
 from toolkit.models.base_models import BaseModel
+from toolkit.models.bundle import ADAPTER_WEIGHTS
 from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.text.truncation import DEFAULT_TRUNCATION
 from toolkit.training.callbacks import Bar, Clock, FinalEvaluation, Progress
