@@ -3,8 +3,11 @@
 import re
 from collections.abc import Iterator
 
-_OUTSIDE = re.compile(rb'["{}\[\],]')
-_IN_STRING = re.compile(rb'["\\]')
+# A whole string at a time, or as much of one as a block has; a backslash at a block's end stays behind it.
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("?)|[{}\[\],]', re.DOTALL)
+_REST = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+("?)', re.DOTALL)
+_QUOTE, _COMMA = b'",'
+_OPENING = b"[{"
 _SPACE = b" \t\r\n"
 UNFINISHED = "the array does not end; get the rest"
 _EMPTY = "broken JSON (nothing between two commas)"
@@ -38,29 +41,34 @@ def array_elements(blocks: Iterator[bytes], longest: int) -> Iterator[tuple[byte
         return element
 
     for block in blocks:
-        start, at = 0, int(escapes)  # the character behind a backslash means nothing
-        escapes = False
-        while not finished and (found := (_IN_STRING if in_string else _OUTSIDE).search(block, at)):
-            at, token = found.end(), found[0]
-            if token == b'"':
-                in_string = not in_string
-            elif token == b"\\":
-                escapes = at == len(block)
-                at += 1
-            elif token in b"[{":
+        start = at = 0
+        if in_string:
+            rest = _REST.match(block, int(escapes))  # the character behind a backslash means nothing
+            assert rest is not None  # noqa: S101 - it may be empty
+            at, in_string = rest.end(), not rest[1]
+            escapes = at < len(block)
+        for found in () if in_string or finished else _TOKEN.finditer(block, at):
+            token = block[found.start()]
+            if token == _QUOTE:
+                in_string, escapes = not found[1], found.end() < len(block)
+                continue
+            if token in _OPENING:
                 depth += 1
-                start = at if depth == 1 else start
-            elif token in b"]}":
-                depth -= 1
-            if (token == b"," and depth == 1) or depth == 0:
-                keep(block[start : found.start()])
-                element = take()
-                finished, start = depth == 0, at
-                if element == b"" and not (finished and count == 0):
-                    yield b"", _EMPTY
-                elif element != b"":
-                    yield element, None
-                count += 1
+                start = found.end() if depth == 1 else start
+                continue
+            depth -= token != _COMMA
+            if depth != (token == _COMMA):
+                continue
+            keep(block[start : found.start()])
+            element = take()
+            finished, start = depth == 0, found.end()
+            if element == b"" and not (finished and count == 0):
+                yield b"", _EMPTY
+            elif element != b"":
+                yield element, None
+            count += 1
+            if finished:
+                break
         keep(block[start:])
     if (element := take()) != b"":
         yield element, _BEHIND if finished else UNFINISHED
