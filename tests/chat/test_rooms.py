@@ -200,7 +200,7 @@ def test_each_sentence_is_credited_with_what_it_adds(words):
     ]
     assert [round(segment.push, 5) for segment in explanation.segments] == [1, -2, 0, 3]
     assert explanation.unread_words == 0
-    assert words.calls == 1  # one batch
+    assert words.calls == 2  # the answer, and the rest in one batch
 
 
 def test_unread_text_plays_no_part(words):
@@ -239,12 +239,12 @@ def test_words_that_nobody_sees_play_no_part(words):
     assert [segment.text for segment in explanation.segments] == ["Good fun.", "Bad end."]
 
 
-def test_a_lone_sentence_has_nothing_to_be_compared_with(words):
-    explanation = explain(words, "Mr. Good is <b>bad</b>")
-    assert [(segment.text, segment.push) for segment in explanation.segments] == [("Mr. Good is <b>bad</b>", None)]
+def test_a_lone_word_has_nothing_to_be_compared_with(words):
+    explanation = explain(words, "<b>Good</b>")
+    assert [(segment.text, segment.push) for segment in explanation.segments] == [("<b>Good</b>", None)]
     panel = why_panel(explanation, words.labels, "en")
     assert panel["note"] == TEXTS["en"].why_lone
-    assert panel["segments"] == [{"text": "Mr. Good is <b>bad</b>"}]
+    assert panel["segments"] == [{"text": "<b>Good</b>"}]
 
 
 def test_shading_has_a_sign_and_words_beside_the_colour(words):

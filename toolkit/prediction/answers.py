@@ -1,7 +1,8 @@
 """How a predictor is asked, and what it answers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from toolkit.choices import ReadBy, Readers, Truncation, check_choice
 from toolkit.prediction.abstention import display
 from toolkit.text.labels import UNCERTAIN, Label
 from toolkit.text.tokenisation import Encoding, count_read
+from toolkit.text.truncation import combine
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,21 @@ class RawOutput:
     logits: np.ndarray
     encodings: tuple[Encoding, ...]
     window: tuple[int, int] | None = None
+
+    @classmethod
+    def of_windows(cls, encodings: Sequence[Encoding], logits: Sequence[np.ndarray]) -> Self:
+        """From the logits of each window, (k,) each: what the labels have over the first is averaged."""
+        if len(encodings) == 1:
+            return cls(logits[0], tuple(encodings))
+        stacked = np.stack(logits).astype(np.float64)  # (windows, k)
+        over_first = stacked - stacked[:, :1]
+        lengths = [len(encoding.input_ids) for encoding in encodings]
+        averages = np.array([combine(column, lengths) for column in over_first.T.tolist()])
+        label = int(averages.argmax())
+        support = over_first[:, label] - np.delete(over_first, label, axis=1).max(axis=1)  # over the next likeliest
+        decisive = max(range(len(encodings)), key=lambda index: support[index] * lengths[index])
+        logits_of_all = (averages - averages.mean()).astype(np.float32)
+        return cls(logits_of_all, tuple(encodings), encodings[decisive].spans[0])
 
     @property
     def tokens_read(self) -> int:

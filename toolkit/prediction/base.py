@@ -16,9 +16,9 @@ from toolkit.models.bundle import Manifest, check_max_length
 from toolkit.prediction.abstention import Abstention, Threshold
 from toolkit.prediction.answers import InferenceOptions, Prediction, RawOutput
 from toolkit.prediction.combination import NgramReader, lengths
+from toolkit.prediction.explanation import Explanation, explain
 from toolkit.text.labels import UNCERTAIN
 from toolkit.text.tokenisation import Encoding, ReviewTokenizer, has_tokens
-from toolkit.text.truncation import combine
 
 SKIPPED = 4  # of so many reviews all but one need no transformer, as a rule
 
@@ -139,11 +139,22 @@ class Predictor(ABC):
         self._check_open()
         return self._predict_lazily(texts)
 
+    def explain(self, text: str) -> Explanation:
+        """Why a review gets its answer: what its words, phrases and sentences weigh in it.
+
+        The sentences cost up to 16 readings, see `toolkit.prediction.explanation`.
+
+        Raises:
+            EmptyReviewError: There is nothing to read.
+            TypeError: The review is not a string.
+        """
+        return explain(self, text)
+
     def raw_outputs(self, reviews: Sequence[Sequence[Encoding]]) -> list[RawOutput]:
         """Let the transformer read n reviews, given as `ReviewTokenizer.encode_windows` cut them."""
         self._check_open()
         logits = iter(self.logits([encoding for encodings in reviews for encoding in encodings]))
-        return [_combined(encodings, list(islice(logits, len(encodings)))) for encodings in reviews]
+        return [RawOutput.of_windows(encodings, list(islice(logits, len(encodings)))) for encodings in reviews]
 
     def with_options(
         self,
@@ -319,21 +330,6 @@ def _load_again(origin: Origin, options: InferenceOptions, manifest: Manifest, t
         )
     predictor.threshold = threshold
     return predictor
-
-
-def _combined(encodings: Sequence[Encoding], logits: Sequence[np.ndarray]) -> RawOutput:
-    """One output from those for all windows of a review, (k,) each: what the labels have over the first is averaged."""
-    if len(encodings) == 1:
-        return RawOutput(logits[0], tuple(encodings))
-    stacked = np.stack(logits).astype(np.float64)  # (windows, k)
-    over_first = stacked - stacked[:, :1]
-    lengths = [len(encoding.input_ids) for encoding in encodings]
-    averages = np.array([combine(column, lengths) for column in over_first.T.tolist()])
-    label = int(averages.argmax())
-    support = over_first[:, label] - np.delete(over_first, label, axis=1).max(axis=1)  # over the next likeliest label
-    decisive = max(range(len(encodings)), key=lambda index: support[index] * lengths[index])
-    logits_of_all = (averages - averages.mean()).astype(np.float32)
-    return RawOutput(logits_of_all, tuple(encodings), encodings[decisive].spans[0])
 
 
 def _batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:

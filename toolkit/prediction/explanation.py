@@ -1,111 +1,306 @@
-"""Why a review got its verdict: each sentence is left out in turn, and the model asked again."""
+"""Why a review got its answer: what its words and phrases weigh, and each sentence, which is left out in turn.
 
-import math
-import re
+A push is counted in calibrated logits, the explained label's less the others': of two labels the second's less the first's,
+of more the others' average, weighted by their probabilities. Above 0 it speaks for that label. What is measured is this
+answer: its readers read the remaining text, calibrated as they were for the whole.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import islice
+from typing import Any, Protocol
 
-from toolkit.prediction import Prediction, Predictor
-from toolkit.text.labels import Label
-from toolkit.text.normalisation import normalise
+import numpy as np
+
+from toolkit.models.bundle import Manifest
+from toolkit.prediction.answers import Prediction, RawOutput
+from toolkit.prediction.combination import NgramReader, lengths
+from toolkit.prediction.ngrams import ORDERS, Occurrences
+from toolkit.text.labels import Label, LabelSet
+from toolkit.text.normalisation import TEXT_LIMIT, normalise
+from toolkit.text.segmentation import Span, clauses, merge, sentences, words
+from toolkit.text.tokenisation import Encoding, ReviewTokenizer, has_tokens
 
 MAX_SEGMENTS = 16  # a review costs at most so many more readings; neighbouring sentences of a longer one are merged
-_SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")
-_CLOSING = "\"'”’)]"  # may stand between the end of a sentence and the space after it
-_NO_SENTENCE_END = re.compile(r"^(?:Mr|Mrs|Ms|Dr|St|vs|etc|[A-Z])\.$")
+MAX_PHRASES = 6
+_TELLING = 0.1  # of the weightiest phrase's weight; what weighs less tells nothing beside it
+_LEAST = 1e-300  # a probability that has a logarithm
+_DECIMALS = 6  # of a push in JSON
+
+
+class Explainable(Protocol):
+    """What is asked of a predictor, see `toolkit.prediction.Predictor`."""
+
+    labels: LabelSet
+    manifest: Manifest
+    ngrams: NgramReader | None
+    tokenizer: ReviewTokenizer
+
+    def predict(self, text: str) -> Prediction:
+        """The answer to a review."""
+
+    def logits(self, encodings: Sequence[Encoding]) -> np.ndarray:
+        """What the transformer says of n windows, (n, k)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of the review.
+    """A stretch of the review: a sentence or several, a phrase, or a word.
 
     Attributes:
-        text: One or more whole sentences.
-        push: The log-odds of the explanation's label with the segment minus without it: above 0 it speaks for that label.
-            None where the segment is all there is.
+        text: What stands there.
+        push: How far it moves the answer towards the explained label; below 0, away from it. None where the segment is
+            all there is.
+        start: The first of its characters in `Explanation.text`.
+        end: The character after its last.
     """
 
     text: str
     push: float | None
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A review in segments.
+    """An answer, and what made it.
 
     Attributes:
-        label: Whose log-odds are compared: of two labels the second, so that one sign always means one label; of more
-            the one that was given. None where nothing is compared.
-        segments: The segments of what the model read, in order, `MAX_SEGMENTS` at most.
-        unread_words: The number of words after the first `unread_after` segments, which played no part.
+        prediction: The answer.
+        label: The label that pushes above 0 speak for: of two labels the second, so that one sign always means one label; of
+            more the answer's.
+        text: The review as it was read, normalised.
+        segments: The sentences of what was read, in order, `MAX_SEGMENTS` at most; of a lone sentence its clauses, of a lone
+            clause its words.
+        words: Every word with its share of what the n-grams say, in order; their pushes sum to the n-grams' part of the
+            answer. Empty where n-grams had no part in it.
+        phrases: The n-grams that weigh most, the weightiest first, as they first stand in the text; each with the whole
+            weight that its words share. Of several that overlap, the weightiest.
+        unread_words: The number of words after the first `unread_after` segments that the transformer did not read.
         unread_after: The number of segments that stand before them.
+        unread_push: What those words weigh for the n-grams, which read them; None where nobody did.
     """
 
-    label: Label | None
+    prediction: Prediction
+    label: Label
+    text: str
     segments: tuple[Segment, ...]
+    words: tuple[Segment, ...]
+    phrases: tuple[Segment, ...]
     unread_words: int
     unread_after: int
+    unread_push: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The explanation as JSON has it, beside the answer."""
+
+        def listed(segments: Sequence[Segment]) -> list[dict[str, Any]]:
+            return [{"text": each.text, "push": _rounded(each.push)} for each in segments]
+
+        unread = {"words": self.unread_words, "after": self.unread_after, "push": _rounded(self.unread_push)}
+        return {
+            "towards": self.label.name,
+            "sentences": listed(self.segments),
+            "phrases": listed(self.phrases),
+            "words": listed(self.words),
+            **({"unread": unread} if self.unread_words else {}),
+        }
 
 
-def explain(predictor: Predictor, text: str) -> Explanation:
-    """Measure what each sentence that was read contributed, in one batch.
-
-    Only the words that fit into the model are compared, so that leaving one sentence out brings no unread one in.
+def explain(predictor: Explainable, text: str) -> Explanation:
+    """Explain an answer; the transformer, where it was asked, reads what is left without each sentence, in one batch.
 
     Raises:
         EmptyReviewError: there is nothing to read.
+        TypeError: the review is not a string.
     """
-    words = [word for word in normalise(text).split() if normalise(word)]  # one that nobody sees has no tokens
-    first, last = _words_read(predictor, words)
-    beginning, end = _sentences(words[:first]), _sentences(words[len(words) - last :])
-    share = round(MAX_SEGMENTS * len(beginning) / max(len(beginning) + len(end), 1))
-    before = _merge(beginning, max(share, 1) if end else MAX_SEGMENTS)
-    segments = before + _merge(end, MAX_SEGMENTS - len(before))
-    unread = len(words) - first - last
-    if len(segments) < 2:
-        return Explanation(None, tuple(Segment(segment, None) for segment in segments), unread, len(before))
-    without = (" ".join(segments[:index] + segments[index + 1 :]) for index in range(len(segments)))
-    whole, *others = predictor.predict_many([" ".join(segments), *without])
-    label = predictor.labels[1] if len(predictor.labels) == 2 else whole.label
-    pushes = [_log_odds(whole, label) - _log_odds(other, label) for other in others]
-    return Explanation(label, tuple(map(Segment, segments, pushes)), unread, len(before))
+    prediction = predictor.predict(text)
+    # A word that nobody sees has no tokens.
+    visible = " ".join(word for word in normalise(text[:TEXT_LIMIT]).split() if normalise(word))
+    reading = _Reading(predictor, prediction, visible)
+    label = predictor.labels[1] if len(predictor.labels) == 2 else prediction.label
+    direction = _direction(prediction, label)  # (k,)
+
+    every_word = words(visible)
+    first, last = reading.words_read(every_word)
+    gap = every_word[first : len(every_word) - last]
+    spans, before = _segments(visible, every_word[:first], every_word[len(every_word) - last :])
+    compared = spans if len(spans) > 1 else []
+    by_ngrams = [(gap[0][0], gap[-1][1])] if gap and prediction.read_by == "both" else []
+    # The logarithms serve as logits, for what `direction` weighs sums to 0.
+    whole = np.log(np.maximum(list(prediction.probabilities.values()), _LEAST)) @ direction
+    pushes = (whole - reading.without([*compared, *by_ngrams]) @ direction).tolist()
+    return Explanation(
+        prediction,
+        label,
+        visible,
+        tuple(_segment(visible, span, push) for span, push in zip(spans, pushes if compared else [None], strict=False)),
+        *reading.words_and_phrases(every_word, direction),
+        unread_words=len(gap),
+        unread_after=before,
+        unread_push=pushes[-1] if by_ngrams else None,
+    )
 
 
-def _words_read(predictor: Predictor, words: list[str]) -> tuple[int, int]:
-    """How many words fit whole, from the beginning and from the end; one at least.
+class _Reading:
+    """A review, read again by those who read it for its answer.
 
-    White space always ends a token, so a word's tokens are the same anywhere.
+    Args:
+        predictor: Whose answer it is.
+        prediction: The answer.
+        text: The review, normalised.
     """
-    room = predictor.tokenizer.max_length - 2  # [CLS] and [SEP]
-    if sum(_lengths(predictor, words[: room + 1])) <= room:
-        return len(words), 0
-    tail = 0 if predictor.tokenizer.truncation == "head" else room // 2
-    first = sum(end <= room - tail for end in accumulate(_lengths(predictor, words[: room + 1])))
-    last = sum(end <= tail for end in accumulate(_lengths(predictor, words[: -room - 2 : -1])))
-    return max(first, 1), min(last, len(words) - max(first, 1))
+
+    def __init__(self, predictor: Explainable, prediction: Prediction, text: str) -> None:
+        self._predictor = predictor
+        self._read_by = prediction.read_by
+        self._text = text
+        self._ids, offsets = predictor.tokenizer.locate(text)
+        self._ends = offsets[1:-1, 1]  # (T,) the character after each token of the body
+        self._windows = predictor.tokenizer.windows(self._ids)
+        self._tokens = lengths([self._ids])  # (1,) that calibrate the n-grams
+
+    def words_read(self, every_word: list[Span]) -> tuple[int, int]:
+        """How many words were read whole, from the beginning and from the end; one at least."""
+        if self._read_by == "ngrams":
+            return len(every_word), 0
+        read = np.zeros(len(self._ends), bool)
+        for start, stop in (span for window in self._windows for span in window.spans):
+            read[start:stop] = True
+        whole = np.ones(len(every_word), bool)
+        whole[self._words_of_tokens(every_word)[~read]] = False
+        if whole.all():
+            return len(every_word), 0
+        first = max(int(whole.argmin()), 1)
+        return first, min(int(whole[::-1].argmin()), len(every_word) - first)
+
+    def without(self, spans: Sequence[Span]) -> np.ndarray:
+        """Calibrated logits of the review without each of n spans, (n, k)."""
+        if not spans:
+            return np.empty((0, len(self._predictor.labels)))
+        kept = [self._kept(span) for span in spans]
+        logits = np.zeros(1) if self._read_by == "ngrams" else self._transformer(kept)
+        if self._read_by == "model":
+            return logits / self._predictor.manifest.temperature
+        reader = self._reader
+        scores = reader.table.score([self._ids[np.concatenate([[True], each, [True]])] for each in kept])
+        factor = reader.rule.factors(self._tokens, self._read_by)
+        calibrated: np.ndarray = logits / reader.rule.temperature + scores.logits * factor
+        return calibrated
+
+    def words_and_phrases(
+        self, every_word: list[Span], direction: np.ndarray
+    ) -> tuple[tuple[Segment, ...], tuple[Segment, ...]]:
+        """What the n-grams say: every word with its share, and the n-grams that weigh most; nothing where they said nothing."""
+        if self._read_by == "model":
+            return (), ()
+        found = self._reader.table.occurrences(self._ids)
+        factor = self._reader.rule.factors(self._tokens, self._read_by)
+        pushes = self._reader.table.weights(found.rows) @ direction * factor  # (u,)
+        words_of_tokens = self._words_of_tokens(every_word)
+        shares = np.zeros(len(every_word))
+        each = (pushes / found.counts)[found.ngrams] / found.orders  # (m,)
+        for place in range(max(ORDERS)):
+            inside = found.orders > place
+            np.add.at(shares, words_of_tokens[found.starts[inside] + place], each[inside])
+        weighed = tuple(
+            _segment(self._text, span, push) for span, push in zip(every_word, shares.tolist(), strict=True)
+        )
+        return weighed, tuple(islice(self._phrases(found, pushes, words_of_tokens, every_word), MAX_PHRASES))
+
+    def _phrases(
+        self, found: Occurrences, pushes: np.ndarray, words_of_tokens: np.ndarray, every_word: list[Span]
+    ) -> Iterator[Segment]:
+        """The weightiest first, each in whole words; none that overlaps with one before it, or says the same."""
+        taken: set[int] = set()
+        said: set[str] = set()
+        order = np.argsort(-np.abs(pushes), kind="stable")
+        telling = np.abs(pushes[order]) > _TELLING * np.abs(pushes).max(initial=0)
+        for ngram in order[telling].tolist():
+            start = int(found.starts[found.first[ngram]])
+            end = start + int(found.orders[found.first[ngram]])
+            among = range(words_of_tokens[start], words_of_tokens[end - 1] + 1)
+            span = _trimmed(self._text, (every_word[among[0]][0], every_word[among[-1]][1]))
+            phrase = self._text[slice(*span)].lower()
+            if phrase and phrase not in said and taken.isdisjoint(among):
+                taken.update(among)
+                said.add(phrase)
+                yield _segment(self._text, span, float(pushes[ngram]))
+
+    def _transformer(self, kept: Sequence[np.ndarray]) -> np.ndarray:
+        """Its logits of what is left of its windows, (n, k); a window that several reviews share is read once."""
+        unique: dict[bytes, Encoding] = {}
+        reviews = []
+        for each in kept:
+            left = [_without(window, each) for window in self._windows]
+            left = [window for window in left if has_tokens(window.input_ids)]
+            unique.update((window.input_ids.tobytes(), window) for window in left)
+            reviews.append(left)
+        logits = dict(zip(unique, self._predictor.logits(list(unique.values())), strict=True))
+        outputs = (
+            RawOutput.of_windows(left, [logits[window.input_ids.tobytes()] for window in left]) for left in reviews
+        )
+        return np.stack([output.logits for output in outputs])
+
+    def _kept(self, span: Span) -> np.ndarray:
+        """Which tokens of the body stand outside of it, (T,)."""
+        return (self._ends <= span[0]) | (self._ends > span[1])
+
+    def _words_of_tokens(self, every_word: list[Span]) -> np.ndarray:
+        """The word in which each token of the body ends, (T,)."""
+        return np.searchsorted([start for start, _ in every_word], self._ends) - 1
+
+    @property
+    def _reader(self) -> NgramReader:
+        assert self._predictor.ngrams is not None, "they had a part in the answer"  # noqa: S101 - for the type checker
+        return self._predictor.ngrams
 
 
-def _lengths(predictor: Predictor, words: list[str]) -> list[int]:
-    """Tokens of each word."""
-    return predictor.tokenizer.count(words)
+def _direction(prediction: Prediction, label: Label) -> np.ndarray:
+    """By what logits are multiplied to be pushes, (k,): 1 for the label, for the others -1 in all, by their probabilities."""
+    against = np.maximum(list(prediction.probabilities.values()), _LEAST)
+    against[label.index] = 0
+    direction: np.ndarray = -against / against.sum()
+    direction[label.index] = 1
+    return direction
 
 
-def _sentences(words: list[str]) -> list[str]:
-    sentences: list[list[str]] = [[]]
-    for word in words:
-        sentences[-1].append(word)
-        if word.rstrip(_CLOSING).endswith(_SENTENCE_ENDS) and not _NO_SENTENCE_END.match(word):
-            sentences.append([])
-    return [" ".join(sentence) for sentence in sentences if sentence]
+def _segments(text: str, beginning: list[Span], end: list[Span]) -> tuple[list[Span], int]:
+    """The parts of what was read, `MAX_SEGMENTS` at most, and how many of them belong to the beginning."""
+    edges = [(part[0][0], part[-1][1]) for part in (beginning, end) if part]
+    parts = [sentences(text, edge) for edge in edges]
+    if sum(map(len, parts)) < 2:
+        parts = [clauses(text, edge) for edge in edges]
+    if sum(map(len, parts)) < 2:
+        parts = [beginning, end] if end else [beginning]
+    if len(parts) == 1:
+        merged = merge(parts[0], MAX_SEGMENTS)
+        return merged, len(merged)
+    share = round(MAX_SEGMENTS * len(parts[0]) / sum(map(len, parts)))
+    first = merge(parts[0], min(max(share, 1), MAX_SEGMENTS - 1))
+    return first + merge(parts[1], MAX_SEGMENTS - len(first)), len(first)
 
 
-def _merge(sentences: list[str], limit: int) -> list[str]:
-    """Join neighbours until there are `limit`, in groups of as equal a number of sentences as can be."""
-    groups = min(limit, len(sentences))
-    edges = [round(index * len(sentences) / groups) for index in range(groups + 1)] if groups else [0]
-    return [" ".join(sentences[start:end]) for start, end in pairwise(edges)]
+def _without(window: Encoding, kept: np.ndarray) -> Encoding:
+    """What is left of a window."""
+    inside = np.concatenate([kept[start:stop] for start, stop in window.spans])
+    ids = window.input_ids
+    return Encoding(np.concatenate([ids[:1], ids[1:-1][inside], ids[-1:]]), window.tokens, window.spans)
 
 
-def _log_odds(prediction: Prediction, label: Label) -> float:
-    against = sum(probability for name, probability in prediction.probabilities.items() if name != label.name)
-    return math.log(max(prediction.probabilities[label.name], 1e-12) / max(against, 1e-12))
+def _segment(text: str, span: Span, push: float | None) -> Segment:
+    return Segment(text[slice(*span)], push, *span)
+
+
+def _trimmed(text: str, span: Span) -> Span:
+    """Without what stands around the letters and digits; empty where there are none."""
+    start, end = span
+    while start < end and not text[start].isalnum():
+        start += 1
+    while end > start and not text[end - 1].isalnum():
+        end -= 1
+    return start, end
+
+
+def _rounded(push: float | None) -> float | None:
+    return None if push is None else round(push, _DECIMALS)
