@@ -164,7 +164,7 @@ def _load(keep: tuple[str, ...], **model: Any) -> "Predictor":  # noqa: ANN401 -
     known = (*predictor.labels.names, UNCERTAIN)
     if unknown := [name for name in keep if name not in known]:
         raise click.BadParameter(f"{unknown[0]!r} is not one of {listed(map(repr, known))}.", param_hint="'--keep'")
-    if UNCERTAIN in keep and predictor.threshold.uncertain_below <= predictor.labels.lowest_score:
+    if UNCERTAIN in keep and not predictor.threshold.withholds(predictor.labels.lowest_score):
         raise click.UsageError(
             "--keep uncertain needs --uncertain-below P or --target-accuracy A, which say what is uncertain"
         )

@@ -59,8 +59,9 @@ class Prediction:
         logits: The logits of all labels, in their order: of the transformer alone as it gave them, without the temperature;
             of n-grams, or of both, calibrated.
         verdict: The label's name, or `uncertain` where it is withheld.
-        reason: Why it is withheld: `unsure`, for the score is below the predictor's threshold, or `unfamiliar`, for the
-            text is unlike those that the model has learnt from; None where it is not.
+        reason: Why it is withheld: `unsure`, for the score is below the predictor's threshold; `unfamiliar`, for the text is
+            unlike those that the model has learnt from; `script`, for it is written in another than Latin letters, and
+            nothing more is known of it. None where it is not withheld.
         read_by: Who read the review: `ngrams`, `both`, or `model`, the transformer alone.
         familiarity: The share of the review's pairs of neighbouring tokens that the model's n-gram table knows, 0 to 1;
             None where there is no table.

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
 from threading import Event
@@ -228,7 +228,13 @@ class Predictor(ABC):
         for chunk in _batched(texts, self.chunk_size):
             sequences = self.tokenizer.encode_whole(chunk)
             predictions = iter(self._answers([ids for ids in sequences if has_tokens(ids)]))
-            yield from (next(predictions) if has_tokens(ids) else None for ids in sequences)
+            for text, ids in zip(chunk, sequences, strict=True):
+                yield self._verdict(next(predictions), text) if has_tokens(ids) else None
+
+    def _verdict(self, prediction: Prediction, text: str) -> Prediction:
+        """A prediction, whose verdict is its label, with the verdict that is given."""
+        reason = self.threshold.reason(prediction.score, prediction.familiarity, text)
+        return replace(prediction, verdict=UNCERTAIN, reason=reason) if reason else prediction
 
     def _answers(self, sequences: Sequence[np.ndarray]) -> list[Prediction]:
         """The answers to n texts, given as `ReviewTokenizer.encode_whole` gives them: the n-grams' first."""
@@ -281,17 +287,14 @@ class Predictor(ABC):
         exponentials = np.exp(scaled - scaled.max())
         probabilities = exponentials / exponentials.sum()
         label = self.labels[int(probabilities.argmax())]
-        score = float(probabilities[label.index])
-        reason = self.threshold.reason(score, familiarity)
         return Prediction(
             label=label,
-            score=score,
+            score=float(probabilities[label.index]),
             probabilities={each.name: float(probabilities[each.index]) for each in self.labels},
             tokens=tokens,
             tokens_read=tokens_read,
             logits=tuple(map(float, logits)),
-            verdict=UNCERTAIN if reason else label.name,
-            reason=reason,
+            verdict=label.name,
             read_by=read_by,
             familiarity=familiarity,
             window=window,
