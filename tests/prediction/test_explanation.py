@@ -179,6 +179,8 @@ def test_a_lone_sentence_is_explained_by_clauses_and_a_lone_clause_by_words(make
         "but a bad end.",
     ]
     assert [each.text for each in predictor.explain("A good film.").segments] == ["A", "good", "film."]
+    texts = ("A good start. A bad end.", "A good start, but a bad end.", "A good film.")
+    assert [predictor.explain(text).unit for text in texts] == ["sentences", "clauses", "words"]
     lone = predictor.explain("Good!")
     assert [(each.text, each.push) for each in lone.segments] == [("Good!", None)]
     assert lone.words[0].push > 0
@@ -215,7 +217,7 @@ def test_three_labels_push_towards_the_answer(tiny_tokenizer):
 def test_json_has_the_numbers(make):
     explanation = make(length=32).explain("Fine. " * 30 + "A bad film. " + "Fine. " * 30)
     why = json.loads(json.dumps(explanation.to_dict()))
-    assert list(why) == ["towards", "sentences", "phrases", "words", "unread"]
+    assert list(why) == ["towards", "unit", "parts", "phrases", "words", "unread"]
     assert why["towards"] == "positive"
     assert why["unread"]["words"] == explanation.unread_words
     assert len(why["words"]) == 63

@@ -10,6 +10,7 @@ from toolkit.choices import Engine, choices
 from toolkit.commands.options import (
     USUAL_COLUMNS,
     SectionCommand,
+    hint_many_withheld,
     language_option,
     load,
     permille,
@@ -129,6 +130,7 @@ def _classify_file(
     with progress_bar(source.stat().st_size, "classifying") as bar:
         tally = FileJob(source, target, column, prefix, lang).run(lambda: load(**model), bar.update, note)
     _logger.info("%s: %s", target, tally.summary())
+    hint_many_withheld(tally, lang)
     if tally.problems:
         raise click.ClickException(f"rows that could not be classified: {tally.problems}; their column error says why")
 

@@ -114,9 +114,9 @@ class Abstention:
                 f"a target accuracy of {self.target_accuracy} is out of reach; expected at most {best['accuracy']:.4f}, "
                 f"for which {1 - best['coverage']:.1%} of reviews are left undecided"
             )
-        return self._about_texts(
-            Threshold(**max(reached, key=lambda step: step["coverage"])), manifest, unfamiliar_below
-        )
+        step = max(reached, key=lambda step: step["coverage"])
+        chosen = Threshold(step["uncertain_below"], step["accuracy"], step["coverage"])
+        return self._about_texts(chosen, manifest, unfamiliar_below)
 
     def _about_texts(self, threshold: Threshold, manifest: Manifest, unfamiliar_below: float) -> Threshold:
         """With what texts are not for the model, by their familiarity, or else their script, if it has read English."""

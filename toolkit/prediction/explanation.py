@@ -8,7 +8,7 @@ answer: its readers read the remaining text, calibrated as they were for the who
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -21,9 +21,11 @@ from toolkit.text.normalisation import TEXT_LIMIT, normalise
 from toolkit.text.segmentation import Span, clauses, merge, sentences, words
 from toolkit.text.tokenisation import Encoding, ReviewTokenizer, has_tokens
 
+Unit = Literal["sentences", "clauses", "words"]
 MAX_SEGMENTS = 16  # a review costs at most so many more readings; neighbouring sentences of a longer one are merged
 MAX_PHRASES = 6
 _TELLING = 0.1  # of the weightiest phrase's weight; what weighs less tells nothing beside it
+_WORD_OF_SENTENCE = 0.25  # of the strongest sentence's push: what a word has to weigh to be shaded to the full
 _LEAST = 1e-300  # a probability that has a logarithm
 _DECIMALS = 6  # of a push in JSON
 
@@ -72,6 +74,7 @@ class Explanation:
         text: The review as it was read, normalised.
         segments: The sentences of what was read, in order, `MAX_SEGMENTS` at most; of a lone sentence its clauses, of a lone
             clause its words.
+        unit: What they are: `sentences`, `clauses` or `words`.
         words: Every word with its share of what the n-grams say, in order; their pushes sum to the n-grams' part of the
             answer. Empty where n-grams had no part in it.
         phrases: The n-grams that weigh most, the weightiest first, as they first stand in the text; each with the whole
@@ -85,11 +88,24 @@ class Explanation:
     label: Label
     text: str
     segments: tuple[Segment, ...]
+    unit: Unit
     words: tuple[Segment, ...]
     phrases: tuple[Segment, ...]
     unread_words: int
     unread_after: int
     unread_push: float | None
+
+    @property
+    def strongest(self) -> float:
+        """The push of the sentence that moves the answer most; 0 where nothing moves it."""
+        return max((abs(each.push) for each in self.segments if each.push is not None), default=0.0)
+
+    @property
+    def strongest_word(self) -> float:
+        """The push by which words are shaded: the strongest word's, where words have a say beside the sentences at all."""
+        return max(
+            [self.strongest * _WORD_OF_SENTENCE, *(abs(each.push) for each in self.words if each.push is not None)]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The explanation as JSON has it, beside the answer."""
@@ -100,7 +116,8 @@ class Explanation:
         unread = {"words": self.unread_words, "after": self.unread_after, "push": _rounded(self.unread_push)}
         return {
             "towards": self.label.name,
-            "sentences": listed(self.segments),
+            "unit": self.unit,
+            "parts": listed(self.segments),
             "phrases": listed(self.phrases),
             "words": listed(self.words),
             **({"unread": unread} if self.unread_words else {}),
@@ -124,7 +141,7 @@ def explain(predictor: Explainable, text: str) -> Explanation:
     every_word = words(visible)
     first, last = reading.words_read(every_word)
     gap = every_word[first : len(every_word) - last]
-    spans, before = _segments(visible, every_word[:first], every_word[len(every_word) - last :])
+    spans, before, unit = _segments(visible, every_word[:first], every_word[len(every_word) - last :])
     compared = spans if len(spans) > 1 else []
     by_ngrams = [(gap[0][0], gap[-1][1])] if gap and prediction.read_by == "both" else []
     # The logarithms serve as logits, for what `direction` weighs sums to 0.
@@ -135,6 +152,7 @@ def explain(predictor: Explainable, text: str) -> Explanation:
         label,
         visible,
         tuple(_segment(visible, span, push) for span, push in zip(spans, pushes if compared else [None], strict=False)),
+        unit,
         *reading.words_and_phrases(every_word, direction),
         unread_words=len(gap),
         unread_after=before,
@@ -265,20 +283,21 @@ def _direction(prediction: Prediction, label: Label) -> np.ndarray:
     return direction
 
 
-def _segments(text: str, beginning: list[Span], end: list[Span]) -> tuple[list[Span], int]:
-    """The parts of what was read, `MAX_SEGMENTS` at most, and how many of them belong to the beginning."""
+def _segments(text: str, beginning: list[Span], end: list[Span]) -> tuple[list[Span], int, Unit]:
+    """The parts of what was read, `MAX_SEGMENTS` at most, how many of them belong to the beginning, and what they are."""
     edges = [(part[0][0], part[-1][1]) for part in (beginning, end) if part]
+    unit: Unit = "sentences"
     parts = [sentences(text, edge) for edge in edges]
     if sum(map(len, parts)) < 2:
-        parts = [clauses(text, edge) for edge in edges]
+        parts, unit = [clauses(text, edge) for edge in edges], "clauses"
     if sum(map(len, parts)) < 2:
-        parts = [beginning, end] if end else [beginning]
+        parts, unit = [beginning, end] if end else [beginning], "words"
     if len(parts) == 1:
         merged = merge(parts[0], MAX_SEGMENTS)
-        return merged, len(merged)
+        return merged, len(merged), unit
     share = round(MAX_SEGMENTS * len(parts[0]) / sum(map(len, parts)))
     first = merge(parts[0], min(max(share, 1), MAX_SEGMENTS - 1))
-    return first + merge(parts[1], MAX_SEGMENTS - len(first)), len(first)
+    return first + merge(parts[1], MAX_SEGMENTS - len(first)), len(first), unit
 
 
 def _without(window: Encoding, kept: np.ndarray) -> Encoding:
