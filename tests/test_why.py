@@ -5,7 +5,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import subprocess
 import sys
 
@@ -17,8 +16,7 @@ from tests.conftest import FakePredictor
 from tests.prediction.test_explanation import RULE, TEXT, reader
 from toolkit.cli import cli
 from toolkit.commands.why import drawn, listed
-from toolkit.models.bundle import NGRAM_TABLE, Kind, Manifest, read_manifest, write_manifest
-from toolkit.models.files import sha256
+from toolkit.models.bundle import Kind, Manifest
 from toolkit.prediction.combination import Combination
 from toolkit.text.tokenisation import ReviewTokenizer
 
@@ -51,7 +49,7 @@ def test_predict_says_why_in_a_pipe(run, tiny_tokenizer):
     assert lines[0] == run("predict", TEXT).stdout.rstrip("\n"), "the line itself is as it always is"
     assert lines[1] == "  + pushes to positive, - to negative; the number says how far:"
     assert lines[2:5] == [f"  {segment.push:+.2f}  {segment.text}" for segment in explanation.segments]
-    assert lines[5] == "  What weighs most: " + ", ".join(
+    assert lines[5] == "  Words by themselves: " + ", ".join(
         f"{each.text} {each.push:+.2f}" for each in explanation.phrases
     )
     assert len(lines) == 6
@@ -109,7 +107,7 @@ def test_without_a_table_the_sentences_are_in_colour(tiny_tokenizer):
     shown = list(drawn(explanation, "en", 80))
     strongest = max(explanation.segments, key=lambda each: abs(each.push))
     assert click.style(strongest.text, fg="green" if strongest.push > 0 else "red", bold=True) in shown[0]
-    assert "weighs most" not in "".join(shown)
+    assert "by themselves" not in "".join(shown)
 
 
 def test_the_unread_middle_is_named(tiny_tokenizer):
@@ -127,7 +125,7 @@ def test_a_lone_sentence_is_one_line_of_words(run, tiny_tokenizer):
     assert len(lines) == 3
     assert run("predict", "--why", "Good").stdout.splitlines()[2:] == [
         "         Good",
-        f"  What weighs most: Good {predictor_of(tiny_tokenizer).explain('Good').phrases[0].push:+.2f}",
+        f"  Words by themselves: Good {predictor_of(tiny_tokenizer).explain('Good').phrases[0].push:+.2f}",
     ]
 
 
@@ -180,24 +178,10 @@ def test_what_moved_keeps_its_options(run):
     assert "toolkit predict-files --any-text in.csv OUTPUT" in result.stderr
 
 
-@pytest.fixture
-def bundle(tiny_bundle, tiny_tokenizer, tmp_path):
-    """The tiny bundle with a table beside its graph, as an export leaves it."""
-    folder = tmp_path / "onnx_model"
-    shutil.copytree(tiny_bundle, folder)
-    ngrams = reader(tiny_tokenizer)
-    ngrams.table.save(folder / NGRAM_TABLE)
-    manifest = read_manifest(folder, Kind.ONNX)
-    entry = {"sha256": sha256(folder / NGRAM_TABLE), "bytes": (folder / NGRAM_TABLE).stat().st_size}
-    manifest.files[NGRAM_TABLE] = entry
-    write_manifest(folder / "manifest.json", Manifest(**{**vars(manifest), "ngrams": ngrams.describe()}))
-    return folder
-
-
-def test_the_command_itself_on_a_terminal(bundle):
+def test_the_command_itself_on_a_terminal(ngram_bundle):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "toolkit", "predict", "--why", "--onnx-model", str(bundle), f"{TEXT} \x1b[2Jgood"],
+        [sys.executable, "-m", "toolkit", "predict", "--why", "--onnx-model", str(ngram_bundle), f"{TEXT} \x1b[2Jgood"],
         stdout=theirs, stderr=subprocess.DEVNULL, env={**os.environ, "COLUMNS": "80", "NO_COLOR": ""},
     )  # fmt: skip
     os.close(theirs)

@@ -31,6 +31,7 @@ class Texts:
     why_legend: str
     why_legend_towards: str
     why_words: str
+    why_phrases: str
     why_lone: str
     push: str
     push_away: str
@@ -45,7 +46,6 @@ class Texts:
     terminal_colours: tuple[str, str]
     terminal_legend: str
     terminal_legend_towards: str
-    terminal_words: str
     right: str
     wrong: str
     rather: str
@@ -128,7 +128,7 @@ TEXTS = {
         terminal_colours=("绿色", "红色"),
         terminal_legend="{plus} 推向正面，{minus} 推向负面；数字表示推动了多远：",
         terminal_legend_towards="{plus} 推向“{label}”，{minus} 推离；数字表示推动了多远：",
-        terminal_words="分量最重的词语：",
+        why_phrases="词语本身：",
         right="判断正确",
         wrong="判断错误",
         rather="应为{label}",
@@ -176,7 +176,7 @@ TEXTS = {
         why_pending="comparing sentence by sentence …",
         why_legend="+ blue pushes to positive, − orange to negative; the number says how far a sentence moves the verdict.",
         why_legend_towards="+ blue pushes to {label}, − orange away from it; the number says how far a sentence moves the verdict.",
-        why_words="The darker a word, the more it weighs by itself.",
+        why_words=" The darker a word, the more it weighs by itself.",
         why_lone="There is one sentence only, so nothing to compare.",
         push="{push}: pushes to {side}",
         push_away="{push}: pushes away from {side}",
@@ -191,7 +191,7 @@ TEXTS = {
         terminal_colours=("green", "red"),
         terminal_legend="{plus} pushes to positive, {minus} to negative; the number says how far:",
         terminal_legend_towards="{plus} pushes to {label}, {minus} away from it; the number says how far:",
-        terminal_words="What weighs most:",
+        why_phrases="Words by themselves:",
         right="Right",
         wrong="Wrong",
         rather="It is {label}",

@@ -32,7 +32,7 @@ def drawn(explanation: Explanation, language: str, width: int) -> Iterator[str]:
     elif pushed:
         yield _INDENT + _in_a_row(pushed, explanation.strongest)
     if explanation.phrases and not (pushed and explanation.unit == "words"):
-        yield f"{_INDENT}{texts.terminal_words} {_in_a_row(explanation.phrases, explanation.strongest_word)}"
+        yield f"{_INDENT}{texts.why_phrases} {_in_a_row(explanation.phrases, explanation.strongest_word)}"
     yield ""
 
 
@@ -48,7 +48,7 @@ def listed(explanation: Explanation, language: str) -> Iterator[str]:
         lines.insert(explanation.unread_after, gap)
     if explanation.phrases and not by_word:
         phrases = ", ".join(f"{each.text} {_signed(each.push)}" for each in explanation.phrases)
-        lines.append(f"{texts.terminal_words} {phrases}")
+        lines.append(f"{texts.why_phrases} {phrases}")
     yield from (_INDENT + line for line in lines)
 
 

@@ -24,7 +24,7 @@ from toolkit.text.tokenisation import Encoding, ReviewTokenizer, has_tokens
 Unit = Literal["sentences", "clauses", "words"]
 MAX_SEGMENTS = 16  # a review costs at most so many more readings; neighbouring sentences of a longer one are merged
 MAX_PHRASES = 6
-_TELLING = 0.1  # of the weightiest phrase's weight; what weighs less tells nothing beside it
+_TELLING = 0.1  # of the strongest push beside it, what a phrase has to weigh to tell anything
 _WORD_OF_SENTENCE = 0.25  # of the strongest sentence's push: what a word has to weigh to be shaded to the full
 _LEAST = 1e-300  # a probability that has a logarithm
 _DECIMALS = 6  # of a push in JSON
@@ -147,13 +147,14 @@ def explain(predictor: Explainable, text: str) -> Explanation:
     # The logarithms serve as logits, for what `direction` weighs sums to 0.
     whole = np.log(np.maximum(list(prediction.probabilities.values()), _LEAST)) @ direction
     pushes = (whole - reading.without([*compared, *by_ngrams]) @ direction).tolist()
+    strongest = max(map(abs, pushes[: len(compared)]), default=0.0)
     return Explanation(
         prediction,
         label,
         visible,
         tuple(_segment(visible, span, push) for span, push in zip(spans, pushes if compared else [None], strict=False)),
         unit,
-        *reading.words_and_phrases(every_word, direction),
+        *reading.words_and_phrases(every_word, direction, strongest * _WORD_OF_SENTENCE),
         unread_words=len(gap),
         unread_after=before,
         unread_push=pushes[-1] if by_ngrams else None,
@@ -174,7 +175,8 @@ class _Reading:
         self._read_by = prediction.read_by
         self._text = text
         self._ids, offsets = predictor.tokenizer.locate(text)
-        self._ends = offsets[1:-1, 1]  # (T,) the character after each token of the body
+        self._offsets = offsets[1:-1]  # (T, 2) of the body
+        self._ends = self._offsets[:, 1]  # the character after each token
         self._windows = predictor.tokenizer.windows(self._ids)
         self._tokens = lengths([self._ids])  # (1,) that calibrate the n-grams
 
@@ -207,9 +209,15 @@ class _Reading:
         return calibrated
 
     def words_and_phrases(
-        self, every_word: list[Span], direction: np.ndarray
+        self, every_word: list[Span], direction: np.ndarray, scale: float
     ) -> tuple[tuple[Segment, ...], tuple[Segment, ...]]:
-        """What the n-grams say: every word with its share, and the n-grams that weigh most; nothing where they said nothing."""
+        """What the n-grams say: every word with its share, and the n-grams that weigh most; nothing where they said nothing.
+
+        Args:
+            every_word: The words of the text.
+            direction: See `_direction`.
+            scale: A push beside which a phrase has to tell something, where the weightiest is no stronger.
+        """
         if self._read_by == "model":
             return (), ()
         found = self._reader.table.occurrences(self._ids)
@@ -224,26 +232,36 @@ class _Reading:
         weighed = tuple(
             _segment(self._text, span, push) for span, push in zip(every_word, shares.tolist(), strict=True)
         )
-        return weighed, tuple(islice(self._phrases(found, pushes, words_of_tokens, every_word), MAX_PHRASES))
+        telling = np.abs(pushes) > _TELLING * max(scale, np.abs(pushes).max(initial=0))
+        weightiest = np.argsort(-np.abs(pushes), kind="stable")
+        phrases = self._phrases(found, pushes, weightiest[telling[weightiest]], words_of_tokens, every_word)
+        return weighed, tuple(islice(phrases, MAX_PHRASES))
 
     def _phrases(
-        self, found: Occurrences, pushes: np.ndarray, words_of_tokens: np.ndarray, every_word: list[Span]
+        self,
+        found: Occurrences,
+        pushes: np.ndarray,
+        among: np.ndarray,
+        words_of_tokens: np.ndarray,
+        every_word: list[Span],
     ) -> Iterator[Segment]:
-        """The weightiest first, each in whole words; none that overlaps with one before it, or says the same."""
+        """N-grams as they are given, each in whole words; none that overlaps with one before it, or says the same."""
         taken: set[int] = set()
         said: set[str] = set()
-        order = np.argsort(-np.abs(pushes), kind="stable")
-        telling = np.abs(pushes[order]) > _TELLING * np.abs(pushes).max(initial=0)
-        for ngram in order[telling].tolist():
-            start = int(found.starts[found.first[ngram]])
-            end = start + int(found.orders[found.first[ngram]])
-            among = range(words_of_tokens[start], words_of_tokens[end - 1] + 1)
-            span = _trimmed(self._text, (every_word[among[0]][0], every_word[among[-1]][1]))
-            phrase = self._text[slice(*span)].lower()
-            if phrase and phrase not in said and taken.isdisjoint(among):
-                taken.update(among)
+        for ngram in among.tolist():
+            first = int(found.starts[found.first[ngram]])
+            last = first + int(found.orders[found.first[ngram]]) - 1
+            start, end = _trimmed(self._text, (int(self._offsets[first, 0]), int(self._offsets[last, 1])))
+            # Pieces of words are shown as the words.
+            start = _grown(self._text, start, every_word[words_of_tokens[first]][0])
+            end = _grown(self._text, end, every_word[words_of_tokens[last]][1])
+            phrase = self._text[start:end].lower()
+            within = [word for word in range(words_of_tokens[first], words_of_tokens[last] + 1)
+                     if every_word[word][1] > start and every_word[word][0] < end]  # fmt: skip
+            if phrase and phrase not in said and taken.isdisjoint(within):
+                taken.update(within)
                 said.add(phrase)
-                yield _segment(self._text, span, float(pushes[ngram]))
+                yield _segment(self._text, (start, end), float(pushes[ngram]))
 
     def _transformer(self, kept: Sequence[np.ndarray]) -> np.ndarray:
         """Its logits of what is left of its windows, (n, k); a window that several reviews share is read once."""
@@ -319,6 +337,14 @@ def _trimmed(text: str, span: Span) -> Span:
     while end > start and not text[end - 1].isalnum():
         end -= 1
     return start, end
+
+
+def _grown(text: str, place: int, limit: int) -> int:
+    """The place to which letters and digits go on, from this one towards a limit."""
+    step = 1 if limit > place else -1
+    while place != limit and 0 < place < len(text) and text[place - 1].isalnum() and text[place].isalnum():
+        place += step
+    return place
 
 
 def _rounded(push: float | None) -> float | None:
