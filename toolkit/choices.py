@@ -6,6 +6,7 @@ Backend = Literal["auto", "onnx", "torch"]
 Truncation = Literal["head", "head-tail", "window"]
 Readers = Literal["auto", "both", "model"]
 ReadBy = Literal["ngrams", "both", "model"]
+Reason = Literal["unsure", "unfamiliar", "script"]  # why a verdict is withheld
 Quantization = Literal["none", "int8", "auto"]
 Engine = Literal["local", "ray"]
 Language = Literal["en", "zh"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.prediction.test_explanation import reader
+from tests.prediction.test_explanation import ALONE, reader
 from toolkit.chat.corrections import Correction, save_correction
 from toolkit.chat.models import Models
 from toolkit.chat.panels import file_panel, verdict_panel, why_panel
@@ -226,6 +226,17 @@ def test_the_page_is_told_of_words_phrases_and_what_it_folds(words, tiny_tokeniz
         panel["unread"]
         == f"中间 {long.unread_words} 个词只看了词语，{'+' if long.unread_push >= 0 else '−'}{abs(long.unread_push):.2f}"
     )
+
+
+def test_of_a_huge_review_the_weightiest_words_are_shaded(words, tiny_tokenizer):
+    words.ngrams, words.readers = reader(tiny_tokenizer, ALONE), "auto"
+    text = "It is good. " * 400 + "A bad end. " * 300
+    explanation = words.explain(text)
+    assert explanation.prediction.read_by == "ngrams"
+    shown = [word for each in why_panel(explanation, words.labels, "en")["segments"] for word in each["words"]]
+    shaded = [word["text"] for word in shown if "kind" in word]
+    assert shaded == ["bad"] * 300, "each weighs more than one of the goods, of which there are too many"
+    assert "".join(word["text"] for word in shown).replace(" ", "") == text.replace(" ", "")
 
 
 def test_nobody_is_told_of_log_odds():

@@ -6,7 +6,8 @@ from toolkit.chat.texts import TEXTS
 from toolkit.chat.uploads import UNREADABLE, ClassifiedRow, count_verdicts
 from toolkit.prediction import Prediction, Predictor
 from toolkit.prediction.abstention import FOREIGN, display
-from toolkit.prediction.explanation import Explanation, Segment
+from toolkit.prediction.attribution import Segment
+from toolkit.prediction.explanation import Explanation
 from toolkit.text.labels import SENTIMENT, Label, LabelSet
 
 PREVIEW_ROWS = 20
@@ -15,7 +16,8 @@ PREVIEW_CHARACTERS = 160
 
 LIKELIEST = 5  # labels with a bar
 AT_A_GLANCE = 400  # characters of a review that is shown with its reasons at once; of a longer one they are folded
-FAINTEST = 0.08  # of the strongest word's push
+FAINTEST = 0.08  # of the strongest word's push; what weighs less is not shaded
+MOST_SHADED = 500  # words, the weightiest: each is a part of the page
 TONES = 5  # colours in toolkit.css that labels take in turn
 
 
@@ -78,13 +80,15 @@ def why_panel(explanation: Explanation, labels: LabelSet, language: str) -> dict
     """
     texts = TEXTS[language]
     by_word = bool(explanation.phrases) and explanation.unit != "words"
+    weights = sorted((abs(word.push or 0.0) for word in explanation.words), reverse=True)
+    least = max([FAINTEST * explanation.strongest_word, *weights[MOST_SHADED : MOST_SHADED + 1]])
     segments = []
     for segment in explanation.segments:
         shown: dict[str, Any] = {"text": segment.text}
         if segment.push is not None:
             shown |= _pushed(segment.push, explanation.strongest, explanation, labels, language)
         if by_word:
-            shown["words"] = _words(explanation, segment, labels, language)
+            shown["words"] = _words(explanation, segment, least, labels, language)
         segments.append(shown)
     unread, unread_push = explanation.unread_words, explanation.unread_push
     legend = texts.why_legend
@@ -109,8 +113,10 @@ def why_panel(explanation: Explanation, labels: LabelSet, language: str) -> dict
     }
 
 
-def _words(explanation: Explanation, segment: Segment, labels: LabelSet, language: str) -> list[dict[str, Any]]:
-    """The words of a sentence with what stands between them; those that weigh next to nothing together."""
+def _words(
+    explanation: Explanation, segment: Segment, least: float, labels: LabelSet, language: str
+) -> list[dict[str, Any]]:
+    """The words of a sentence with what stands between them; those that weigh no more than `least` together."""
     parts: list[dict[str, Any]] = []
     plain, end = "", segment.start
     for word in explanation.words:
@@ -118,12 +124,12 @@ def _words(explanation: Explanation, segment: Segment, labels: LabelSet, languag
             continue
         plain += explanation.text[end : word.start]
         end = word.end
-        shown = _pushed(word.push or 0.0, explanation.strongest_word, explanation, labels, language)
-        if shown["shade"] < FAINTEST:
+        push = word.push or 0.0
+        if abs(push) <= least:
             plain += word.text
             continue
         parts += [{"text": plain}] if plain else []
-        parts.append({"text": word.text, **shown})
+        parts.append({"text": word.text, **_pushed(push, explanation.strongest_word, explanation, labels, language)})
         plain = ""
     return [*parts, {"text": plain}] if plain else parts
 

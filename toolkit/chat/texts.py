@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from toolkit.choices import Reason
 from toolkit.errors import MissingModelError
-from toolkit.prediction.abstention import SCRIPT, UNFAMILIAR
 from toolkit.text.labels import SENTIMENT, LabelSet
 
 LANGUAGES = ("zh", "en")
@@ -78,11 +78,11 @@ class Texts:
     setting_threshold_help: str
     settings_saved: str
 
-    def withheld(self, reason: str | None, labels: LabelSet) -> str | None:
+    def withheld(self, reason: Reason | None, labels: LabelSet) -> str | None:
         """Why a text gets no verdict whatever its score, see `toolkit.prediction.Prediction`; None where that is not why."""
-        if reason == SCRIPT:
+        if reason == "script":
             return self.script
-        if reason == UNFAMILIAR:
+        if reason == "unfamiliar":
             return self.unfamiliar if labels == SENTIMENT else self.unfamiliar_labels
         return None
 

@@ -6,7 +6,8 @@ import click
 
 from toolkit.chat.texts import TEXTS, Texts
 from toolkit.formats.limits import printable
-from toolkit.prediction.explanation import Explanation, Segment
+from toolkit.prediction.attribution import Segment
+from toolkit.prediction.explanation import Explanation
 from toolkit.text.labels import SENTIMENT
 
 _MOST = 5  # parts that a terminal lists

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, replace
 
+from toolkit.choices import Reason
 from toolkit.errors import OptionError, ToolkitError
 from toolkit.models.bundle import Manifest
 from toolkit.text.labels import UNCERTAIN, Label
 from toolkit.text.normalisation import TEXT_LIMIT
 from toolkit.text.script import is_mostly_foreign
 
-UNSURE, UNFAMILIAR, SCRIPT = "unsure", "unfamiliar", "script"  # why a verdict is withheld
-FOREIGN = (UNFAMILIAR, SCRIPT)  # whatever the score: the text is none that the model could judge
+FOREIGN: tuple[Reason, ...] = ("unfamiliar", "script")  # withheld whatever the score: the text is not for the model
 # Bases that have read English alone, by the names under which an adapter may know them.
 _ENGLISH_BASES = {
     "minilm",
@@ -45,13 +45,13 @@ class Threshold:
         """Refuse a threshold that every score passes for another reason, or none does."""
         _check_probability("uncertain_below", self.uncertain_below)
 
-    def reason(self, score: float, familiarity: float | None = None, text: str = "") -> str | None:
+    def reason(self, score: float, familiarity: float | None = None, text: str = "") -> Reason | None:
         """Why a verdict is withheld, see `Prediction`; None where it is given."""
         if familiarity is not None and familiarity < self.unfamiliar_below:
-            return UNFAMILIAR
+            return "unfamiliar"
         if self.latin_only and is_mostly_foreign(text[:TEXT_LIMIT]):
-            return SCRIPT
-        return UNSURE if score < self.uncertain_below else None
+            return "script"
+        return "unsure" if score < self.uncertain_below else None
 
     def withholds(self, lowest_score: float) -> bool:
         """Whether there are verdicts that it withholds from a model whose likeliest label has `lowest_score` at least."""

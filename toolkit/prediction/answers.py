@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from toolkit.choices import ReadBy, Readers, Truncation, check_choice
+from toolkit.choices import ReadBy, Readers, Reason, Truncation, check_choice
 from toolkit.prediction.abstention import display
 from toolkit.text.labels import UNCERTAIN, Label
 from toolkit.text.tokenisation import Encoding, count_read
@@ -76,7 +76,7 @@ class Prediction:
     tokens_read: int
     logits: tuple[float, ...]
     verdict: str
-    reason: str | None = None
+    reason: Reason | None = None
     read_by: ReadBy = "model"
     familiarity: float | None = None
     window: tuple[int, int] | None = None
