@@ -112,7 +112,7 @@ def test_without_a_table_the_sentences_are_in_colour(tiny_tokenizer):
 
 def test_the_unread_middle_is_named(tiny_tokenizer):
     both, alone = (predictor_of(tiny_tokenizer, rule, 32).explain(LONG) for rule in (RULE, None))
-    middle = f"… {both.unread_words} words in the middle, read for their wording only, {both.unread_push:+.2f} …"
+    middle = f"… {both.unread_words} words here were read for their wording only, {both.unread_push:+.2f} …"
     assert middle in click.unstyle(next(drawn(both, "en", 80)))
     assert list(listed(both, "en"))[1 + both.unread_after] == f"  {middle}"
     assert f"… {alone.unread_words} words were not read …" in click.unstyle(next(drawn(alone, "en", 80)))

@@ -224,7 +224,7 @@ def test_the_page_is_told_of_words_phrases_and_what_it_folds(words, tiny_tokeniz
     assert panel["open"], "what is left out takes no room"
     assert (
         panel["unread"]
-        == f"中间 {long.unread_words} 个词只看了词语，{'+' if long.unread_push >= 0 else '−'}{abs(long.unread_push):.2f}"
+        == f"此处 {long.unread_words} 个词只看了词语，{'+' if long.unread_push >= 0 else '−'}{abs(long.unread_push):.2f}"
     )
 
 

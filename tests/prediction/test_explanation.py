@@ -100,6 +100,16 @@ def test_the_phrases_that_weigh_most_stand_as_in_the_text(make):
     assert [phrase.push for phrase in phrases] == pytest.approx(np.array([1.27, -1, -0.8, 0.3]) * factor, rel=0.03)
 
 
+def test_pieces_of_words_are_shown_as_the_words(tiny_tokenizer):
+    """The vocabulary knows no `zyx`, so that its first letter is an n-gram."""
+    manifest = Manifest(Kind.ONNX, "fake", 64)
+    ngrams = reader(tiny_tokenizer, ALONE, {"z": 1.0, "film. z": -0.7})
+    predictor = FakePredictor(manifest, ReviewTokenizer(tiny_tokenizer, 64), ngrams=ngrams)
+    explanation = predictor.explain("(zyx-qwv) A film. zyx")
+    assert [phrase.text for phrase in explanation.phrases] == ["zyx", "film. zyx"]
+    assert [word.push > 0 for word in explanation.words] == [True, False, False, True]
+
+
 @pytest.mark.parametrize(("rule", "read_by"), [(RULE, "both"), (ALONE, "ngrams")])
 def test_a_sentence_is_left_out_of_what_both_readers_read(make, rule, read_by):
     predictor = make(rule)
