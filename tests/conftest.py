@@ -7,9 +7,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models lose more to thread
 os.environ.setdefault("CHAINLIT_APP_ROOT", tempfile.mkdtemp())  # chainlit writes into the working folder on import
 
 import logging
+import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +23,10 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
 from toolkit.datasets.splits import read_reviews, write_reviews
-from toolkit.models.bundle import Kind, Manifest
+from toolkit.models.bundle import MANIFEST, NGRAM_TABLE, Kind, Manifest, read_manifest, write_manifest
+from toolkit.models.files import sha256
 from toolkit.prediction import Predictor
+from toolkit.prediction.combination import Combination
 from toolkit.text.tokenisation import ReviewTokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -143,6 +147,22 @@ def tiny_bundle(tmp_path_factory, tiny_adapter, tiny_dataset) -> Path:
     return export_model(
         tiny_adapter, output, tiny_dataset / "validation.csv", options=ExportOptions(small_parity_set=True)
     ).bundle
+
+
+@pytest.fixture(scope="session")
+def ngram_bundle(tmp_path_factory, tiny_bundle, tiny_tokenizer) -> Path:
+    """The tiny bundle with a table of a few n-grams beside its graph, as an export leaves it."""
+    from tests.prediction.test_explanation import reader
+
+    folder = tmp_path_factory.mktemp("ngrams") / "onnx_model"
+    shutil.copytree(tiny_bundle, folder)
+    ngrams = reader(tiny_tokenizer, Combination(weight=2.0, unfamiliar_below=0.01))
+    ngrams.table.save(folder / NGRAM_TABLE)
+    manifest = read_manifest(folder, Kind.ONNX)
+    entry = {"sha256": sha256(folder / NGRAM_TABLE), "bytes": (folder / NGRAM_TABLE).stat().st_size}
+    files = {**manifest.files, NGRAM_TABLE: entry}
+    write_manifest(folder / MANIFEST, replace(manifest, files=files, ngrams=ngrams.describe()))
+    return folder
 
 
 class FakePredictor(Predictor):

@@ -176,7 +176,7 @@ def test_predict_calls_the_unsure_uncertain_and_speaks_chinese(run_fake, fake_pr
     assert run_fake("predict", "--uncertain-below", "1", "a great film").stdout.startswith("uncertain\t")
     assert run_fake("predict", "--lang", "zh", "a great film").stdout.startswith(prediction.label.display("zh") + "\t")
     shown = json.loads(run_fake("predict", "--json", "--lang", "zh", "--uncertain-below", "1", "a great film").stdout)
-    assert shown == {**prediction.to_dict(), "label": "不确定"}
+    assert shown == {**prediction.to_dict(), "label": "不确定", "reason": "unsure"}
 
 
 def test_predict_classifies_a_file(run_fake, fake_predictor, tmp_path):

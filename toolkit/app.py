@@ -22,7 +22,6 @@ from toolkit.chat.texts import LANGUAGE_COOKIE, TEXTS, choose_language, starters
 from toolkit.chat.uploads import ClassifiedRow, classify_rows, read_upload, to_csv
 from toolkit.errors import EmptyReviewError, ToolkitError, needs_extra
 from toolkit.prediction import Prediction, Predictor
-from toolkit.prediction.explanation import explain
 from toolkit.text.labels import UNCERTAIN, LabelSet
 from toolkit.text.normalisation import normalise
 from toolkit.text.tokenisation import ReviewTokenizer
@@ -182,7 +181,7 @@ async def _answer_review(text: str, model: Model, settings: UserSettings) -> Non
     _remember(identifier, Answer(text, prediction, verdict, model.model_hash, tuple(actions), panel))
     sentence = texts.verdict.format(label=prediction.display(settings.language))
     await _say(sentence, elements=[panel], actions=actions)
-    explanation = await asyncio.to_thread(explain, predictor, text)
+    explanation = await asyncio.to_thread(predictor.explain, text)
     panel.props = {**panel.props, "why": why_panel(explanation, predictor.labels, settings.language)}
     await panel.update()
 

@@ -7,6 +7,7 @@ Truncation = Literal["head", "head-tail", "window"]
 Readers = Literal["auto", "both", "model"]
 ReadBy = Literal["ngrams", "both", "model"]
 Precision = Literal["fp32", "bf16"]
+Reason = Literal["unsure", "unfamiliar", "script"]  # why a verdict is withheld
 Quantization = Literal["none", "int8", "auto"]
 Engine = Literal["local", "ray"]
 Language = Literal["en", "zh"]

@@ -94,7 +94,7 @@ class Tab:
 
     def explained(self, count: int) -> str:
         panel = self.page.locator("[data-testid=verdict]").nth(count)
-        panel.locator(".toolkit-review").wait_for()
+        panel.locator(".toolkit-review").wait_for(state="attached")  # that of a long one is folded
         return self.last_answer()
 
     def last_answer(self) -> str:
@@ -118,6 +118,15 @@ class Tab:
             except playwright.TimeoutError:
                 found = self.page.locator("#message-composer").inner_text()
         raise AssertionError(f"the file was not taken: {found!r}\n{self.server.log.read_text()}")
+
+    def in_sight(self, selector: str) -> bool:
+        """Whether the last of these lies within the window, between the page's head and the field for the next review."""
+        return self.page.locator(selector).last.evaluate(
+            """(node) => {
+              const { top, bottom, left } = node.getBoundingClientRect()
+              return top >= 0 && bottom <= window.innerHeight && node.contains(document.elementFromPoint(left + 5, (top + bottom) / 2))
+            }"""
+        )
 
     def overflow(self) -> list[str]:
         """What reaches beyond the window's edges, be it cut off or scrolled to; a wide table has its own box."""
@@ -234,10 +243,74 @@ def test_a_review_of_five_thousand_words(open_tab):
     assert len(review.split()) == 5000
     answer = tab.ask(review)
     assert "只读取了 120 个词元，可在设置中调高。" in answer
-    assert "个词未读取" in answer
+    assert tab.in_sight(".toolkit-verdict"), "the verdict of a long review stays where one looks"
     assert tab.page.locator("[data-testid=why] .toolkit-segment").count() <= 16
     assert tab.overflow() == []
     tab.picture("long-review")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_the_verdict_of_a_long_review_stays_in_sight(open_tab, size):
+    tab = open_tab(size=size, language="en-GB")
+    tab.ask("The plot makes no sense at all, and the acting is terrible. " * 16)
+    why = tab.page.locator("[data-testid=why]")
+    assert not why.is_visible()
+    assert tab.in_sight(".toolkit-verdict")
+    tab.page.locator(".toolkit-why > summary").click()
+    why.wait_for(state="visible")
+    tab.page.locator("[data-testid=why] .toolkit-segment").last.scroll_into_view_if_needed()
+    assert tab.in_sight(".toolkit-verdict"), "also beside its last reasons"
+    assert tab.overflow() == []
+    tab.ask("A fine film. It is short.")
+    assert why.last.is_visible(), "that of a short one needs no click"
+
+
+@pytest.mark.parametrize(("dark", "size"), [(False, DESKTOP), (True, PHONE)])
+def test_n_grams_shade_words_and_a_strange_text_gets_no_verdict(
+    chromium, start_server, ngram_bundle, tmp_path, dark, size
+):
+    server = start_server(TOOLKIT_ONNX_MODEL=str(ngram_bundle))
+    tab = Tab(chromium, server, dark=dark, size=size)
+    review = "It is not good of the film. But a bad end!"
+    tab.ask(review)
+    explanation = load_predictor("onnx", onnx_model=ngram_bundle, options=InferenceOptions(120)).explain(review)
+    shaded = tab.page.locator("[data-testid=why] .toolkit-word")
+    weighing = [word for word in explanation.words if abs(word.push) >= 0.08 * explanation.strongest_word]
+    assert shaded.all_inner_texts() == [word.text for word in weighing]
+    assert "bad" in shaded.all_inner_texts()
+    for word, found in zip(weighing, shaded.all(), strict=True):
+        side, sign = ("positive", "+") if word.push >= 0 else ("negative", "−")
+        assert f"toolkit-{side}" in found.get_attribute("class")
+        assert found.get_attribute("title").startswith(f"{sign}{abs(word.push):.2f}：推向")
+    phrases = tab.page.locator("[data-testid=phrases] .toolkit-phrase").all_inner_texts()
+    assert [phrase.rpartition(" ")[0] for phrase in phrases] == [each.text for each in explanation.phrases]
+    assert (
+        tab.page.locator("[data-testid=why]")
+        .inner_text()
+        .replace("\u2060", "")
+        .startswith("It is not good of the film.")
+    )
+    assert tab.overflow() == []
+    assert tab.page.evaluate(CONTRAST) == []
+
+    answer = tab.ask("zyx qwv vwq. xyz!")
+    assert answer.startswith("该文本被分类为: 不确定")
+    assert "模型学习的是英文影评，这段文字看起来是别的内容，因此不作判断。" in answer
+    assert "%" not in answer
+    tab.page.get_by_text("仍然显示判断").click()
+    assert sum(tab.percents()) == pytest.approx(100, abs=0.2)
+    assert tab.page.locator("[data-testid=why]").last.is_visible()
+    assert tab.overflow() == []
+    assert tab.page.evaluate(CONTRAST) == []
+
+    tab.attach(tmp_path / "reviews.txt", b"good\nzyx qwv\nqwv vwq\n")
+    tab.page.press("#chat-input", "Enter")
+    panel = tab.page.locator("[data-testid=reviews]")
+    panel.wait_for()
+    assert "因此结果为“不确定”的有 2 条。" in panel.inner_text()
+    assert panel.locator(".toolkit-chart-count").all_inner_texts()[-1] == "2"
+    assert (tab.outside, tab.errors) == ([], [])
+    tab.context.close()
 
 
 def test_html_and_markdown_in_a_review_are_text(open_tab):

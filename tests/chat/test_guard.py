@@ -22,7 +22,7 @@ from toolkit.chat.settings import ServerSettings
 from toolkit.chat.state import prepare
 from toolkit.chat.uploads import MAX_ROWS
 from toolkit.errors import ToolkitError
-from toolkit.prediction.explanation import _sentences
+from toolkit.text.segmentation import clauses, sentences
 
 ORIGIN = "https://reviews.example.org"
 
@@ -117,8 +117,9 @@ def test_pages_are_rewritten_and_files_are_not(tmp_path):
 
 def test_expressions_look_at_everything_once():
     """Each of these took minutes, or would, where an expression begins anew at every character."""
-    assert len(_sentences(["." * 400_000 + "a"])) == 1
-    assert len(_sentences(['!"' * 200_000 + "a"])) == 1
+    for text in ("." * 400_000 + "a", '!"' * 200_000 + "a", "a" * 400_000):
+        assert len(sentences(text, (0, len(text)))) == len(clauses(text, (0, len(text)))) == 1
+    assert len(sentences("。" * 400_000 + "a", (0, 400_001))) == 2
     answer = Answer(None, "", "en", is_page=True, is_file=False, secure=False)
     for part in (b"<link ", b'<link "https://', b'<meta property="og:', b"<title>", b"<link>" + b" " * 1000):
         answer._content = part * (1_000_000 // len(part))

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.prediction.test_explanation import ALONE, reader
 from toolkit.chat.corrections import Correction, save_correction
 from toolkit.chat.models import Models
-from toolkit.chat.panels import file_panel, why_panel
+from toolkit.chat.panels import file_panel, verdict_panel, why_panel
 from toolkit.chat.settings import ServerSettings, UserSettings, default_state, upload_format
 from toolkit.chat.state import prepare
 from toolkit.chat.texts import TEXTS, choose_language, starters
@@ -201,7 +202,69 @@ def test_each_sentence_is_credited_with_what_it_adds(words):
     ]
     assert [round(segment.push, 5) for segment in explanation.segments] == [1, -2, 0, 3]
     assert explanation.unread_words == 0
-    assert words.calls == 1  # one batch
+    assert words.calls == 2  # the answer, and the rest in one batch
+
+
+def test_the_page_is_told_of_words_phrases_and_what_it_folds(words, tiny_tokenizer):
+    text = "It is not good. But a bad end!"
+    words.ngrams, words.readers = reader(tiny_tokenizer), "auto"
+    explanation = words.explain(text)
+    panel = why_panel(explanation, words.labels, "en")
+    assert panel["note"] == TEXTS["en"].why_legend + TEXTS["en"].why_words
+    assert panel["open"]
+    for shown, segment in zip(panel["segments"], explanation.segments, strict=True):
+        assert "".join(word["text"] for word in shown["words"]) == segment.text
+    kinds = {word["text"]: word["kind"] for shown in panel["segments"] for word in shown["words"] if "kind" in word}
+    assert kinds == {"not": "negative", "good.": "positive", "bad": "negative"}
+    assert [phrase["text"] for phrase in panel["phrases"]] == [phrase.text for phrase in explanation.phrases]
+    assert panel["phrases"][0]["title"].endswith(": pushes to positive")
+    whole, long = (words.with_options(max_length=length).explain("It is not good. " * 60) for length in (400, 64))
+    panel = why_panel(whole, words.labels, "zh")
+    assert (panel["open"], panel["unread"]) == (False, None)
+    panel = why_panel(long, words.labels, "zh")
+    assert panel["open"], "what is left out takes no room"
+    assert (
+        panel["unread"]
+        == f"此处 {long.unread_words} 个词只看了词语，{'+' if long.unread_push >= 0 else '−'}{abs(long.unread_push):.2f}"
+    )
+
+
+def test_of_a_huge_review_the_weightiest_words_are_shaded(words, tiny_tokenizer):
+    words.ngrams, words.readers = reader(tiny_tokenizer, ALONE), "auto"
+    text = "It is good. " * 400 + "A bad end. " * 300
+    explanation = words.explain(text)
+    assert explanation.prediction.read_by == "ngrams"
+    shown = [word for each in why_panel(explanation, words.labels, "en")["segments"] for word in each["words"]]
+    shaded = [word["text"] for word in shown if "kind" in word]
+    assert shaded == ["bad"] * 300, "each weighs more than one of the goods, of which there are too many"
+    assert "".join(word["text"] for word in shown).replace(" ", "") == text.replace(" ", "")
+
+
+def test_nobody_is_told_of_log_odds():
+    for texts in TEXTS.values():
+        assert not any("odds" in sentence or "几率" in sentence for sentence in vars_of(texts))
+
+
+def vars_of(texts):
+    return [value for name in texts.__slots__ if isinstance(value := getattr(texts, name), str)]
+
+
+def test_a_text_that_is_not_for_the_model_is_not_judged_at_first_sight(tiny_tokenizer, tmp_path):
+    manifest = Manifest(Kind.ONNX, "minilm", 64)
+    predictor = WordPredictor(manifest, ReviewTokenizer(tiny_tokenizer, 64))
+    prediction = predictor.predict("这部电影 a b")
+    for language, sentence in (("zh", "大多不是拉丁字母"), ("en", "most letters of this text are of another script")):
+        withheld = verdict_panel(prediction, predictor, language, "an answer")["withheld"]
+        assert sentence in withheld["note"]
+        assert withheld["show"] == TEXTS[language].any_text
+    assert verdict_panel(predictor.predict("Good."), predictor, "zh", "an answer")["withheld"] is None
+    rows = upload(tmp_path, "a.txt", "这部电影 a b\nGood.\n \n".encode())
+    classified = [row for batch in classify_rows(rows, predictor) for row in batch]
+    assert file_panel(classified, predictor.labels, "en")["withheld"].endswith("and therefore uncertain: 1.")
+    assert file_panel(classified[1:], predictor.labels, "en")["withheld"] is None
+    table = list(csv.DictReader(io.StringIO(to_csv(classified, predictor.labels).decode("utf-8-sig"))))
+    assert [row["reason"] for row in table] == ["script", ""]
+    assert table[0]["verdict"] == "uncertain"
 
 
 def test_unread_text_plays_no_part(words):
@@ -240,12 +303,12 @@ def test_words_that_nobody_sees_play_no_part(words):
     assert [segment.text for segment in explanation.segments] == ["Good fun.", "Bad end."]
 
 
-def test_a_lone_sentence_has_nothing_to_be_compared_with(words):
-    explanation = explain(words, "Mr. Good is <b>bad</b>")
-    assert [(segment.text, segment.push) for segment in explanation.segments] == [("Mr. Good is <b>bad</b>", None)]
+def test_a_lone_word_has_nothing_to_be_compared_with(words):
+    explanation = explain(words, "<b>Good</b>")
+    assert [(segment.text, segment.push) for segment in explanation.segments] == [("<b>Good</b>", None)]
     panel = why_panel(explanation, words.labels, "en")
     assert panel["note"] == TEXTS["en"].why_lone
-    assert panel["segments"] == [{"text": "Mr. Good is <b>bad</b>"}]
+    assert panel["segments"] == [{"text": "<b>Good</b>"}]
 
 
 def test_shading_has_a_sign_and_words_beside_the_colour(words):

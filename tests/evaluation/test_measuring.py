@@ -3,11 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.conftest import FakePredictor
 from toolkit.datasets.splits import Review
 from toolkit.evaluation.measuring import EvaluationResult, evaluate, measure, run_evaluation
 from toolkit.evaluation.metrics import classification_metrics, two_columns
-from toolkit.prediction.abstention import Threshold
+from toolkit.models.bundle import Kind, Manifest
+from toolkit.prediction.abstention import Abstention, Threshold
 from toolkit.text.labels import POSITIVE, SENTIMENT
+from toolkit.text.tokenisation import ReviewTokenizer
 
 
 def test_metrics_on_an_example_worked_by_hand():
@@ -101,6 +104,18 @@ def test_a_threshold_gives_coverage_and_the_accuracy_of_what_it_decides():
     assert abstention["interval"][0] < 2 / 3 < abstention["interval"][1]
     assert measure(result, Threshold(0.99))["abstention"]["accuracy"] is None
     assert measure(result, Threshold(0.5))["abstention"] is None
+
+
+def test_texts_that_are_not_for_the_model_are_undecided_unless_any_text_is_given(tiny_tokenizer):
+    predictor = FakePredictor(Manifest(Kind.ONNX, "minilm", 64), ReviewTokenizer(tiny_tokenizer, 64))
+    reviews = [Review("a film", POSITIVE)] * 6 + [Review("a 这部电影很好看", POSITIVE)] * 2
+    result = run_evaluation(predictor, reviews)
+    figures = measure(result, predictor.threshold)
+    assert figures["abstention"]["unfamiliar"] == 2
+    assert figures["abstention"]["coverage"] == 6 / 8
+    assert figures["reviews"] == 8
+    anything = predictor.with_options(abstention=Abstention(any_text=True))
+    assert measure(run_evaluation(anything, reviews), anything.threshold)["abstention"] is None
 
 
 def test_progress_counts_every_review(fake_predictor):

@@ -14,7 +14,7 @@ STEPS = (
 
 
 def manifest(**values):
-    return Manifest(Kind.ONNX, "fake", 64, **values)
+    return Manifest(**{"kind": Kind.ONNX, "base_model": "fake", "max_length": 64, **values})
 
 
 def test_a_score_at_the_threshold_is_a_verdict_and_below_it_is_none():
@@ -32,6 +32,29 @@ def test_a_text_unlike_any_that_was_learnt_from_has_no_verdict_however_sure_it_i
     assert threshold.reason(0.99) is None, "nothing is known of its familiarity"
     assert Abstention().threshold(manifest(), 0.5).unfamiliar_below == 0.5
     assert Abstention(any_text=True).threshold(manifest(), 0.5).unfamiliar_below == 0
+
+
+def test_a_model_without_a_measure_of_familiarity_that_reads_english_gives_no_verdict_on_another_script():
+    chinese, english = "这部电影很好看。", "A fine film."
+    for base in ("minilm", "mpnet", "distilbert-base-uncased", "distilbert/distilbert-base-uncased"):
+        threshold = Abstention(0.8).threshold(manifest(base_model=base))
+        assert threshold.reason(0.99, None, chinese) == threshold.reason(0.6, None, chinese) == "script"
+        assert threshold.reason(0.99, None, english) is None
+        assert threshold.reason(0.6, None, english) == "unsure"
+        assert Abstention(any_text=True).threshold(manifest(base_model=base)).reason(0.99, None, chinese) is None
+        assert Abstention().threshold(manifest(base_model=base), 0.5).reason(0.99, 0.6, chinese) is None, (
+            "its table knows the text"
+        )
+    assert Abstention().threshold(manifest(base_model="bert-base-chinese")).reason(0.99, None, chinese) is None
+    target = Abstention(target_accuracy=0.9).threshold(manifest(base_model="minilm", risk_coverage=STEPS))
+    assert target.reason(0.99, None, chinese) == "script"
+
+
+def test_what_withholds_a_verdict_at_all():
+    assert not Threshold(0.5).withholds(0.5)
+    assert Threshold(0.51).withholds(0.5)
+    assert Threshold(unfamiliar_below=0.1).withholds(0.5)
+    assert Threshold(latin_only=True).withholds(0.5)
 
 
 @pytest.mark.parametrize("threshold", [0, 1.01, -1, float("nan")])

@@ -7,7 +7,12 @@ import threading
 import numpy as np
 import pytest
 
+from tests.conftest import FakePredictor
+from tests.prediction.test_explanation import reader
+from toolkit.models.bundle import Kind, Manifest
 from toolkit.prediction import Abstention, InferenceOptions, Prediction, load_predictor
+from toolkit.prediction.combination import Combination
+from toolkit.text.tokenisation import ReviewTokenizer
 
 
 @pytest.mark.parametrize("text", [["a film"], None, b"a film", 5, {"text": "a film"}])
@@ -90,3 +95,28 @@ def test_options_that_nobody_could_follow_are_refused():
         InferenceOptions(workers=0)
     with pytest.raises(AttributeError):
         InferenceOptions().max_length = 5
+
+
+def test_a_text_that_is_not_for_the_model_is_withheld_with_the_reason_and_still_scored(tiny_tokenizer):
+    manifest = Manifest(Kind.ONNX, "minilm", 64)
+    predictor = FakePredictor(manifest, ReviewTokenizer(tiny_tokenizer, 64))
+    chinese = "a 这部电影很好看"  # of which the tiny vocabulary knows one letter
+    prediction = predictor.predict(chinese)
+    assert (prediction.verdict, prediction.reason) == ("uncertain", "script")
+    assert prediction.to_dict()["reason"] == "script"
+    answered = predictor.with_options(abstention=Abstention(any_text=True)).predict(chinese)
+    assert (answered.verdict, answered.reason) == (prediction.label.name, None)
+    assert answered.probabilities == prediction.probabilities
+    assert "reason" not in answered.to_dict()
+    mixed = [each.verdict == "uncertain" for each in predictor.predict_many(["A film.", chinese, "A film.", chinese])]
+    assert mixed == [False, True, False, True]
+
+
+def test_a_text_that_the_table_does_not_know_is_withheld(tiny_tokenizer):
+    known = reader(tiny_tokenizer, Combination(unfamiliar_below=0.5))
+    predictor = FakePredictor(Manifest(Kind.ONNX, "minilm", 64), ReviewTokenizer(tiny_tokenizer, 64), ngrams=known)
+    good, strange = predictor.predict_many(["good", "zyx qwv jkq"])
+    assert (good.verdict, good.reason, good.familiarity) == (good.label.name, None, 1)
+    assert (strange.verdict, strange.reason, strange.familiarity) == ("uncertain", "unfamiliar", 0)
+    view = predictor.with_options(abstention=Abstention(any_text=True))
+    assert view.predict("zyx qwv jkq").verdict == strange.label.name

@@ -112,7 +112,7 @@ def test_every_visible_character_is_a_token(tiny_tokenizer):
     reader = ReviewTokenizer(tiny_tokenizer, 64)
     visible = [chr(code) for code in range(0x20000) if not 0xD800 <= code < 0xE000 and normalise(chr(code))]
     assert len(visible) > 90_000
-    assert min(reader.count(visible)) >= 1
+    assert min(map(len, reader._ids(visible))) - 2 >= 1
 
 
 @pytest.mark.parametrize("text", ["👍👍 😀", "这部电影", "\u0416"])

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from toolkit.choices import Reason
 from toolkit.errors import MissingModelError
+from toolkit.text.labels import SENTIMENT, LabelSet
 
 LANGUAGES = ("zh", "en")
 LANGUAGE_COOKIE = "toolkit-language"
@@ -28,10 +30,22 @@ class Texts:
     why_pending: str
     why_legend: str
     why_legend_towards: str
+    why_words: str
+    why_phrases: str
     why_lone: str
     push: str
     push_away: str
     unread: str
+    unread_by_model: str
+    unfamiliar: str
+    unfamiliar_labels: str
+    script: str
+    any_text: str
+    any_text_option: str
+    unfamiliar_rows: str
+    terminal_colours: tuple[str, str]
+    terminal_legend: str
+    terminal_legend_towards: str
     right: str
     wrong: str
     rather: str
@@ -65,6 +79,14 @@ class Texts:
     setting_threshold_help: str
     settings_saved: str
 
+    def withheld(self, reason: Reason | None, labels: LabelSet) -> str | None:
+        """Why a text gets no verdict whatever its score, see `toolkit.prediction.Prediction`; None where that is not why."""
+        if reason == "script":
+            return self.script
+        if reason == "unfamiliar":
+            return self.unfamiliar if labels == SENTIMENT else self.unfamiliar_labels
+        return None
+
     def describe(self, error: Exception) -> str:
         """What went wrong in this language, where there is a sentence for it; else in the error's own words."""
         if isinstance(error, MissingModelError):
@@ -94,12 +116,24 @@ TEXTS = {
         truncated="只读取了 {read} 个词元，可在设置中调高。",
         why="为什么",
         why_pending="正在逐句比较……",
-        why_legend="+ 蓝色推向正面，− 橙色推向负面；数字是去掉该句后对数几率的变化。",
-        why_legend_towards="+ 蓝色推向“{label}”，− 橙色推离；数字是去掉该句后对数几率的变化。",
+        why_legend="+ 蓝色推向正面，− 橙色推向负面；数字是该句把结果推动了多远。",
+        why_legend_towards="+ 蓝色推向“{label}”，− 橙色推离；数字是该句把结果推动了多远。",
+        why_words="词的底色越深，它本身的分量越重。",
         why_lone="只有一句话，无从比较。",
         push="{push}：推向{side}",
         push_away="{push}：推离{side}",
         unread="此处 {words:,} 个词未读取",
+        unread_by_model="此处 {words:,} 个词只看了词语，{push}",
+        unfamiliar="模型学习的是英文影评，这段文字看起来是别的内容，因此不作判断。",
+        unfamiliar_labels="这段文字与模型学习过的文本不同，因此不作判断。",
+        script="模型只会读英文，这段文字大多不是拉丁字母，因此不作判断。",
+        any_text="仍然显示判断",
+        any_text_option="加上 --any-text 仍会给出判断。",
+        unfamiliar_rows="与模型学习过的文本不同、因此结果为“不确定”的有 {count:,} 条。",
+        terminal_colours=("绿色", "红色"),
+        terminal_legend="{plus} 推向正面，{minus} 推向负面；数字表示推动了多远：",
+        terminal_legend_towards="{plus} 推向“{label}”，{minus} 推离；数字表示推动了多远：",
+        why_phrases="词语本身：",
         right="判断正确",
         wrong="判断错误",
         rather="应为{label}",
@@ -146,12 +180,24 @@ TEXTS = {
         truncated="Only {read} tokens were read; the settings can raise that.",
         why="Why",
         why_pending="comparing sentence by sentence …",
-        why_legend="+ blue pushes to positive, − orange to negative; the number is the change in log-odds without the sentence.",
-        why_legend_towards="+ blue pushes to {label}, − orange away from it; the number is the change in log-odds without the sentence.",
+        why_legend="+ blue pushes to positive, − orange to negative; the number says how far a sentence moves the verdict.",
+        why_legend_towards="+ blue pushes to {label}, − orange away from it; the number says how far a sentence moves the verdict.",
+        why_words=" The darker a word, the more it weighs by itself.",
         why_lone="There is one sentence only, so nothing to compare.",
         push="{push}: pushes to {side}",
         push_away="{push}: pushes away from {side}",
         unread="{words:,} words were not read",
+        unread_by_model="{words:,} words here were read for their wording only, {push}",
+        unfamiliar="The model has learnt from English film reviews; this looks like something else, so there is no verdict.",
+        unfamiliar_labels="This looks unlike the texts that the model has learnt from, so there is no verdict.",
+        script="The model reads English; most letters of this text are of another script, so there is no verdict.",
+        any_text="Show the verdict all the same",
+        any_text_option="--any-text gives one all the same.",
+        unfamiliar_rows="Unlike the texts that the model has learnt from, and therefore uncertain: {count:,}.",
+        terminal_colours=("green", "red"),
+        terminal_legend="{plus} pushes to positive, {minus} to negative; the number says how far:",
+        terminal_legend_towards="{plus} pushes to {label}, {minus} away from it; the number says how far:",
+        why_phrases="Words by themselves:",
         right="Right",
         wrong="Wrong",
         rather="It is {label}",

@@ -97,7 +97,7 @@ def count_verdicts(rows: Sequence[ClassifiedRow], labels: LabelSet) -> dict[str,
 def to_csv(rows: Sequence[ClassifiedRow], labels: LabelSet) -> bytes:
     """The rows with their predictions, in UTF-8 with the mark by which spreadsheets know it, and no cell that they would run.
 
-    Of two labels the second's probability has a column; of more, all of them are one cell of JSON.
+    A verdict that was withheld has the reason beside it. Of two labels the second's probability has a column; of more, all of them are one cell of JSON.
     """
     two = len(labels) == 2
     probability = f"{labels[1].name}_probability" if two else "probabilities"
@@ -107,16 +107,16 @@ def to_csv(rows: Sequence[ClassifiedRow], labels: LabelSet) -> bytes:
     def write(*cells: object) -> None:
         writer.writerow([_harmless(cell) for cell in cells])
 
-    write("row", "text", "verdict", "score", probability, "tokens", "tokens_read", "problem")
+    write("row", "text", "verdict", "score", probability, "tokens", "tokens_read", "reason", "problem")
     for each in rows:
         prediction = each.prediction
         if prediction is None:
-            write(each.row.place, each.row.text, "", "", "", "", "", each.row.problem)
+            write(each.row.place, each.row.text, "", "", "", "", "", "", each.row.problem)
             continue
         rounded = {name: round(value, 6) for name, value in prediction.probabilities.items()}
         shares = f"{rounded[labels[1].name]:.6f}" if two else json.dumps(rounded, ensure_ascii=False)
         numbers = (f"{prediction.score:.6f}", shares, prediction.tokens, prediction.tokens_read)
-        write(each.row.place, each.row.text, each.verdict, *numbers, "")
+        write(each.row.place, each.row.text, each.verdict, *numbers, prediction.reason or "", "")
     return stream.getvalue().encode("utf-8-sig", errors="replace")
 
 

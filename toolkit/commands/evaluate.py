@@ -160,7 +160,6 @@ def _print(figures: dict[str, Any], labels: "LabelSet", lang: str) -> None:
             words = _READERS[name]
             _print_figure(f"{words}: {each['reviews']} reviews, accuracy", each["accuracy"], each["interval"])
             click.echo(f"{words}: ece {each['ece']:.4f}")
-        click.echo(f"unlike what the model has learnt from: {figures['unfamiliar']} reviews")
     if calibration["temperature"] != 1:
         click.echo(
             f"without the temperature {calibration['temperature']:.3f}: "
@@ -170,6 +169,10 @@ def _print(figures: dict[str, Any], labels: "LabelSet", lang: str) -> None:
         click.echo(calibration["note"])
     if abstention := figures["abstention"]:
         click.echo(f"decided at {abstention['uncertain_below']} or more: {abstention['coverage']:.1%} of the reviews")
+        if abstention["unfamiliar"]:
+            click.echo(
+                f"undecided as unlike what the model has learnt from, unless --any-text is given: {abstention['unfamiliar']}"
+            )
         if abstention["accuracy"] is not None:
             _print_figure("of these, accuracy", abstention["accuracy"], abstention["interval"])
     noun = " reviews" if lang == "en" else ""  # the Chinese labels have it in them

@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from toolkit.commands.options import (
     SectionCommand,
     check_writable,
     encoding_option,
+    hint_many_withheld,
     label_writer,
     language_option,
     load,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from toolkit.compat import ProgressBar
     from toolkit.prediction import Predictor
     from toolkit.streaming import ResultWriter, Source
+    from toolkit.streaming.writers import Writer
 
 _logger = logging.getLogger(__name__)
 
@@ -58,6 +60,12 @@ _logger = logging.getLogger(__name__)
     default="tsv",
     show_default=True,
     help="tsv: label, score, text. jsonl, csv: the input's fields and the answer's.",
+)
+@section_option(
+    "Output",
+    "--why",
+    is_flag=True,
+    help="In jsonl, what words, phrases and sentences each verdict comes from; up to 16 times the work.",
 )
 @section_option(
     "Output",
@@ -107,6 +115,7 @@ def filter_command(
     column: str | None,
     encoding: str | None,
     output_format: OutputFormat,
+    why: bool,
     prefix: str,
     lang: str,
     count: bool,
@@ -140,16 +149,26 @@ def filter_command(
         raise click.UsageError("--field goes with --jsonl, --column with --csv")
     if invert and not keep and not min_score:
         raise click.UsageError("--invert needs something to turn round: --keep or --min-score")
+    if why and (count or output_format != "jsonl"):
+        raise click.UsageError("--why goes with --format jsonl, without --count")
     sources = _open(files, encoding)
 
     from toolkit.formats.hints import hinted
     from toolkit.streaming import NoWriter, ResultWriter, Selection, classify, make_writer, read_records
+    from toolkit.streaming.writers import JsonWriter
 
     on_terminal = sys.stdout.isatty()
     label = label_writer(lang, on_terminal and output_format in ("tsv", "label"))
     show = _for_terminal if on_terminal else bytes
+    load_once = cache(partial(_load, keep, **model))
+    if count:
+        writer: Writer = NoWriter(label)
+    elif why:
+        writer = JsonWriter(label, prefix, show, lambda text: load_once().explain(text).to_dict())
+    else:
+        writer = make_writer(output_format, label, prefix, b"\0" if null else b"\n", show)
     results = ResultWriter(
-        NoWriter(label) if count else make_writer(output_format, label, prefix, b"\0" if null else b"\n", show),
+        writer,
         Selection(keep, min_score, invert),
         "stop" if strict else on_error,
         lambda error: say(str(error), err=True),
@@ -159,8 +178,9 @@ def filter_command(
         hinted(read_records(source, input_format, field or column), source.name, input_format) for source in sources
     )
     try:
-        _copy(results.write(classify(records, partial(_load, keep, **model))), sources)
+        _copy(results.write(classify(records, load_once)), sources)
     finally:
+        hint_many_withheld(results.tally, lang)
         if summary:
             click.echo(results.tally.summary(), err=True)
     if count:
@@ -180,7 +200,7 @@ def _load(keep: tuple[str, ...], **model: Any) -> "Predictor":  # noqa: ANN401 -
     known = (*predictor.labels.names, UNCERTAIN)
     if unknown := [name for name in keep if name not in known]:
         raise click.BadParameter(f"{unknown[0]!r} is not one of {listed(map(repr, known))}.", param_hint="'--keep'")
-    if UNCERTAIN in keep and predictor.threshold.uncertain_below <= predictor.labels.lowest_score:
+    if UNCERTAIN in keep and not predictor.threshold.withholds(predictor.labels.lowest_score):
         raise click.UsageError(
             "--keep uncertain needs --uncertain-below P or --target-accuracy A, which say what is uncertain"
         )

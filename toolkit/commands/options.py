@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from toolkit.datasets.labelling import LabelOptions
     from toolkit.formats.sources import RawReader
     from toolkit.prediction import Prediction, Predictor
+    from toolkit.streaming.engine import Tally
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
@@ -316,6 +317,27 @@ def label_writer(language: str, on_terminal: bool) -> "Callable[[Prediction], st
         return click.style(text, fg="yellow" if prediction.verdict == UNCERTAIN else of_label)
 
     return write
+
+
+def hint_withheld(prediction: "Prediction", language: str, which: str = "") -> None:
+    """Say on stderr why a text got no verdict whatever its score, and how to have one."""
+    from toolkit.chat.texts import TEXTS
+    from toolkit.prediction.abstention import FOREIGN
+    from toolkit.text.labels import LabelSet
+
+    if prediction.reason in FOREIGN:
+        texts = TEXTS[language]
+        sentence = texts.withheld(prediction.reason, LabelSet.of_model(prediction.probabilities))
+        _logger.info("%s%s %s", which, sentence, texts.any_text_option)
+
+
+def hint_many_withheld(tally: "Tally", language: str) -> None:
+    """Say it once, of many texts."""
+    from toolkit.chat.texts import TEXTS
+
+    if tally.foreign:
+        texts = TEXTS[language]
+        _logger.info("%s %s", texts.unfamiliar_rows.format(count=tally.foreign), texts.any_text_option)
 
 
 def permille(bar: "ProgressBar[int]") -> Callable[[int, int], None]:

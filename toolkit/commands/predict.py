@@ -4,7 +4,8 @@ import logging
 import shlex
 import shutil
 import sys
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,7 @@ from toolkit.commands.options import (
     Command,
     SectionCommand,
     encoding_option,
+    hint_withheld,
     label_writer,
     language_option,
     load,
@@ -23,6 +25,10 @@ from toolkit.commands.options import (
 )
 from toolkit.formats.limits import printable, shown
 from toolkit.formats.parsing import unwritable
+
+if TYPE_CHECKING:
+    from toolkit.prediction import Prediction, Predictor
+    from toolkit.prediction.explanation import Explanation
 
 _logger = logging.getLogger(__name__)
 
@@ -60,11 +66,10 @@ def _new_command(context: click.Context) -> str:
     for parameter in context.command.params:
         if isinstance(parameter, click.Option) and parameter.name in context.params:
             value = context.params[parameter.name]
-            if (
-                context.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
-                and parameter.name != "as_json"
-            ):
-                words += [parameter.opts[-1], str(value)]
+            if context.get_parameter_source(
+                parameter.name
+            ) is click.core.ParameterSource.COMMANDLINE and parameter.name not in ("as_json", "why"):
+                words += [parameter.opts[-1]] if parameter.is_flag else [parameter.opts[-1], str(value)]
     return shlex.join([*words, source, output])
 
 
@@ -95,6 +100,12 @@ class _PredictCommand(SectionCommand):
 @click.command(cls=_PredictCommand)
 @click.argument("texts", metavar="TEXT...", nargs=-1)
 @section_option("Output", "--json", "as_json", is_flag=True, help="Print one JSON object a review.")
+@section_option(
+    "Output",
+    "--why",
+    is_flag=True,
+    help="Show what words, phrases and sentences the verdict comes from; up to 16 times the work.",
+)
 @uncertain_options("Output")
 @language_option("Output")
 @encoding_option("Input")
@@ -103,6 +114,7 @@ class _PredictCommand(SectionCommand):
 def predict(
     texts: tuple[str, ...],
     as_json: bool,
+    why: bool,
     lang: str,
     encoding: str | None,
     **model: Any,  # noqa: ANN401 - load's arguments
@@ -113,6 +125,7 @@ def predict(
     Examples:
       toolkit predict "A quiet film that stays with you."
       toolkit predict --json - < review.txt
+      toolkit predict --why "Fine music, but the plot makes no sense."
     """
     context = click.get_current_context()
     if __name__ in context.meta:
@@ -126,9 +139,9 @@ def predict(
     from toolkit.text.normalisation import TEXT_LIMIT
 
     for number, text in enumerate(texts, start=1):
-        if why := unwritable(text):
+        if problem := unwritable(text):
             raise click.UsageError(
-                f"review {number} {why}: {shown(text)}; convert it, as with: iconv -f CP1252 -t UTF-8 review.txt | toolkit predict -"
+                f"review {number} {problem}: {shown(text)}; convert it, as with: iconv -f CP1252 -t UTF-8 review.txt | toolkit predict -"
             )
     hint_at_arguments(texts)
     reviews = [
@@ -136,25 +149,50 @@ def predict(
     ]
     on_terminal = sys.stdout.isatty() and not as_json
     label = label_writer(lang, on_terminal)
-    for number, prediction in enumerate(load(**model).predict_many(reviews), start=1):
+    for number, (prediction, explanation) in enumerate(_answers(load(**model), reviews, why), start=1):
         review = reviews[number - 1]
         verdict = label(prediction)
         if as_json:
-            say_json({**prediction.to_dict(), "label": verdict})
+            reasons = {"why": explanation.to_dict()} if explanation else {}
+            say_json({**prediction.to_dict(), "label": verdict, **reasons})
         elif on_terminal:
-            click.echo(_drawn(verdict, prediction.score, printable(" ".join(review.split()))))
+            beside = "" if explanation else printable(" ".join(review.split()))
+            click.echo(_drawn(verdict, prediction.score, beside).rstrip())
         else:
             # "In colour": click would drop from a pipe what looks like colours, of the review's own too.
             click.echo(f"{verdict}\t{prediction.score:.4f}\t{' '.join(review.split())}", color=True)
+        if explanation and not as_json:
+            _explain(explanation, lang, on_terminal)
+        which = f"review {number}: " if len(reviews) > 1 else ""
+        hint_withheld(prediction, lang, which)
         if prediction.tokens_read < prediction.tokens:
             _logger.info(
                 "%sread %d of %s%d tokens (%.0f%%)",
-                f"review {number}: " if len(reviews) > 1 else "",
+                which,
                 prediction.tokens_read,
                 "at least " if len(review) > TEXT_LIMIT else "",
                 prediction.tokens,
                 100 * prediction.tokens_read / prediction.tokens,
             )
+
+
+def _answers(
+    predictor: "Predictor", reviews: Sequence[str], why: bool
+) -> "Iterator[tuple[Prediction, Explanation | None]]":
+    if why:
+        return ((explanation.prediction, explanation) for explanation in map(predictor.explain, reviews))
+    return ((prediction, None) for prediction in predictor.predict_many(reviews))
+
+
+def _explain(explanation: "Explanation", lang: str, on_terminal: bool) -> None:
+    from toolkit.commands.why import drawn, listed
+
+    if on_terminal and click.get_current_context().color is not False:
+        for line in drawn(explanation, lang, shutil.get_terminal_size().columns):
+            click.echo(line)
+    else:
+        for line in listed(explanation, lang):
+            click.echo(printable(line) if on_terminal else line, color=True)
 
 
 def _drawn(verdict: str, score: float, review: str) -> str:

@@ -12,6 +12,7 @@ from toolkit.commands.options import (
     SectionCommand,
     check_writable,
     encoding_option,
+    hint_many_withheld,
     language_option,
     load,
     permille,
@@ -140,6 +141,7 @@ def _classify_file(job: "FileJob", strict: bool, model: dict[str, Any]) -> None:
     with progress_bar(job.source.stat().st_size, "classifying") as bar:
         tally = job.run(lambda: load(**model), bar.update, note)
     _logger.info("%s: %s", job.target, tally.summary())
+    hint_many_withheld(tally, job.lang)
     if tally.problems:
         raise click.ClickException(f"rows that could not be classified: {tally.problems}; their column error says why")
 

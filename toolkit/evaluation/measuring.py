@@ -19,7 +19,7 @@ from toolkit.evaluation.metrics import (
     two_columns,
 )
 from toolkit.prediction import Predictor
-from toolkit.prediction.abstention import UNFAMILIAR, Threshold
+from toolkit.prediction.abstention import FOREIGN, Threshold
 from toolkit.text.labels import SENTIMENT, LabelSet
 
 
@@ -39,7 +39,8 @@ class EvaluationResult:
         device: The predictor's device.
         label_set: The labels of the columns.
         read_by: Who read each, (N,), see `Prediction`; None where there is no n-gram table.
-        unfamiliar: Whether each was unlike what the model has learnt from, (N,); None likewise.
+        foreign: Which texts are not for the model, and have no verdict whatever their score, (N,); None where none is known
+            to be so. See `toolkit.prediction.abstention.FOREIGN`.
     """
 
     labels: np.ndarray
@@ -53,7 +54,7 @@ class EvaluationResult:
     device: str
     label_set: LabelSet = SENTIMENT
     read_by: np.ndarray | None = None
-    unfamiliar: np.ndarray | None = None
+    foreign: np.ndarray | None = None
 
     @property
     def verdicts(self) -> np.ndarray:
@@ -106,9 +107,7 @@ def run_evaluation(
         device=predictor.device,
         label_set=predictor.labels,
         read_by=np.array([prediction.read_by for prediction in predictions]) if predictor.ngrams else None,
-        unfamiliar=np.array([prediction.reason == UNFAMILIAR for prediction in predictions])
-        if predictor.ngrams
-        else None,
+        foreign=np.array([prediction.reason in FOREIGN for prediction in predictions]),
     )
 
 
@@ -117,16 +116,17 @@ def measure(result: EvaluationResult, threshold: Threshold | None = None) -> dic
 
     Args:
         result: What the model said of labelled reviews.
-        threshold: The score below which a review counts as undecided; none by default.
+        threshold: Which reviews count as undecided; none by default.
 
     Returns:
         What `classification_metrics` returns; `accuracy_interval` (Wilson's, 95%) and `intervals` of the others (see
         `bootstrap_intervals`; `resamples` and `seed` beside them); `ece` and `brier` of the scores, and `calibration`:
         the `temperature`, what a reader has to know of it (`note`), both figures without it (`before`), and `ece_by_chance` (see `chance_calibration_error`);
         `reviews`, `reviews_per_second`, `truncated` (reviews longer than the model read), `backend` and `device`.
-        `readers`, by who read them the `reviews`, their `accuracy` with its `interval`, and their `ece`, and `unfamiliar`, the
-        number of reviews unlike what the model has learnt from, both None where there is no n-gram table. `abstention`, None where the threshold withholds none: `uncertain_below`, `coverage` (the share decided),
-        and `accuracy` of those, with its `interval`; both None where none was decided.
+        `readers`, by who read them the `reviews`, their `accuracy` with its `interval`, and their `ece`; None where there is no
+        n-gram table.
+        `abstention`, None where no verdict is withheld: `uncertain_below`, `unfamiliar` (the number of texts that are not
+        for the model, see `EvaluationResult.foreign`), `coverage` (the share decided), and `accuracy` of those, with its `interval`; both None where none was decided.
     """
     labels, reviews = result.labels, len(result.labels)
     return {
@@ -142,11 +142,8 @@ def measure(result: EvaluationResult, threshold: Threshold | None = None) -> dic
             "before": calibration_metrics(result.logits, labels, temperature=1.0),
             "ece_by_chance": chance_calibration_error(result.scores),
         },
-        "abstention": _abstain(result, threshold.uncertain_below)
-        if threshold and threshold.uncertain_below > result.label_set.lowest_score
-        else None,
+        "abstention": _abstain(result, threshold),
         "readers": _by_reader(result),
-        "unfamiliar": None if result.unfamiliar is None else int(result.unfamiliar.sum()),
         "reviews": reviews,
         "reviews_per_second": reviews / result.seconds,
         "truncated": int((result.tokens_read < result.tokens).sum()),
@@ -178,11 +175,15 @@ def evaluate(predictor: Predictor, reviews: Sequence[Review]) -> dict[str, Any]:
     return measure(run_evaluation(predictor, reviews))
 
 
-def _abstain(result: EvaluationResult, uncertain_below: float) -> dict[str, Any]:
-    decided = result.scores >= uncertain_below
+def _abstain(result: EvaluationResult, threshold: Threshold | None) -> dict[str, Any] | None:
+    foreign = np.zeros(len(result.labels), bool) if result.foreign is None else result.foreign
+    if threshold is None or (threshold.uncertain_below <= result.label_set.lowest_score and not foreign.any()):
+        return None
+    decided = (result.scores >= threshold.uncertain_below) & ~foreign
     count, right = int(decided.sum()), int((result.right & decided).sum())
     return {
-        "uncertain_below": uncertain_below,
+        "uncertain_below": threshold.uncertain_below,
+        "unfamiliar": int(foreign.sum()),
         "coverage": count / len(decided),
         "accuracy": right / count if count else None,
         "interval": accuracy_interval(right, count) if count else None,

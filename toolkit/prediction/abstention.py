@@ -1,40 +1,61 @@
 """When a model should rather not say: the one rule by which a prediction becomes a verdict."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from toolkit.choices import Reason
 from toolkit.errors import OptionError, ToolkitError
 from toolkit.models.bundle import Manifest
 from toolkit.text.labels import UNCERTAIN, Label
+from toolkit.text.normalisation import TEXT_LIMIT
+from toolkit.text.script import is_mostly_foreign
 
-UNSURE, UNFAMILIAR = "unsure", "unfamiliar"  # why a verdict is withheld
+FOREIGN: tuple[Reason, ...] = ("unfamiliar", "script")  # withheld whatever the score: the text is not for the model
+# Bases that have read English alone, by the names under which an adapter may know them.
+_ENGLISH_BASES = {
+    "minilm",
+    "mpnet",
+    "distilbert-base-uncased",
+    "distilbert/distilbert-base-uncased",
+    "sentence-transformers/all-MiniLM-L6-v2",
+    "sentence-transformers/all-mpnet-base-v2",
+}
 _DISPLAY = {"en": "uncertain", "zh": "不确定"}
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """The score below which a review is left undecided.
+    """Which reviews are left undecided: those with a low score, and texts that are not for this model.
 
     Attributes:
         uncertain_below: The calibrated probability that a label needs to be given, of two 0.5 to 1; 0.5 always gives one.
         accuracy: The accuracy on the decided reviews, as measured when the threshold was chosen; None where it was not.
         coverage: The share of reviews that were decided then; None where it was not measured.
         unfamiliar_below: The familiarity below which a text is left undecided whatever its score; 0 decides any text.
+        latin_only: Whether a text most of whose letters are in no Latin script is left undecided likewise: what is known of
+            it where the model has no n-gram table, and so no measure of familiarity.
     """
 
     uncertain_below: float = 0.5
     accuracy: float | None = None
     coverage: float | None = None
     unfamiliar_below: float = 0.0
+    latin_only: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a threshold that every score passes for another reason, or none does."""
         _check_probability("uncertain_below", self.uncertain_below)
 
-    def reason(self, score: float, familiarity: float | None = None) -> str | None:
+    def reason(self, score: float, familiarity: float | None = None, text: str = "") -> Reason | None:
         """Why a verdict is withheld, see `Prediction`; None where it is given."""
         if familiarity is not None and familiarity < self.unfamiliar_below:
-            return UNFAMILIAR
-        return UNSURE if score < self.uncertain_below else None
+            return "unfamiliar"
+        if self.latin_only and is_mostly_foreign(text[:TEXT_LIMIT]):
+            return "script"
+        return "unsure" if score < self.uncertain_below else None
+
+    def withholds(self, lowest_score: float) -> bool:
+        """Whether there are verdicts that it withholds from a model whose likeliest label has `lowest_score` at least."""
+        return self.uncertain_below > lowest_score or self.unfamiliar_below > 0 or self.latin_only
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +99,9 @@ class Abstention:
         for name, value in (("uncertain_below", self.uncertain_below), ("target_accuracy", self.target_accuracy)):
             if value is not None and value < lowest:
                 raise OptionError(f"{name} is a probability of the likeliest label: {lowest:g} to 1, not {value}")
-        familiar = 0.0 if self.any_text else unfamiliar_below
         if self.target_accuracy is None:
             below = manifest.uncertain_below if self.uncertain_below is None else self.uncertain_below
-            return Threshold(below, unfamiliar_below=familiar)
+            return self._about_texts(Threshold(below), manifest, unfamiliar_below)
         if not manifest.risk_coverage:
             raise ToolkitError(
                 "this model was never measured for a target accuracy; export it with --parity-set FILE of 2,000 reviews or "
@@ -94,7 +114,16 @@ class Abstention:
                 f"a target accuracy of {self.target_accuracy} is out of reach; expected at most {best['accuracy']:.4f}, "
                 f"for which {1 - best['coverage']:.1%} of reviews are left undecided"
             )
-        return Threshold(**max(reached, key=lambda step: step["coverage"]), unfamiliar_below=familiar)
+        step = max(reached, key=lambda step: step["coverage"])
+        chosen = Threshold(step["uncertain_below"], step["accuracy"], step["coverage"])
+        return self._about_texts(chosen, manifest, unfamiliar_below)
+
+    def _about_texts(self, threshold: Threshold, manifest: Manifest, unfamiliar_below: float) -> Threshold:
+        """With what texts are not for the model, by their familiarity, or else their script, if it has read English."""
+        if self.any_text:
+            return threshold
+        latin_only = not unfamiliar_below and manifest.base_model in _ENGLISH_BASES
+        return replace(threshold, unfamiliar_below=unfamiliar_below, latin_only=latin_only)
 
 
 def display(label: Label, verdict: str, language: str) -> str:

@@ -1,14 +1,16 @@
 """How a predictor is asked, and what it answers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from toolkit.choices import Precision, ReadBy, Readers, Truncation, check_choice
+from toolkit.choices import Precision, ReadBy, Readers, Reason, Truncation, check_choice
 from toolkit.prediction.abstention import display
 from toolkit.text.labels import UNCERTAIN, Label
 from toolkit.text.tokenisation import Encoding, count_read
+from toolkit.text.truncation import combine
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,9 @@ class Prediction:
         logits: The logits of all labels, in their order: of the transformer alone as it gave them, without the temperature;
             of n-grams, or of both, calibrated.
         verdict: The label's name, or `uncertain` where it is withheld.
-        reason: Why it is withheld: `unsure`, for the score is below the predictor's threshold, or `unfamiliar`, for the
-            text is unlike those that the model has learnt from; None where it is not.
+        reason: Why it is withheld: `unsure`, for the score is below the predictor's threshold; `unfamiliar`, for the text is
+            unlike those that the model has learnt from; `script`, for it is written in another than Latin letters, and
+            nothing more is known of it. None where it is not withheld.
         read_by: Who read the review: `ngrams`, `both`, or `model`, the transformer alone.
         familiarity: The share of the review's pairs of neighbouring tokens that the model's n-gram table knows, 0 to 1;
             None where there is no table.
@@ -78,7 +81,7 @@ class Prediction:
     tokens_read: int
     logits: tuple[float, ...]
     verdict: str
-    reason: str | None = None
+    reason: Reason | None = None
     read_by: ReadBy = "model"
     familiarity: float | None = None
     window: tuple[int, int] | None = None
@@ -125,6 +128,21 @@ class RawOutput:
     logits: np.ndarray
     encodings: tuple[Encoding, ...]
     window: tuple[int, int] | None = None
+
+    @classmethod
+    def of_windows(cls, encodings: Sequence[Encoding], logits: Sequence[np.ndarray]) -> Self:
+        """From the logits of each window, (k,) each: what the labels have over the first is averaged."""
+        if len(encodings) == 1:
+            return cls(logits[0], tuple(encodings))
+        stacked = np.stack(logits).astype(np.float64)  # (windows, k)
+        over_first = stacked - stacked[:, :1]
+        lengths = [len(encoding.input_ids) for encoding in encodings]
+        averages = np.array([combine(column, lengths) for column in over_first.T.tolist()])
+        label = int(averages.argmax())
+        support = over_first[:, label] - np.delete(over_first, label, axis=1).max(axis=1)  # over the next likeliest
+        decisive = max(range(len(encodings)), key=lambda index: support[index] * lengths[index])
+        logits_of_all = (averages - averages.mean()).astype(np.float32)
+        return cls(logits_of_all, tuple(encodings), encodings[decisive].spans[0])
 
     @property
     def tokens_read(self) -> int:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from itertools import count, islice
 from threading import Event
 from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
@@ -15,10 +16,10 @@ from toolkit.models.bundle import Manifest, check_max_length
 from toolkit.prediction.abstention import Abstention, Threshold
 from toolkit.prediction.answers import InferenceOptions, Prediction, RawOutput
 from toolkit.prediction.combination import NgramReader, lengths
+from toolkit.prediction.explanation import Explanation, explain
 from toolkit.prediction.origin import Origin, load_again
 from toolkit.text.labels import UNCERTAIN
 from toolkit.text.tokenisation import Encoding, ReviewTokenizer, has_tokens
-from toolkit.text.truncation import combine
 
 SKIPPED = 4  # of so many reviews all but one need no transformer, as a rule
 
@@ -122,11 +123,22 @@ class Predictor(ABC):
         self._check_open()
         return self._predict_lazily(texts)
 
+    def explain(self, text: str) -> Explanation:
+        """Why a review gets its answer: what its words, phrases and sentences weigh in it.
+
+        The sentences cost up to 16 readings, see `toolkit.prediction.explanation`.
+
+        Raises:
+            EmptyReviewError: There is nothing to read.
+            TypeError: The review is not a string.
+        """
+        return explain(self, text)
+
     def raw_outputs(self, reviews: Sequence[Sequence[Encoding]]) -> list[RawOutput]:
         """Let the transformer read n reviews, given as `ReviewTokenizer.encode_windows` cut them."""
         self._check_open()
         logits = iter(self.logits([encoding for encodings in reviews for encoding in encodings]))
-        return [_combined(encodings, list(islice(logits, len(encodings)))) for encodings in reviews]
+        return [RawOutput.of_windows(encodings, list(islice(logits, len(encodings)))) for encodings in reviews]
 
     def with_options(
         self,
@@ -204,7 +216,13 @@ class Predictor(ABC):
         for chunk in _batched(texts, self.chunk_size):
             sequences = self.tokenizer.encode_whole(chunk)
             predictions = iter(self._answers([ids for ids in sequences if has_tokens(ids)]))
-            yield from (next(predictions) if has_tokens(ids) else None for ids in sequences)
+            for text, ids in zip(chunk, sequences, strict=True):
+                yield self._verdict(next(predictions), text) if has_tokens(ids) else None
+
+    def _verdict(self, prediction: Prediction, text: str) -> Prediction:
+        """A prediction, whose verdict is its label, with the verdict that is given."""
+        reason = self.threshold.reason(prediction.score, prediction.familiarity, text)
+        return replace(prediction, verdict=UNCERTAIN, reason=reason) if reason else prediction
 
     def _answers(self, sequences: Sequence[np.ndarray]) -> list[Prediction]:
         """The answers to n texts, given as `ReviewTokenizer.encode_whole` gives them: the n-grams' first."""
@@ -257,17 +275,14 @@ class Predictor(ABC):
         exponentials = np.exp(scaled - scaled.max())
         probabilities = exponentials / exponentials.sum()
         label = self.labels[int(probabilities.argmax())]
-        score = float(probabilities[label.index])
-        reason = self.threshold.reason(score, familiarity)
         return Prediction(
             label=label,
-            score=score,
+            score=float(probabilities[label.index]),
             probabilities={each.name: float(probabilities[each.index]) for each in self.labels},
             tokens=tokens,
             tokens_read=tokens_read,
             logits=tuple(map(float, logits)),
-            verdict=UNCERTAIN if reason else label.name,
-            reason=reason,
+            verdict=label.name,
             read_by=read_by,
             familiarity=familiarity,
             window=window,
@@ -291,21 +306,6 @@ def _readable(prediction: Prediction | None) -> Prediction:
     if prediction is None:
         raise EmptyReviewError
     return prediction
-
-
-def _combined(encodings: Sequence[Encoding], logits: Sequence[np.ndarray]) -> RawOutput:
-    """One output from those for all windows of a review, (k,) each: what the labels have over the first is averaged."""
-    if len(encodings) == 1:
-        return RawOutput(logits[0], tuple(encodings))
-    stacked = np.stack(logits).astype(np.float64)  # (windows, k)
-    over_first = stacked - stacked[:, :1]
-    lengths = [len(encoding.input_ids) for encoding in encodings]
-    averages = np.array([combine(column, lengths) for column in over_first.T.tolist()])
-    label = int(averages.argmax())
-    support = over_first[:, label] - np.delete(over_first, label, axis=1).max(axis=1)  # over the next likeliest label
-    decisive = max(range(len(encodings)), key=lambda index: support[index] * lengths[index])
-    logits_of_all = (averages - averages.mean()).astype(np.float32)
-    return RawOutput(logits_of_all, tuple(encodings), encodings[decisive].spans[0])
 
 
 def _reviews(texts: Any) -> Iterable[str]:  # noqa: ANN401 - whatever a caller has

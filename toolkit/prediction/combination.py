@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from toolkit.choices import ReadBy
 from toolkit.errors import BundleError
 from toolkit.models.bundle import NGRAM_TABLE, Manifest
 from toolkit.prediction.ngrams import NgramScores, NgramTable
@@ -60,16 +61,25 @@ class Combination:
         """The rule as a manifest has it."""
         return asdict(self)
 
+    def factors(self, tokens: np.ndarray, read_by: ReadBy) -> np.ndarray:
+        """What the n-grams' logits are multiplied by in an answer, (n,): in one given by `ngrams`, or by `both` readers.
+
+        Args:
+            tokens: The number of tokens of each whole text, (n,).
+            read_by: `ngrams` or `both`.
+        """
+        factors: np.ndarray = self.slope * (tokens / _PER_TOKENS) ** -self.exponent
+        return factors if read_by == "ngrams" else factors * self.weight * np.minimum(1.0, tokens / self.evidence)
+
     def alone(self, scores: NgramScores, tokens: np.ndarray) -> np.ndarray:
         """Calibrated logits of the n-grams alone, (n, k); `tokens` are those of each whole text, (n,)."""
-        factors = self.slope * (tokens / _PER_TOKENS) ** -self.exponent
-        calibrated: np.ndarray = scores.logits * factors[:, np.newaxis]
+        calibrated: np.ndarray = scores.logits * self.factors(tokens, "ngrams")[:, np.newaxis]
         return calibrated
 
     def together(self, scores: NgramScores, tokens: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """Calibrated logits of both readers, (n, k), from those of the transformer as it gave them."""
-        shares = self.weight * np.minimum(1.0, tokens / self.evidence)
-        calibrated: np.ndarray = logits / self.temperature + self.alone(scores, tokens) * shares[:, np.newaxis]
+        weighed = scores.logits * self.factors(tokens, "both")[:, np.newaxis]
+        calibrated: np.ndarray = logits / self.temperature + weighed
         return calibrated
 
     def suffices(self, scores: NgramScores, tokens: np.ndarray) -> np.ndarray:

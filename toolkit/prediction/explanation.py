@@ -1,111 +1,154 @@
-"""Why a review got its verdict: each sentence is left out in turn, and the model asked again."""
+"""Why a review got its answer: what its words and phrases weigh, and each sentence, which is left out in turn.
 
-import math
-import re
+A push is counted in calibrated logits, the explained label's less the others': of two labels the second's less the first's,
+of more the others' average, weighted by their probabilities. Above 0 it speaks for that label. What is measured is this
+answer: its readers read the remaining text, calibrated as they were for the whole.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from typing import Any, Literal
 
-from toolkit.prediction import Prediction, Predictor
+import numpy as np
+
+from toolkit.prediction.answers import Prediction
+from toolkit.prediction.attribution import Explainable, Reading, Segment, segment_of
 from toolkit.text.labels import Label
-from toolkit.text.normalisation import normalise
+from toolkit.text.normalisation import TEXT_LIMIT, normalise
+from toolkit.text.segmentation import Span, clauses, merge, sentences, words
 
+Unit = Literal["sentences", "clauses", "words"]
 MAX_SEGMENTS = 16  # a review costs at most so many more readings; neighbouring sentences of a longer one are merged
-_SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")
-_CLOSING = "\"'”’)]"  # may stand between the end of a sentence and the space after it
-_NO_SENTENCE_END = re.compile(r"^(?:Mr|Mrs|Ms|Dr|St|vs|etc|[A-Z])\.$")
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of the review.
-
-    Attributes:
-        text: One or more whole sentences.
-        push: The log-odds of the explanation's label with the segment minus without it: above 0 it speaks for that label.
-            None where the segment is all there is.
-    """
-
-    text: str
-    push: float | None
+_WORD_OF_SENTENCE = 0.25  # of the strongest sentence's push: what a word has to weigh to be shaded to the full
+_LEAST = 1e-300  # a probability that has a logarithm
+_DECIMALS = 6  # of a push in JSON
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A review in segments.
+    """An answer, and what made it.
 
     Attributes:
-        label: Whose log-odds are compared: of two labels the second, so that one sign always means one label; of more
-            the one that was given. None where nothing is compared.
-        segments: The segments of what the model read, in order, `MAX_SEGMENTS` at most.
-        unread_words: The number of words after the first `unread_after` segments, which played no part.
+        prediction: The answer.
+        label: The label that pushes above 0 speak for: of two labels the second, so that one sign always means one label; of
+            more the answer's.
+        text: The review as it was read, normalised.
+        segments: The sentences of what was read, in order, `MAX_SEGMENTS` at most; of a lone sentence its clauses, of a lone
+            clause its words.
+        unit: What they are: `sentences`, `clauses` or `words`.
+        words: Every word with its share of what the n-grams say, in order; their pushes sum to the n-grams' part of the
+            answer. Empty where n-grams had no part in it.
+        phrases: The n-grams that weigh most, the weightiest first, as they first stand in the text; each with the whole
+            weight that its words share. Of several that overlap, the weightiest.
+        unread_words: The number of words after the first `unread_after` segments that the transformer did not read.
         unread_after: The number of segments that stand before them.
+        unread_push: What those words weigh for the n-grams, which read them; None where nobody did.
     """
 
-    label: Label | None
+    prediction: Prediction
+    label: Label
+    text: str
     segments: tuple[Segment, ...]
+    unit: Unit
+    words: tuple[Segment, ...]
+    phrases: tuple[Segment, ...]
     unread_words: int
     unread_after: int
+    unread_push: float | None
+
+    @property
+    def strongest(self) -> float:
+        """The push of the sentence that moves the answer most; 0 where nothing moves it."""
+        return max((abs(each.push) for each in self.segments if each.push is not None), default=0.0)
+
+    @property
+    def strongest_word(self) -> float:
+        """The push by which words are shaded: the strongest word's, where words have a say beside the sentences at all."""
+        return max(
+            [self.strongest * _WORD_OF_SENTENCE, *(abs(each.push) for each in self.words if each.push is not None)]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The explanation as JSON has it, beside the answer."""
+
+        def listed(segments: Sequence[Segment]) -> list[dict[str, Any]]:
+            return [{"text": each.text, "push": _rounded(each.push)} for each in segments]
+
+        unread = {"words": self.unread_words, "after": self.unread_after, "push": _rounded(self.unread_push)}
+        return {
+            "towards": self.label.name,
+            "unit": self.unit,
+            "parts": listed(self.segments),
+            "phrases": listed(self.phrases),
+            "words": listed(self.words),
+            **({"unread": unread} if self.unread_words else {}),
+        }
 
 
-def explain(predictor: Predictor, text: str) -> Explanation:
-    """Measure what each sentence that was read contributed, in one batch.
-
-    Only the words that fit into the model are compared, so that leaving one sentence out brings no unread one in.
+def explain(predictor: Explainable, text: str) -> Explanation:
+    """Explain an answer; the transformer, where it was asked, reads what is left without each sentence, in one batch.
 
     Raises:
         EmptyReviewError: there is nothing to read.
+        TypeError: the review is not a string.
     """
-    words = [word for word in normalise(text).split() if normalise(word)]  # one that nobody sees has no tokens
-    first, last = _words_read(predictor, words)
-    beginning, end = _sentences(words[:first]), _sentences(words[len(words) - last :])
-    share = round(MAX_SEGMENTS * len(beginning) / max(len(beginning) + len(end), 1))
-    before = _merge(beginning, max(share, 1) if end else MAX_SEGMENTS)
-    segments = before + _merge(end, MAX_SEGMENTS - len(before))
-    unread = len(words) - first - last
-    if len(segments) < 2:
-        return Explanation(None, tuple(Segment(segment, None) for segment in segments), unread, len(before))
-    without = (" ".join(segments[:index] + segments[index + 1 :]) for index in range(len(segments)))
-    whole, *others = predictor.predict_many([" ".join(segments), *without])
-    label = predictor.labels[1] if len(predictor.labels) == 2 else whole.label
-    pushes = [_log_odds(whole, label) - _log_odds(other, label) for other in others]
-    return Explanation(label, tuple(map(Segment, segments, pushes)), unread, len(before))
+    prediction = predictor.predict(text)
+    # A word that nobody sees has no tokens.
+    visible = " ".join(word for word in normalise(text[:TEXT_LIMIT]).split() if normalise(word))
+    reading = Reading(predictor, prediction, visible)
+    label = predictor.labels[1] if len(predictor.labels) == 2 else prediction.label
+    direction = _direction(prediction, label)  # (k,)
+
+    every_word = words(visible)
+    first, last = reading.words_read(every_word)
+    gap = every_word[first : len(every_word) - last]
+    spans, before, unit = _segments(visible, every_word[:first], every_word[len(every_word) - last :])
+    compared = spans if len(spans) > 1 else []
+    by_ngrams = [(gap[0][0], gap[-1][1])] if gap and prediction.read_by == "both" else []
+    # The logarithms serve as logits, for what `direction` weighs sums to 0.
+    whole = np.log(np.maximum(list(prediction.probabilities.values()), _LEAST)) @ direction
+    pushes = (whole - reading.without([*compared, *by_ngrams]) @ direction).tolist()
+    strongest = max(map(abs, pushes[: len(compared)]), default=0.0)
+    return Explanation(
+        prediction,
+        label,
+        visible,
+        tuple(
+            segment_of(visible, span, push) for span, push in zip(spans, pushes if compared else [None], strict=False)
+        ),
+        unit,
+        *reading.words_and_phrases(every_word, direction, strongest * _WORD_OF_SENTENCE),
+        unread_words=len(gap),
+        unread_after=before,
+        unread_push=pushes[-1] if by_ngrams else None,
+    )
 
 
-def _words_read(predictor: Predictor, words: list[str]) -> tuple[int, int]:
-    """How many words fit whole, from the beginning and from the end; one at least.
-
-    White space always ends a token, so a word's tokens are the same anywhere.
-    """
-    room = predictor.tokenizer.max_length - 2  # [CLS] and [SEP]
-    if sum(_lengths(predictor, words[: room + 1])) <= room:
-        return len(words), 0
-    tail = 0 if predictor.tokenizer.truncation == "head" else room // 2
-    first = sum(end <= room - tail for end in accumulate(_lengths(predictor, words[: room + 1])))
-    last = sum(end <= tail for end in accumulate(_lengths(predictor, words[: -room - 2 : -1])))
-    return max(first, 1), min(last, len(words) - max(first, 1))
+def _direction(prediction: Prediction, label: Label) -> np.ndarray:
+    """By what logits are multiplied to be pushes, (k,): 1 for the label, for the others -1 in all, by their probabilities."""
+    against = np.maximum(list(prediction.probabilities.values()), _LEAST)
+    against[label.index] = 0
+    direction: np.ndarray = -against / against.sum()
+    direction[label.index] = 1
+    return direction
 
 
-def _lengths(predictor: Predictor, words: list[str]) -> list[int]:
-    """Tokens of each word."""
-    return predictor.tokenizer.count(words)
+def _segments(text: str, beginning: list[Span], end: list[Span]) -> tuple[list[Span], int, Unit]:
+    """The parts of what was read, `MAX_SEGMENTS` at most, how many of them belong to the beginning, and what they are."""
+    edges = [(part[0][0], part[-1][1]) for part in (beginning, end) if part]
+    unit: Unit = "sentences"
+    parts = [sentences(text, edge) for edge in edges]
+    if sum(map(len, parts)) < 2:
+        parts, unit = [clauses(text, edge) for edge in edges], "clauses"
+    if sum(map(len, parts)) < 2:
+        parts, unit = [beginning, end] if end else [beginning], "words"
+    if len(parts) == 1:
+        merged = merge(parts[0], MAX_SEGMENTS)
+        return merged, len(merged), unit
+    share = round(MAX_SEGMENTS * len(parts[0]) / sum(map(len, parts)))
+    first = merge(parts[0], min(max(share, 1), MAX_SEGMENTS - 1))
+    return first + merge(parts[1], MAX_SEGMENTS - len(first)), len(first), unit
 
 
-def _sentences(words: list[str]) -> list[str]:
-    sentences: list[list[str]] = [[]]
-    for word in words:
-        sentences[-1].append(word)
-        if word.rstrip(_CLOSING).endswith(_SENTENCE_ENDS) and not _NO_SENTENCE_END.match(word):
-            sentences.append([])
-    return [" ".join(sentence) for sentence in sentences if sentence]
-
-
-def _merge(sentences: list[str], limit: int) -> list[str]:
-    """Join neighbours until there are `limit`, in groups of as equal a number of sentences as can be."""
-    groups = min(limit, len(sentences))
-    edges = [round(index * len(sentences) / groups) for index in range(groups + 1)] if groups else [0]
-    return [" ".join(sentences[start:end]) for start, end in pairwise(edges)]
-
-
-def _log_odds(prediction: Prediction, label: Label) -> float:
-    against = sum(probability for name, probability in prediction.probabilities.items() if name != label.name)
-    return math.log(max(prediction.probabilities[label.name], 1e-12) / max(against, 1e-12))
+def _rounded(push: float | None) -> float | None:
+    return None if push is None else round(push, _DECIMALS)

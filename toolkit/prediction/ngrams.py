@@ -42,6 +42,27 @@ class NgramScores:
         return NgramScores(self.logits[texts], self.familiarity[texts])
 
 
+@dataclass(frozen=True, slots=True)
+class Occurrences:
+    """Where the n-grams of a text stand that the table knows: u of them, m times in all.
+
+    Attributes:
+        rows: (u,) the row of each.
+        counts: (u,) how often it stands in the text.
+        first: (u,) which occurrence is its first.
+        ngrams: (m,) which n-gram occurs.
+        starts: (m,) with which token it begins, [CLS] not counted.
+        orders: (m,) how many tokens it has.
+    """
+
+    rows: np.ndarray
+    counts: np.ndarray
+    first: np.ndarray
+    ngrams: np.ndarray
+    starts: np.ndarray
+    orders: np.ndarray
+
+
 class NgramTable:
     """Weights of n-grams by hash: a row has a fingerprint of the n-gram and one int8 weight a column.
 
@@ -148,6 +169,19 @@ class NgramTable:
             known_places.append(places[known])
             texts, keys, wanted = texts[~known], keys[~known], wanted[~known]
         return np.concatenate(known_texts), np.concatenate(known_places)
+
+    def occurrences(self, ids: np.ndarray) -> Occurrences:
+        """The known n-grams of one text, given as for `score`, each of which counts once there."""
+        starts, places, orders = [], [], []
+        for order, texts, keys in ngram_keys([ids]):
+            found, rows = self.find(np.arange(len(texts)), keys)
+            starts.append(found)
+            places.append(rows)
+            orders.append(np.full(len(found), order))
+        rows, first, ngrams, counts = np.unique(
+            np.concatenate(places), return_index=True, return_inverse=True, return_counts=True
+        )
+        return Occurrences(rows, counts, first, ngrams, np.concatenate(starts), np.concatenate(orders))
 
     def weights(self, places: np.ndarray) -> np.ndarray:
         """The weights in some rows, (m, k) in log-odds, a column a label."""

@@ -12,6 +12,7 @@ from toolkit.errors import ToolkitError
 from toolkit.formats.places import RecordError
 from toolkit.formats.records import EMPTY, Record
 from toolkit.prediction import Prediction, Predictor
+from toolkit.prediction.abstention import FOREIGN
 from toolkit.streaming.writers import Writer
 
 # Records; doubled up to the chunk of a predictor, so that the first answers do not wait for a whole one.
@@ -132,6 +133,7 @@ class Tally:
         verdicts: answers by verdict, kept or not.
         kept: answers written.
         problems: records that could not be classified or written.
+        foreign: texts without a verdict because they are not for the model, see `toolkit.prediction.abstention.FOREIGN`.
         score_sum: The sum of all scores.
         started: The time when the first record was asked for, by `time.perf_counter`.
     """
@@ -139,6 +141,7 @@ class Tally:
     verdicts: Counter[str] = field(default_factory=Counter)
     kept: int = 0
     problems: int = 0
+    foreign: int = 0
     score_sum: float = 0.0
     started: float = field(default_factory=time.perf_counter)
 
@@ -147,6 +150,7 @@ class Tally:
         self.verdicts[prediction.verdict] += 1
         self.score_sum += prediction.score
         self.kept += kept
+        self.foreign += prediction.reason in FOREIGN
 
     def summary(self) -> str:
         """Counts, mean score, reviews/s and seconds, on one line."""

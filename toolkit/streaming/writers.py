@@ -104,12 +104,31 @@ class _FieldWriter(Writer):
 
 
 class JsonWriter(_FieldWriter):
-    """The input's object with the answer behind its own fields."""
+    """The input's object with the answer behind its own fields.
+
+    Args:
+        label: See `Writer`.
+        prefix: Stands before the names of new fields.
+        show: See `Writer`.
+        why: Of a text, what made its answer, as JSON; nothing where it is None.
+    """
+
+    def __init__(
+        self,
+        label: Callable[[Prediction], str],
+        prefix: str,
+        show: Callable[[bytes], bytes] = bytes,
+        why: Callable[[str], dict[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(label, prefix, show)
+        self._why = why
 
     def answer(self, record: Record, prediction: Prediction) -> bytes:
         """What the input wrote stands there letter by letter; what else there is to say is named, see `Prediction.remarks`."""
-        remarks = {self._prefix + name: value for name, value in prediction.remarks().items()}
-        return self._extend(record, self._new_fields(prediction) | remarks)
+        remarks = prediction.remarks() | ({"why": self._why(record.text)} if self._why else {})
+        return self._extend(
+            record, self._new_fields(prediction) | {self._prefix + name: value for name, value in remarks.items()}
+        )
 
     def problem(self, record: Record, error: RecordError) -> bytes:
         """The input's fields, as far as it had any, and `error`."""

@@ -157,9 +157,15 @@ class ReviewTokenizer:
         sequences = [np.array(ids, np.int64) for ids in self._ids([normalise(text[:TEXT_LIMIT]) for text in texts])]
         return [ids[[0, -1]] if (ids[1:-1] == self._unknown).all() else ids for ids in sequences]
 
-    def count(self, words: Sequence[str]) -> list[int]:
-        """The number of tokens of each normalised word, which white space parts from others wherever it stands."""
-        return [len(ids) - 2 for ids in self._ids(words)]
+    def locate(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Tokenise a normalised text of at most `TEXT_LIMIT` characters, and say where its tokens stand.
+
+        Returns:
+            The token ids as `encode_whole` gives them, (T,) int64, and for each token the first of its characters and the
+            one after its last, (T, 2) int64.
+        """
+        encoding = self._tokenizer.encode(text)
+        return np.array(encoding.ids, np.int64), np.array(encoding.offsets, np.int64).reshape(-1, 2)
 
     def _ids(self, cleaned: Sequence[str]) -> Iterator[list[int]]:
         for batch in _batches(cleaned):

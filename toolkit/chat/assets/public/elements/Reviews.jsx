@@ -1,5 +1,5 @@
 export default function Reviews() {
-  const { counts, columns, rows, note } = props
+  const { counts, columns, rows, withheld, note } = props
   return (
     <div className="toolkit-panel" data-testid="reviews">
       <h4>{counts.title}</h4>
@@ -14,6 +14,7 @@ export default function Reviews() {
           </div>
         ))}
       </div>
+      {withheld ? <p className="toolkit-note">{withheld}</p> : null}
       <div className="toolkit-scroll" tabIndex={0}>
         <table className="toolkit-table">
           <thead>
