@@ -71,6 +71,9 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled reviews, write a report, compare two reports.
 
+    Without options, the reviews are the test split of the project's own corpus in dataset/: 66 short ones, written to be
+    hard. Name your own, or IMDB's, for figures that say something about a model.
+
     \b
     Examples:
       toolkit evaluate --split test
@@ -86,6 +89,7 @@ def evaluate(
     if (slices or no_texts) and not output:
         raise click.UsageError("--slice and --no-texts are about a report; name its folder with --output")
 
+    from toolkit.datasets.demo import demo_note
     from toolkit.datasets.splits import read_reviews, scan_reviews
     from toolkit.errors import needs_extra
     from toolkit.evaluation.measuring import measure, run_evaluation
@@ -101,6 +105,8 @@ def evaluate(
         with needs_extra("evaluate", "writing a report"):
             import jinja2  # noqa: F401
             import matplotlib  # noqa: F401
+    if note := demo_note(source):
+        _logger.info("%s", note)
     predictor = load(**model)
     reviews = read_reviews(source, others=None if slices else (), labels=predictor.labels)
     with progress_bar(len(reviews), "evaluating") as bar:

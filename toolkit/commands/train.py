@@ -64,7 +64,7 @@ def train(preset: str | None, config_file: Path | None, resume: bool, only: str 
 
     \b
     Examples:
-      toolkit train                                     # distilbert-base-uncased, the original's settings
+      toolkit train                                     # distilbert-base-uncased, from the hub
       toolkit train --preset demo --output build/demo/lora_model
       toolkit train --preset imdb-minilm-cpu --dataset build/imdb --output build/run/lora_model
       toolkit train --only ngrams --dataset build/imdb --output lora_model

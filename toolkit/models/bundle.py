@@ -307,7 +307,7 @@ def _describe_foreign_adapter(folder: Path) -> Manifest:
 
 
 def _foreign_labels(path: Path, id2label: object) -> LabelSet:
-    """The labels that transformers' configuration names; two without names of their own are the original pair."""
+    """The labels that transformers' configuration names; two without names of their own are the sentiment pair."""
     if isinstance(id2label, dict) and id2label.keys() == {str(index) for index in range(len(id2label))}:
         names = tuple(id2label[str(index)] for index in range(len(id2label)))
         folded = tuple(str(name).lower() for name in names)
