@@ -71,7 +71,7 @@ def _is_word_piece(model: Mapping[str, Any]) -> bool:
 
 
 def _is_template(part: Mapping[str, Any]) -> bool:
-    """One piece before the review and one after it, as those who count the tokens and cut them believe."""
+    """One piece before the review and one after it, as truncation and the count of the tokens assume."""
     if _is_of(part, "BertProcessing"):
         return True
     before, review, after = part["single"]
