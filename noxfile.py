@@ -51,9 +51,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write CONTRIBUTING's map and the outputs of the pages' commands; with `-- --check` only compare."""
+    """Write CONTRIBUTING's map, the outputs of the pages' commands (`-- --check` only compares) and build/reference."""
     install(session, "train,dev")
     session.run("python", "-m", "tests.documents", *session.posargs)
+    session.run("python", "-m", "tests.reference", "build/reference")
 
 
 @nox.session

@@ -18,7 +18,7 @@ def random_models(bundle: Path, workspace: Path, **config: Any) -> Models:  # no
     Args:
         bundle: whose tokenizer and length are used.
         workspace: an empty folder.
-        config: DistilBertConfig's arguments; the 66 million parameters of the original by default.
+        config: DistilBertConfig's arguments; the 66 million parameters of distilbert-base-uncased by default.
     """
     with needs_extra("train", "a random DistilBERT"):
         import torch

@@ -30,7 +30,7 @@ from toolkit.training.config import TrainingConfig, read_preset
 from toolkit.training.trainer import ProbeTrainer, build_trainer
 
 _ALL_DROPOUT = {"lora_dropout": 0.1, "dropout": 0.1, "attention_dropout": 0.1, "seq_classif_dropout": 0.2}
-_ORIGINAL = {"r": 8, "target_modules": ("q_lin", "v_lin"), "learning_rate": 1e-4, "num_train_epochs": 3,
+_DEFAULTS = {"r": 8, "target_modules": ("q_lin", "v_lin"), "learning_rate": 1e-4, "num_train_epochs": 3,
               "per_device_train_batch_size": 8, **_ALL_DROPOUT}  # fmt: skip
 ROWS: dict[str, dict[str, Any]] = {
     "the preset": {},
@@ -44,7 +44,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "learning rate 2e-3": {"learning_rate": 2e-3},
     "three epochs": {"num_train_epochs": 3},
     "rank 32": {"r": 32},
-    "the original's settings": _ORIGINAL,
+    "TrainingConfig's defaults": _DEFAULTS,
 }
 READINGS: dict[str, tuple[Truncation, int]] = {
     "512": ("head", 512),

@@ -1,4 +1,4 @@
-"""The original's training loop against `toolkit train`: prints the table of docs/benchmarks.md.
+"""A plain training loop against `toolkit train`: prints the table of docs/benchmarks.md.
 
     python benchmarks/training.py --dataset build/imdb
 
@@ -60,8 +60,8 @@ def main(
         for split, count in (("train", reviews), ("validation", validation), ("test", 8))
     }
     ways: dict[str, Callable[[Path, str, int, str], Run]] = {
-        "the original's loop": run_original,
-        "toolkit train, the original's settings": run_toolkit,
+        "the plain loop": run_plain,
+        "toolkit train, default settings": run_toolkit,
         "toolkit train --preset imdb-minilm-cpu": run_preset,
     }
     measured: dict[str, list[Run]] = {name: [] for name in ways}
@@ -75,7 +75,7 @@ def main(
                 with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
                     measured[way].append(process.submit(run, folder, base_model, epochs, precision).result())
                 click.echo(f"{way}: {measured[way][-1]}", err=True)
-    first = statistics.median(run.seconds for run in measured["the original's loop"])
+    first = statistics.median(run.seconds for run in measured["the plain loop"])
     table = [["way", "steps", "precision", "s an epoch", "tokens/s", "speed", "validation accuracy"]]
     for way, runs in measured.items():
         seconds = statistics.median(run.seconds for run in runs)
@@ -98,8 +98,8 @@ def count_tokens(dataset: Path, base_model: str) -> int:
     return sum(len(encoding.input_ids) for encoding in encodings)
 
 
-def run_original(dataset: Path, base_model: str, epochs: int, _precision: str) -> Run:
-    """The original's loop: all in float32, nothing done once that may be done again.
+def run_plain(dataset: Path, base_model: str, epochs: int, _precision: str) -> Run:
+    """A plain loop, as tutorials have it: all in float32, nothing done once that may be done again.
 
     A review is tokenised when it is asked for and padded to 512, in batches of 8; LoRA r 8 and alpha 32 on `q_lin` and
     `v_lin`; the base's own dropout; accuracy on the whole train set at every evaluation.
@@ -146,7 +146,7 @@ def run_original(dataset: Path, base_model: str, epochs: int, _precision: str) -
                       modules_to_save=["pre_classifier", "classifier"])  # fmt: skip
     train, validation = Reviews("train"), Reviews("validation")
     steps = -(-len(train) // 8) * epochs
-    with tempfile.TemporaryDirectory(prefix="original.") as output:
+    with tempfile.TemporaryDirectory(prefix="plain.") as output:
         every = max(1, steps // EVALUATIONS)
         trainer = Trainer(
             model=get_peft_model(load_classifier(base), lora),
@@ -174,7 +174,7 @@ def run_original(dataset: Path, base_model: str, epochs: int, _precision: str) -
 
 
 def run_toolkit(dataset: Path, base_model: str, epochs: int, precision: str) -> Run:
-    """`toolkit train` with the original's hyper-parameters, which are its defaults."""
+    """`toolkit train` with its default hyper-parameters."""
     return _train(dataset, None, base_model=base_model, num_train_epochs=epochs, precision=precision)
 
 

@@ -1,4 +1,4 @@
-"""What the documents repeat: CONTRIBUTING's map of the rooms, and what the commands of the pages print.
+"""What the documents repeat: CONTRIBUTING's map of the code, and what the commands of the pages print.
 
     python -m tests.documents            writes both anew; `nox -s docs`
     python -m tests.documents --check    exits with 1 and a difference where a document says something else
@@ -41,12 +41,12 @@ def is_same(found: str, written: str, tolerance: float = TOLERANCE) -> bool:
 
 
 def draw_map(floors: str) -> str:
-    """The table of the rooms, the top floor first."""
+    """The table of the modules, the top layer first."""
     storeys = tomllib.loads(floors)["floor"]
-    lines = ["| floor | room | what lives there |", "|---|---|---|"]
+    lines = ["| layer | modules | what they do |", "|---|---|---|"]
     for number, storey in zip(reversed(range(len(storeys))), storeys, strict=True):
-        for rooms, purpose in storey.items():
-            names = ", ".join(f"`{name.strip()}`" for name in rooms.split(","))
+        for modules, purpose in storey.items():
+            names = ", ".join(f"`{name.strip()}`" for name in modules.split(","))
             lines.append(f"| {number} | {names} | {purpose} |")
     return "\n".join(lines) + "\n"
 

@@ -2,9 +2,11 @@
 
 import re
 import subprocess
+import sys
 
 import pytest
 
+import toolkit
 from tests import documents
 from tests.conftest import ROOT
 
@@ -89,3 +91,12 @@ def test_decisions_name_their_revisions():
     assert len(named) > 10
     if len(known) > 50:  # not a shallow clone
         assert not [name for name in named if not any(each.startswith(name) or name.startswith(each) for each in known)]
+
+
+def test_the_reference_has_every_public_name(tmp_path):
+    pytest.importorskip("pdoc", reason="the extra dev is not installed")
+    subprocess.run([sys.executable, "-m", "tests.reference", tmp_path], cwd=ROOT, check=True, capture_output=True)
+    page = (tmp_path / "toolkit.html").read_text(encoding="utf-8")
+    assert not [name for name in toolkit.__all__ if f'id="{name}"' not in page]
+    for module in ("toolkit/prediction", "toolkit/sklearn", "toolkit/training/config", "export/pipeline"):
+        assert (tmp_path / f"{module}.html").is_file()

@@ -1,4 +1,4 @@
-"""A small, honest text classifier on your own machine: is this film review positive or negative?"""
+"""A small, honest text classifier on your own machine: is this English film review positive or negative?"""
 
 import importlib
 import os

@@ -143,7 +143,7 @@ class _ToolkitGroup(click.Group):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def cli(context: click.Context, verbose: bool, quiet: bool, debug: bool) -> None:
-    """Is this film review positive or negative? Train, export and ask a small classifier on your own machine.
+    """Say whether an English film review is positive or negative: train, export and ask a small model on your own machine.
 
     \b
     Examples:

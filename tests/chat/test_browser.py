@@ -169,7 +169,7 @@ def reader(bundle):
 def test_it_loads_in_chinese_without_asking_anybody_else(open_tab, server):
     tab = open_tab()
     assert tab.page.title() == "影评分类"
-    assert tab.page.get_attribute("#chat-input", "placeholder") == "请输入一段影评以进行分类"
+    assert tab.page.get_attribute("#chat-input", "placeholder") == "请输入一段英文影评以进行分类"
     labels = [label for label, _ in starters("zh")]
     assert tab.page.locator("#starters button").all_inner_texts() == labels
     tab.picture("welcome")
@@ -232,7 +232,7 @@ def test_empty_input_is_answered_or_not_sent(open_tab):
     tab.page.press("#chat-input", "Enter")
     tab.say("   ")
     assert tab.page.locator("[data-step-type]").count() == 0
-    assert tab.page.get_attribute("#chat-input", "placeholder") == "请输入一段影评以进行分类"
+    assert tab.page.get_attribute("#chat-input", "placeholder") == "请输入一段英文影评以进行分类"
     tab.say("<br /> <br />")
     tab.page.locator("[data-step-type=assistant_message]", has_text="请输入一段影评以进行分类").wait_for()
 
@@ -454,7 +454,7 @@ def test_the_language_can_be_chosen_and_is_remembered(open_tab):
     assert tab.ask("A quiet film. A loud film.").startswith(SENTENCE["en"])
     tab.open()
     assert tab.page.title() == "Film reviews"
-    assert tab.page.get_attribute("#chat-input", "placeholder") == "Enter a film review to classify"
+    assert tab.page.get_attribute("#chat-input", "placeholder") == "Enter a film review in English"
     assert tab.ask("A quiet film. A loud film.").startswith(SENTENCE["en"])
 
 

@@ -141,7 +141,7 @@ def test_the_state_folder_is_all_that_chainlit_needs(tmp_path):
     configuration = (root / ".chainlit" / "config.toml").read_text()
     assert 'allow_origins = ["https://a.example"]' in configuration
     chinese = json.loads((root / ".chainlit" / "translations" / "zh-CN.json").read_text())
-    assert chinese["chat"]["input"]["placeholder"] == "请输入一段影评以进行分类"
+    assert chinese["chat"]["input"]["placeholder"] == "请输入一段英文影评以进行分类"
     assert chinese["chat"]["input"]["actions"]["send"]  # Chainlit's own stay
     assert (root / "public" / "elements" / "Verdict.jsx").is_file()
     (root / "public" / "toolkit.css").write_text("old")

@@ -4,8 +4,11 @@ from collections import Counter
 from itertools import combinations
 
 import pytest
+from click.testing import CliRunner
 
 from tests.conftest import ROOT
+from toolkit.cli import cli
+from toolkit.datasets.demo import demo_note
 from toolkit.datasets.splits import count_labels
 
 
@@ -61,3 +64,14 @@ def test_every_kind_is_in_every_split():
         with (ROOT / "dataset" / f"{split}.csv").open(encoding="utf-8", newline="") as stream:
             kinds = {row["kind"] for row in csv.DictReader(stream)}
         assert kinds == {"plain", "sarcasm", "mixed", "negation", "plot", "comparison", "short"}
+
+
+def test_evaluating_it_says_what_it_is(tmp_path):
+    for split in ("train", "validation", "test"):
+        assert "written to be hard" in demo_note(ROOT / "dataset" / f"{split}.csv")
+    other = tmp_path / "test.csv"
+    other.write_bytes((ROOT / "dataset" / "test.csv").read_bytes()[::-1])
+    assert demo_note(other) is None
+    assert demo_note(tmp_path / "none.csv") is None
+    result = CliRunner().invoke(cli, ["evaluate", "--dataset", str(ROOT / "dataset"), "--onnx-model", str(tmp_path)])
+    assert "written to be hard" in result.stderr

@@ -197,7 +197,7 @@ def file_panel(rows: list[ClassifiedRow], labels: LabelSet, language: str) -> di
 
 
 def _kind(label: Label, labels: LabelSet) -> str:
-    """The colour of a label: of the original pair its own, of others one after the other."""
+    """The colour of a label: of the sentiment pair its own, of others one after the other."""
     return label.name if labels == SENTIMENT else f"label{label.index % TONES}"
 
 

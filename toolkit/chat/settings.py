@@ -13,7 +13,9 @@ from toolkit.choices import Backend, choices
 from toolkit.errors import ToolkitError
 from toolkit.formats.names import split_name
 
-ORIGINAL_MAX_LENGTH = 120  # tokens, the original's setting; the panel goes up to what the model has positions for
+ORIGINAL_MAX_LENGTH = (
+    120  # tokens, what the app reads by default; the panel goes up to what the model has positions for
+)
 LONGEST_TEXT = 200_000  # characters of one message: some 35,000 words
 LARGEST_UPLOAD = 20  # MB of one file
 UPLOAD_FORMATS = (".txt", ".csv", ".tsv", ".jsonl", ".json")

@@ -1,4 +1,4 @@
-"""Every sentence the app says, in Chinese, as the original says it, and in English."""
+"""Every sentence the app says, in Chinese and in English."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ class Texts:
     """The sentences in one language; the words in braces are filled in."""
 
     title: str
+    placeholder: str
     empty: str
     verdict: str
     failure: str
@@ -105,6 +106,7 @@ class Texts:
 TEXTS = {
     "zh": Texts(
         title="影评分类",
+        placeholder="请输入一段英文影评以进行分类",
         empty="请输入一段影评以进行分类",
         verdict="该文本被分类为: {label}",
         failure="错误信息: {error}",
@@ -162,13 +164,14 @@ TEXTS = {
         setting_language="语言 / Language",
         setting_backend="后端",
         setting_max_length="最多读取的词元数",
-        setting_max_length_help="原版为 120；读得越多越准，也越慢。",
+        setting_max_length_help="读得越多越准，也越慢。",
         setting_threshold="低于此概率时回答“不确定”",
         setting_threshold_help="0.5 表示总是给出判断。",
         settings_saved="设置已保存。",
     ),
     "en": Texts(
         title="Film reviews",
+        placeholder="Enter a film review in English",
         empty="Enter a film review to classify",
         verdict="This text is classified as: {label}",
         failure="Error: {error}",
@@ -226,7 +229,7 @@ TEXTS = {
         setting_language="Language / 语言",
         setting_backend="Backend",
         setting_max_length="Tokens read of a review, at most",
-        setting_max_length_help="120 in the original; more is more accurate, and slower.",
+        setting_max_length_help="More is more accurate, and slower.",
         setting_threshold='Answer "uncertain" below this probability',
         setting_threshold_help="0.5 always gives a verdict.",
         settings_saved="Settings saved.",
@@ -259,7 +262,7 @@ _STARTERS = (
 CHAINLIT_TEXTS: dict[str, dict[str, Any]] = {
     TAGS["zh"]: {
         "chat": {
-            "input": {"placeholder": TEXTS["zh"].empty},
+            "input": {"placeholder": TEXTS["zh"].placeholder},
             "watermark": "模型也会判断错误；它只读过英文影评。",
             "settings": {"title": "设置", "customize": "只影响当前对话"},
             "fileUpload": {"errors": {"failed": "无法上传"}},
@@ -273,7 +276,7 @@ CHAINLIT_TEXTS: dict[str, dict[str, Any]] = {
     },
     TAGS["en"]: {
         "chat": {
-            "input": {"placeholder": TEXTS["en"].empty},
+            "input": {"placeholder": TEXTS["en"].placeholder},
             "watermark": "The model can be wrong; it has read English reviews only.",
             "settings": {"title": "Settings", "customize": "For this conversation only"},
             "fileUpload": {"errors": {"failed": "Not uploaded:"}},

@@ -90,6 +90,9 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled reviews, write a report, compare two reports.
 
+    Without options, the reviews are the test split of the project's own corpus in dataset/: 66 short ones, written to be
+    hard. Name your own, or IMDB's, for figures that say something about a model.
+
     \b
     Examples:
       toolkit evaluate --split test
@@ -105,6 +108,7 @@ def evaluate(
     if (slices or no_texts) and not output:
         raise click.UsageError("--slice and --no-texts are about a report; name its folder with --output")
 
+    from toolkit.datasets.demo import demo_note
     from toolkit.datasets.labelling import RATING
     from toolkit.datasets.scanning import scan_reviews
     from toolkit.datasets.splits import label_scanned
@@ -125,6 +129,8 @@ def evaluate(
         with needs_extra("evaluate", "writing a report"):
             import jinja2  # noqa: F401
             import matplotlib  # noqa: F401
+    if note := demo_note(source):
+        _logger.info("%s", note)
     predictor = load(**model)
     reviews = label_scanned(source, scanned, predictor.labels, labels)
     with progress_bar(len(reviews), "evaluating") as bar:

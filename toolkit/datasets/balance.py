@@ -8,7 +8,7 @@ from toolkit.text.labels import FEWEST_EXAMPLES, SENTIMENT
 def weak_labels(splits: Splits) -> tuple[str, ...]:
     """A sentence for each label that is rare in the train split, and for each other split that lacks some.
 
-    An import refuses the original pair with a split that lacks one of them.
+    An import refuses the sentiment pair with a split that lacks one of them.
     """
     if splits.labels == SENTIMENT:
         return ()

@@ -71,7 +71,7 @@ class ImportOptions:
         if not (0 < self.validation < 1 and (self.official or 0 < self.test < 1) and taken < 1):
             raise ToolkitError(
                 f"--validation {self.validation} and --test {self.test} must each lie between 0 and 1 and leave some "
-                "reviews to train on; the original's 35k/5k/10k is --validation 0.1 --test 0.2"
+                "reviews to train on; 35,000, 5,000 and 10,000 of IMDB's reviews are --validation 0.1 --test 0.2"
             )
         if self.limit is not None and self.limit < 20:
             raise ToolkitError(f"--limit {self.limit} is too small to make three balanced splits; expected 20 or more")

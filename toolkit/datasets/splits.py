@@ -247,7 +247,7 @@ def write_reviews(
 ) -> None:
     """Write a split as CSV with the columns `text`, `label` and those named, empty where a review has none of them.
 
-    The original pair is written as 0 and 1, other labels by their names.
+    The sentiment pair is written as 0 and 1, other labels by their names.
     """
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")

@@ -108,7 +108,7 @@ def _order(predictions: Predictions) -> list[int]:
 
 
 def _label_set(content: dict[str, Any]) -> LabelSet:
-    """Of a report made before models had labels of their own, the original pair."""
+    """Of a report made before models had labels of their own, the sentiment pair."""
     return LabelSet.of_model(content["model"].get("labels", SENTIMENT.names))
 
 

@@ -61,7 +61,7 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
         raise BundleError(
             f"the tokenizer in {folder} cannot be loaded ({reason}); download or save it again"
         ) from error
-    if tokenizer.pad_token is None:  # the original's guard; DistilBERT's own tokenizer has [PAD] and no end-of-text
+    if tokenizer.pad_token is None:  # DistilBERT's own tokenizer has [PAD] and no end-of-text
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()

@@ -78,7 +78,7 @@ class LabelSet(Sequence[Label]):
 
     @classmethod
     def of_model(cls, names: Iterable[str], displays: Mapping[str, Mapping[str, str]] | None = None) -> "LabelSet":
-        """The set that a model names, with the original pair's Chinese words where it is that pair.
+        """The set that a model names, with the sentiment pair's Chinese words where it is that pair.
 
         Raises:
             ValueError: See the class.
@@ -90,7 +90,7 @@ class LabelSet(Sequence[Label]):
 
     @classmethod
     def of_values(cls, values: Iterable[object]) -> "LabelSet":
-        """The set that a column of labels holds: the original pair, or the distinct values, numbers in their order.
+        """The set that a column of labels holds: the sentiment pair, or the distinct values, numbers in their order.
 
         Values that are none of the pair's spellings make another set only where they are many: fewer than
         `FEWEST_EXAMPLES` of each, beside more of the pair's, are mistakes; so is a lone one.
@@ -130,7 +130,7 @@ class LabelSet(Sequence[Label]):
         return iter(self._labels)
 
     def parse(self, value: object) -> Label | None:
-        """Read a label as data sets spell it: its name, or of the original pair 0/1, neg/pos, in any case; else None."""
+        """Read a label as data sets spell it: its name, or of the sentiment pair 0/1, neg/pos, in any case; else None."""
         name = label_name(value)
         if name is None:
             return None
@@ -151,7 +151,7 @@ class LabelSet(Sequence[Label]):
 
     @property
     def values(self) -> list[int] | list[str]:
-        """The labels as a data set has them: numbers where every name is one, and of the original pair 0 and 1."""
+        """The labels as a data set has them: numbers where every name is one, and of the sentiment pair 0 and 1."""
         if self.names == _PAIR:
             return [0, 1]
         numbers = [int(name) for name in self.names if name.removeprefix("-").isdecimal()]

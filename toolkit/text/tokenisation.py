@@ -49,7 +49,7 @@ def count_read(windows: Sequence[Encoding]) -> int:
 
 
 class ReviewTokenizer:
-    """The model's own tokenizer; it cuts reviews to `max_length` and counts what it cut.
+    """The model's own tokenizer; it truncates reviews to `max_length` and counts what it left out.
 
     Args:
         tokenizer: A `tokenizers.Tokenizer`; padding and truncation stored in it are switched off on a copy.

@@ -133,7 +133,7 @@ def _is_metaspace(part: Mapping[str, Any]) -> bool:
 
 
 def _is_template(part: Mapping[str, Any]) -> bool:
-    """One piece before the review and one after it, as those who count the tokens and cut them believe."""
+    """One piece before the review and one after it, as truncation and the count of the tokens assume."""
     if _is_of(part, "BertProcessing"):
         return True
     if _is_of(part, "RobertaProcessing"):

@@ -1,4 +1,4 @@
-"""How to train: one frozen dataclass whose defaults are the original's, overridden by presets, TOML and options."""
+"""How to train: one frozen dataclass whose defaults are DistilBERT's run on IMDB, overridden by presets, TOML and options."""
 
 import tomllib
 from collections.abc import Mapping

@@ -57,7 +57,7 @@ _logger = logging.getLogger(__name__)
 class ProbeTrainer(OpenTrainer):
     """A Trainer that also measures accuracy on a fixed probe of the train set at every evaluation.
 
-    Evaluating the whole train set each time, as the original's code did, costs more than the training.
+    Evaluating the whole train set each time costs more than the training.
 
     Attributes:
         probe: The reviews of the train set that are measured.
