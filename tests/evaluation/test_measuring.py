@@ -66,7 +66,7 @@ def test_the_temperature_is_taken_out_for_the_figures_before_it(fake_predictor):
 class Sure:
     """A model that is sure, and rightly so, of 39 of 40 reviews, behind a temperature that makes its scores 1.0000."""
 
-    backend, device = "fake", "nowhere"
+    backend, device, readers, ngrams = "fake", "nowhere", "model", None
 
     def __init__(self, predictor, temperature):
         self.manifest = replace(predictor.manifest, temperature=temperature)
@@ -77,7 +77,7 @@ class Sure:
         margins = [3.0 if index else -3.0 for index, _ in enumerate(texts)]
         for margin in margins:
             (answer,) = self.predictor.raw_outputs(self.predictor.tokenizer.encode_windows(["a film"]))
-            yield self.predictor._prediction(replace(answer, logits=np.float32([-margin / 2, margin / 2])))
+            yield self.predictor._of_transformer(replace(answer, logits=np.float32([-margin / 2, margin / 2])))
 
 
 def test_figures_without_the_temperature_are_of_the_logits_themselves(fake_predictor):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from toolkit.choices import Precision
 from toolkit.errors import BundleError
@@ -11,28 +11,25 @@ from toolkit.models.bundle import Manifest
 from toolkit.prediction.abstention import Threshold
 from toolkit.prediction.answers import InferenceOptions
 
-if TYPE_CHECKING:
-    from toolkit.prediction.base import Predictor
-
 
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a predictor was loaded from, by which another process gets the same one.
 
     Attributes:
-        load: Loads one, given a folder and options.
+        load: Loads a `Predictor`, given a folder and options.
         folder: The folder, as an absolute path.
         workers: See `InferenceOptions`.
         precision: See `InferenceOptions`.
     """
 
-    load: Callable[[Path, InferenceOptions], "Predictor"]
+    load: Callable[[Path, InferenceOptions], Any]
     folder: Path
     workers: int | None = None
     precision: Precision | None = None
 
 
-def load_again(origin: Origin, options: InferenceOptions, manifest: Manifest, threshold: Threshold) -> "Predictor":
+def load_again(origin: Origin, options: InferenceOptions, manifest: Manifest, threshold: Threshold) -> Any:  # noqa: ANN401 - a Predictor, which stands on this
     """What was pickled, from the folder that it was loaded from; verified again.
 
     Raises:
