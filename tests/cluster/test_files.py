@@ -83,7 +83,7 @@ def test_an_unbroken_run_and_a_resumed_one_leave_the_same(fake_predictor, folder
     class Dies:
         manifest, chunk_size, done = fake_predictor.manifest, 4, 0
 
-        def predict_many(self, texts):
+        def predict_each(self, texts):
             for text in texts:
                 if self.done == 5:
                     raise KeyboardInterrupt

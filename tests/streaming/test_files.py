@@ -66,7 +66,7 @@ def test_a_failure_leaves_what_was_there(classify_file, tmp_path, predictor):
     class Failing:
         chunk_size = 4
 
-        def predict_many(self, texts):
+        def predict_each(self, texts):
             yield predictor.predict(next(iter(texts)))
             raise ToolkitError("the model broke")
 

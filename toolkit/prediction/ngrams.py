@@ -99,7 +99,7 @@ class NgramTable:
             BundleError: the file is no table of this shape.
         """
         try:
-            return cls(np.load(path, mmap_mode="r", allow_pickle=False), scales)
+            return cls(np.lib.format.open_memmap(path, mode="r"), scales)
         except (ValueError, EOFError) as error:
             raise BundleError(f"{path} is no n-gram table ({error}); make the model again") from error
 
