@@ -1,4 +1,4 @@
-"""What reading less or otherwise costs: prints the table of docs/model.md.
+"""What reading less or otherwise costs the transformer: prints the table of docs/model.md.
 
     python benchmarks/reading.py --onnx-model onnx_model --parity-set build/imdb/validation.csv
 
@@ -36,7 +36,7 @@ def main(onnx_model: Path, parity_set: Path, reviews: int) -> None:
     click.echo(f"| reading | at most {columns}\n|---|{'---|' * 8}")
     for length in LENGTHS:
         for truncation in get_args(Truncation):
-            predictor = load_predictor("onnx", onnx_model=onnx_model, options=InferenceOptions(length, truncation))
+            predictor = load_predictor("onnx", onnx_model=onnx_model, options=InferenceOptions(length, truncation, readers="model"))
             click.echo(f"| {truncation} | {length} | {_row(predictor, chosen, quartiles)} |")
 
 

@@ -97,10 +97,10 @@ def test_a_review_of_other_bytes_is_refused(run):
 @pytest.mark.parametrize(
     ("source", "problem"),
     [
-        ("half_star", r"half.csv row 8 (line 9): the column 'rating' is not valid UTF-8: '3\udcbd'"),
+        ("half_star", "half.csv row 8 (line 9): the column 'rating' is not valid UTF-8, likeliest cp1252 (--encoding cp1252)"),
         (
             "half_character",
-            r"half.jsonl row 8: the column 'rating' holds half a character (a lone surrogate): '\ud83d'",
+            r"half.jsonl row 8: the column 'rating' is '\ud83d', which is no text: half of a character is missing",
         ),
     ],
 )
@@ -129,7 +129,7 @@ def test_a_data_set_s_other_columns_are_no_matter(run, tmp_path):
 
 def test_a_file_of_answers_says_which_cell_it_cannot_write(run, half_star, half_character, tmp_path):
     for path, reason in (
-        (half_star, "not valid UTF-8 in the column rating"),
+        (half_star, "the column 'rating' is not valid UTF-8, likeliest cp1252 (--encoding cp1252)"),
         (half_character, "the column 'rating' holds half a"),
     ):
         target = tmp_path / f"{path.suffix[1:]}.csv"
@@ -148,7 +148,7 @@ def test_a_column_s_name_that_cannot_be_written_is_refused(run, tmp_path, output
     target = tmp_path / f"out.{output}"
     result = run("utf-8", "predict-files", path, target)
     assert_in_words(result, 1)
-    assert r"the name of a column, 'n\udce9', is not valid UTF-8" in result.stderr
+    assert "the header is not valid UTF-8, likeliest cp1252 (--encoding cp1252)" in result.stderr
     assert not target.exists()
     result = run("utf-8", "predict-files", path, target, "--prefix", STRAY)
     assert_in_words(result, 2)

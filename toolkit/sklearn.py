@@ -37,7 +37,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
 
     Attributes:
         classes_: The model's labels in its order, as `fit` saw them spelled; where it saw none, the data set's own values:
-            numbers, names, or of the original pair 0 and 1.
+            numbers, names, or of the sentiment pair 0 and 1.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
 
         Args:
             X: Reviews, which are checked and not learnt from.
-            y: Their labels, of the original pair as 0 and 1, neg and pos, or negative and positive; `predict` answers in their
+            y: Their labels, of the sentiment pair as 0 and 1, neg and pos, or negative and positive; `predict` answers in their
                 spelling.
 
         Raises:

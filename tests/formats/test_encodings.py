@@ -20,7 +20,7 @@ from toolkit.formats.encodings import EncodingError, Undecodable, check_encoding
 from toolkit.streaming import Source, read_records
 from toolkit.streaming.files import FileJob
 
-REVIEWS = ["Café “Paris”, très bon 👍", "这部电影不好看"]
+REVIEWS = ["Café “Paris”, très bon 👍", "A film: 这部电影不好看"]
 CSV = f'text,label\r\n"{REVIEWS[0]}",1\r\n{REVIEWS[1]},0\r\n'
 JSONL = "".join(
     json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n"

@@ -63,7 +63,7 @@ def import_command(
     Examples:
       toolkit dataset import aclImdb_v1.tar.gz --output build/imdb --official
       toolkit dataset import "IMDB Dataset.csv" --output build/imdb
-      toolkit dataset import a.csv --output build/a --label-map 1=negative,5=positive
+      toolkit dataset import a.csv --output a --label-map 1=negative,5=positive
       toolkit dataset import imdb --output build/sample --limit 4000
     """
     refuse_own_output(source)

