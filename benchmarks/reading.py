@@ -36,7 +36,9 @@ def main(onnx_model: Path, parity_set: Path, reviews: int) -> None:
     click.echo(f"| reading | at most {columns}\n|---|{'---|' * 8}")
     for length in LENGTHS:
         for truncation in get_args(Truncation):
-            predictor = load_predictor("onnx", onnx_model=onnx_model, options=InferenceOptions(length, truncation, readers="model"))
+            predictor = load_predictor(
+                "onnx", onnx_model=onnx_model, options=InferenceOptions(length, truncation, readers="model")
+            )
             click.echo(f"| {truncation} | {length} | {_row(predictor, chosen, quartiles)} |")
 
 

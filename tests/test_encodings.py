@@ -97,7 +97,10 @@ def test_a_review_of_other_bytes_is_refused(run):
 @pytest.mark.parametrize(
     ("source", "problem"),
     [
-        ("half_star", "half.csv row 8 (line 9): the column 'rating' is not valid UTF-8, likeliest cp1252 (--encoding cp1252)"),
+        (
+            "half_star",
+            "half.csv row 8 (line 9): the column 'rating' is not valid UTF-8, likeliest cp1252 (--encoding cp1252)",
+        ),
         (
             "half_character",
             r"half.jsonl row 8: the column 'rating' is '\ud83d', which is no text: half of a character is missing",

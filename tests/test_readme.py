@@ -20,6 +20,7 @@ import pytest
 
 from tests.conftest import ROOT
 from toolkit.chat.corrections import Correction, save_correction
+from toolkit.datasets.importers import ImportOptions, import_dataset
 
 READMES = ("README.md", "README.zh-CN.md")
 FRESH = ("README.md", "docs/your-data.md")  # begin in a fresh clone; the other pages where the README ends
@@ -142,7 +143,7 @@ def checkout(clone, demo_reviews) -> Path:
     for name in ("demo", "imdb"):
         for model in ("lora_model", "onnx_model"):
             shutil.copytree(clone / model, clone / "build" / name / model)
-    shutil.copytree(clone / "dataset", clone / "build" / "imdb", dirs_exist_ok=True)
+    import_dataset(str(clone / "dataset"), clone / "build" / "imdb", ImportOptions())  # a page imports anew over it
     shutil.copy(clone / "downloads" / "aclImdb_v1.tar.gz", clone)
     texts = [review.text for review in demo_reviews["train"][:5]]
     (clone / "reviews.txt").write_text("".join(f"{text}\n" for text in texts))

@@ -65,7 +65,10 @@ def test_a_chart_that_cannot_be_drawn_is_said_before_the_work(chart, message, ti
 def test_an_unknown_engine_is_answered_with_the_known_ones(tiny_dataset):
     result = run("--file", tiny_dataset / "test.csv", "--engines", "onnx,vroom")
     assert result.exit_code == 2
-    assert "no engine 'vroom'; expected some of onnx, onnx-fp32, torch; other libraries" in result.stderr
+    assert (
+        "no engine 'vroom'; expected some of onnx, onnx-both, onnx-model, onnx-fp32, torch; other libraries"
+        in result.stderr
+    )
 
 
 @pytest.mark.parametrize(

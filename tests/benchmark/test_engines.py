@@ -48,7 +48,7 @@ def test_the_float_model_needs_an_adapter(tiny_bundle, tmp_path):
 
 def test_shares_of_the_time_are_shares(engine_models, engine_texts):
     shares = time_shares(Onnx(engine_models.bundle, engine_models.max_length).predictor, engine_texts, rounds=2)
-    assert list(shares) == ["tokenisation", "model", "rest"]
+    assert list(shares) == ["tokenisation", "ngrams", "model", "rest"]
     assert all(0 <= share <= 1 for values in shares.values() for share in values)
     assert [sum(parts) for parts in zip(*shares.values(), strict=True)] == pytest.approx([1, 1])
 

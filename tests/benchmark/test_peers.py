@@ -75,4 +75,6 @@ def test_a_peer_that_is_not_installed_is_named_with_the_command(tiny_bundle, tin
 def test_an_unknown_engine_is_answered_with_the_known_ones():
     result = CliRunner().invoke(peers.main, ["--engines", "onnx,vroom"])
     assert result.exit_code == 2
-    assert "no engine 'vroom'; expected some of onnx, onnx-fp32, torch, pipeline" in result.stderr
+    assert (
+        "no engine 'vroom'; expected some of onnx, onnx-both, onnx-model, onnx-fp32, torch, pipeline" in result.stderr
+    )

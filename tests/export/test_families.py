@@ -36,7 +36,7 @@ def test_adapter_merged_graph_and_int8_agree(family, demo_reviews, tiny_dataset,
         found = np.array([each.logits for each in served.predict_many(texts)])
         graph = bundle / "model.onnx"
         int8 = graph if exported.quantized else quantize_plainly(graph, tmp_path / "int8.onnx")
-        with OnnxPredictor(int8, served.tokenizer, served.manifest) as small:
+        with OnnxPredictor.of_graph(int8, served.tokenizer, served.manifest) as small:
             rounded = np.array([each.logits for each in small.predict_many(texts)])
     scale = np.abs(expected).mean()
     if not exported.quantized:
