@@ -218,8 +218,9 @@ def test_uploads_of_a_killed_server_go_with_the_next_start_and_a_living_ones_sta
 
 def test_a_body_of_unknown_size_is_refused(server):
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    connection.request("POST", "/project/file?session_id=x", body=iter([b"x"]), encode_chunked=True,
-                       headers={"Transfer-Encoding": "chunked"})  # fmt: skip
+    connection.putrequest("POST", "/project/file?session_id=x")
+    connection.putheader("Transfer-Encoding", "chunked")
+    connection.endheaders()  # and no body, which the answer would come before
     response = connection.getresponse()
     assert response.status == 413
     assert json.loads(response.read())["detail"] == "上传请求没有说明大小"
