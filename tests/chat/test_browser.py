@@ -239,10 +239,11 @@ def test_empty_input_is_answered_or_not_sent(open_tab):
 
 def test_a_review_of_five_thousand_words(open_tab):
     tab = open_tab()
-    review = " ".join(f"Sentence number {number} says that it goes on." for number in range(625))
+    review = " ".join(["The plot goes nowhere and the acting is dull throughout."] * 500)
     assert len(review.split()) == 5000
     answer = tab.ask(review)
-    assert "只读取了 120 个词元，可在设置中调高。" in answer
+    read, tokens = re.search(r"读取 ([\d,]+) / ([\d,]+) 个词元", answer).groups()
+    assert read == tokens, "n-grams leave nothing out"
     assert tab.in_sight(".toolkit-verdict"), "the verdict of a long review stays where one looks"
     assert tab.page.locator("[data-testid=why] .toolkit-segment").count() <= 16
     assert tab.overflow() == []
@@ -315,7 +316,7 @@ def test_n_grams_shade_words_and_a_strange_text_gets_no_verdict(
 
 def test_html_and_markdown_in_a_review_are_text(open_tab):
     tab = open_tab()
-    review = "<b>A</b> **bad** film. <img src=x onerror=\"document.title='hacked'\"> ![x](https://outside.example/x.png) End."
+    review = "<b>A</b> **bad** film. The acting is terrible and the plot makes no sense, so it is a waste of time and I would not watch it again for all the money in the world. <img src=x onerror=\"document.title='hacked'\"> ![x](https://outside.example/x.png) End."
     tab.ask(review)
     assert tab.page.locator("[data-step-type=user_message]").inner_text().strip() == review
     shown = tab.page.locator("[data-testid=why]").inner_text()
@@ -346,16 +347,18 @@ def test_a_file_goes_in_and_a_csv_comes_out(open_tab, reader, tmp_path):
     counts = dict(zip(panel.locator(".toolkit-chart-name").all_inner_texts(),
                       panel.locator(".toolkit-chart-count").all_inner_texts(), strict=True))  # fmt: skip
     expected = {
-        text: sum(each.label.display("zh") == text for each in predictions) for text in ("负面评论", "正面评论")
+        text: sum(each.display("zh") == text for each in predictions) for text in ("负面评论", "正面评论", "不确定")
     }
-    assert counts == {**{text: str(count) for text, count in expected.items()}, "无法读取": "1"}
+    assert sum(expected.values()) == len(reviews)
+    assert counts == {**{text: str(count) for text, count in expected.items() if count}, "无法读取": "1"}
     tab.picture("file")
     with tab.page.expect_download() as download:
         tab.page.get_by_text("reviews-predictions.csv").click()
     assert download.value.suggested_filename == "reviews-predictions.csv"
     with open(download.value.path(), encoding="utf-8-sig", newline="") as saved:
         rows = list(csv.DictReader(saved))
-    assert [row["text"] for row in rows[:-1]] == reviews
+    harmless = [*reviews[:-1], f"'{reviews[-1]}"]  # which a spreadsheet would have run
+    assert [row["text"] for row in rows[:-1]] == harmless
     assert [row["verdict"] for row in rows[:-1]] == [prediction.label.name for prediction in predictions]
     assert float(rows[0]["score"]) == pytest.approx(predictions[0].score, abs=1e-6)
     assert rows[-1]["problem"] == "空影评"

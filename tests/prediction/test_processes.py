@@ -75,7 +75,7 @@ elif case == "atexit":
 def run(case, backend, bundle, adapter):
     return subprocess.run(
         [sys.executable, "-c", _PROGRAM, backend, bundle, adapter, case], capture_output=True, text=True, timeout=200, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        env={**os.environ, "OMP_NUM_THREADS": "2", "TOKENIZERS_PARALLELISM": "true"},
     )  # fmt: skip
 
 

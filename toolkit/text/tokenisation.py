@@ -1,6 +1,7 @@
 """From a review to token ids: the only normalisation and the only tokenisation in the project."""
 
 import copy
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,6 +186,18 @@ class ReviewTokenizer:
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`, without padding or truncation, which belong to the caller."""
         self._tokenizer.save(str(path))
+
+
+def _tokenise_in_one_thread() -> None:
+    """In a forked process: the threads that tokenizers had did not come along, and it would wait for them.
+
+    It sees to that itself, but not where this variable says otherwise.
+    """
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_tokenise_in_one_thread)
 
 
 def _check_length(max_length: int) -> None:
