@@ -359,7 +359,7 @@ def test_a_file_goes_in_and_a_csv_comes_out(open_tab, reader, tmp_path):
         rows = list(csv.DictReader(saved))
     harmless = [*reviews[:-1], f"'{reviews[-1]}"]  # which a spreadsheet would have run
     assert [row["text"] for row in rows[:-1]] == harmless
-    assert [row["verdict"] for row in rows[:-1]] == [prediction.label.name for prediction in predictions]
+    assert [row["verdict"] for row in rows[:-1]] == [prediction.verdict for prediction in predictions]
     assert float(rows[0]["score"]) == pytest.approx(predictions[0].score, abs=1e-6)
     assert rows[-1]["problem"] == "空影评"
     assert tab.errors == []

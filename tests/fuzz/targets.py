@@ -28,7 +28,7 @@ from toolkit.prediction import InferenceOptions, Predictor, load_predictor
 from toolkit.streaming import ResultWriter, Selection, Source, classify, make_writer, read_records
 from toolkit.streaming.files import FileJob, count_rows
 from toolkit.text.normalisation import normalise
-from toolkit.text.tokenisation import ReviewTokenizer
+from toolkit.text.tokenisation import ReviewTokenizer, has_tokens
 from toolkit.training.config import TrainingConfig, load_config
 
 INPUTS, OUTPUTS = ("lines", "nul", "jsonl", "csv"), ("tsv", "jsonl", "csv", "label")
@@ -53,12 +53,12 @@ def predictor(data: bytes) -> None:
     try:
         prediction = real_predictor().predict(text)
     except EmptyReviewError:
-        assert not normalise(text)
+        assert not has_tokens(real_predictor().tokenizer.encode_whole([text])[0])
         return
     assert normalise(text)
     assert 0.5 <= prediction.score <= 1
     assert math.isclose(sum(prediction.probabilities.values()), 1, abs_tol=1e-6)
-    assert 2 < prediction.tokens_read <= min(prediction.tokens, 512)
+    assert 2 < prediction.tokens_read <= (prediction.tokens if prediction.read_by != "model" else 512)
     assert real_predictor().predict(text) == prediction
 
 
@@ -158,7 +158,7 @@ def upload(data: bytes) -> None:
             assert str(error)
             return
     classified = [row for batch in classify_rows(rows, fake_predictor()) for row in batch]
-    assert [each.row for each in classified] == rows
+    assert [(each.row.place, each.row.text) for each in classified] == [(row.place, row.text) for row in rows]
     table = list(csv.reader(io.StringIO(to_csv(classified, fake_predictor().labels).decode("utf-8-sig"), newline="")))
     assert len(table) == len(rows) + 1
 
