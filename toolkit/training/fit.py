@@ -79,6 +79,7 @@ def fit(
         elif not trainer.take_up(run.checkpoint):
             trainer.train(resume_from_checkpoint=str(run.checkpoint))
         if not trainer.is_world_process_zero():
+            torch.distributed.destroy_process_group()  # its threads, left to Python's end, now and then abort the process
             return None
         result, digest, logits = _measure(config, tokenizer, trainer, splits, conditions, warned)
         reader = ReviewTokenizer.wrap(tokenizer, config.max_length, DEFAULT_TRUNCATION)
