@@ -6,9 +6,9 @@ from typing import Any
 
 from toolkit.datasets.labelling import RATING, LabelledRow
 from toolkit.formats.archives import packed_format
-from toolkit.formats.encodings import is_encodable
 from toolkit.formats.limits import listed, shown
 from toolkit.formats.names import FORMATS, LABEL_COLUMNS, TEXT_COLUMNS, find_column, format_of, say_columns
+from toolkit.formats.parsing import unwritable
 from toolkit.formats.tables import read_rows
 from toolkit.text.normalisation import normalise
 
@@ -100,6 +100,6 @@ def _parse_row(
     kept = row if others is None else [name for name in others if name in row]
     columns = {name: row[name] for name in kept if name not in (text_column, label_column)}
     for name in () if others is None else columns:  # those that are asked for are written again
-        if isinstance(value := columns[name], str) and not is_encodable(value):
+        if unwritable(value := columns[name]):
             return f"the column {shown(name)} is {shown(value)}, which is no text: half of a character is missing"
     return LabelledRow(place, cleaned, row.get(label_column), columns)

@@ -84,15 +84,6 @@ def check_encoding(name: str) -> str:
     return "utf-8" if known == "utf-8-sig" else known
 
 
-def is_encodable(text: str) -> bool:
-    """Whether a text can be written: a JSON escape may leave one half of a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def decode(content: bytes, encoding: str = "utf-8") -> str:
     """A whole text; a mark at its start says its encoding, whatever else was said.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from toolkit.choices import Precision, ReadBy, Readers, Reason, Truncation, check_choice
 from toolkit.prediction.abstention import display
-from toolkit.text.labels import UNCERTAIN, Label
+from toolkit.text.labels import Label
 from toolkit.text.tokenisation import Encoding, count_read
 from toolkit.text.truncation import combine
 
@@ -104,11 +104,6 @@ class Prediction:
             **({"reason": self.reason} if self.reason else {}),
             **({"window": list(self.window)} if self.window else {}),
         }
-
-    @property
-    def is_withheld(self) -> bool:
-        """Whether the verdict is `uncertain`."""
-        return self.verdict == UNCERTAIN
 
     def display(self, language: str) -> str:
         """The verdict for a reader of `language` (`en` or `zh`)."""
