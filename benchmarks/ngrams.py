@@ -117,7 +117,7 @@ def _study_settings(sequences: list[np.ndarray], labels: np.ndarray, texts: dict
     every = []
     for name, orders, settings in _VARIANTS:
         with patch("toolkit.prediction.ngrams.ORDERS", orders):
-            fitted = fit_ngrams(sequences, labels, 2, NgramSettings(**settings))
+            fitted = fit_ngrams(sequences, np.eye(2)[labels], NgramSettings(**settings))
             tokens = lengths(sequences)
             rule = combining.calibrate_alone(Combination(), fitted.out_of_fold, tokens, labels)
             rule, _ = _sum(rule, fitted.table, texts["whole reviews"], texts["whole reviews"])

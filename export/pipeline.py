@@ -153,9 +153,12 @@ def export_model(
             for stage, measurement in measured.items()
         ]
         chosen = _pass_gates(stages, gates, options.quantize, measured, reviews, manifest.label_set)
+        before = manifest.temperature
         manifest = _fitted(manifest, measured[chosen].logits, reviews, chosen)
         proof = None
         if reader is not None:
+            # Not fitted again: the table has learnt from reviews of the same films as those of most parity sets, see `fit_reader`.
+            reader = NgramReader(reader.table, reader.rule.rescaled(manifest.temperature / before))
             proof = prove_readers(reader, models[chosen], tokenizer, reviews, measured[chosen], manifest.temperature)
             manifest = _with_reader(manifest, proof, reviews)
         manifest = replace(

@@ -1,4 +1,4 @@
-"""The n-gram reader beside an exported graph: tuned to its logits, and measured on the parity set."""
+"""The n-gram reader beside an exported graph, measured on the parity set."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ import numpy as np
 from export.parity import CHUNK, QUANTIZED, Measurement
 from toolkit.datasets.splits import Review
 from toolkit.evaluation.calibration import calibration_metrics
-from toolkit.evaluation.combining import ERROR_BOUND, fit_sum
+from toolkit.evaluation.combining import ERROR_BOUND
 from toolkit.evaluation.metrics import accuracy_interval
 from toolkit.prediction import Predictor
 from toolkit.prediction.combination import NEVER, NgramReader, lengths
@@ -89,12 +89,12 @@ def prove_readers(
     measured: Measurement,
     temperature: float,
 ) -> ReadersProof:
-    """Fit the sum to a graph's logits, where there are reviews enough, and measure each choice of readers.
+    """Measure each choice of readers.
 
     Where `auto` does not pass its gate, the published rule never skips the transformer, and a warning says so.
 
     Args:
-        reader: The adapter's reader.
+        reader: The adapter's reader, with the rule for the chosen stage.
         predictor: The chosen stage.
         tokenizer: The model's tokenizer.
         reviews: The n reviews of the parity set.
@@ -104,8 +104,6 @@ def prove_readers(
     labels = np.array([int(review.label) for review in reviews])
     sequences = tokenizer.encode_whole([review.text for review in reviews])
     scores, tokens = reader.table.score(sequences), lengths(sequences)
-    if len(reviews) >= QUANTIZED.reviews:
-        reader = NgramReader(reader.table, fit_sum(reader.rule, scores, tokens, measured.logits, labels))
     skipped = reader.rule.suffices(scores, tokens)
     alone, both = reader.rule.alone(scores, tokens), reader.rule.together(scores, tokens, measured.logits)
     auto = np.where(skipped[:, np.newaxis], alone, both)

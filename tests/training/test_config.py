@@ -1,12 +1,15 @@
-from dataclasses import fields, replace
+import tomllib
+from dataclasses import asdict, fields, replace
 
 import pytest
+from click.testing import CliRunner
 
+from toolkit.cli import cli
 from toolkit.errors import ConfigError, ToolkitError
 from toolkit.models.architectures import ARCHITECTURES, DISTILBERT
 from toolkit.models.base_models import resolve_base_model
 from toolkit.text.labels import SENTIMENT, LabelSet
-from toolkit.training.config import PRESETS, TrainingConfig, load_config
+from toolkit.training.config import PRESETS, TrainingConfig, load_config, parse_assignments
 from toolkit.training.description import RunDescription
 from toolkit.training.launch import Launch
 
@@ -288,3 +291,66 @@ def test_auto_takes_bf16_where_the_cpu_is_made_for_it_and_says_so(
     config = TrainingConfig(precision=precision, adapter_dir=str(tmp_path / "lora_model"))
     assert trainer.describe_precision(config) == said
     assert trainer._training_arguments(config).bf16 is in_bf16
+
+
+def test_settings_are_assigned_by_their_types():
+    values = parse_assignments(
+        ["r=4", "learning_rate = 1e-3", "lr_scheduler_type=linear", "base_model=2024", "target_modules=q_lin, v_lin",
+         'modules_to_save=["classifier"]', "group_by_length=false", "dropout=none", "attention_dropout=0.25", "ngrams=False",
+         "r=16", "start_from=a=b"]
+    )  # fmt: skip
+    assert values == {
+        "r": 16, "learning_rate": 1e-3, "lr_scheduler_type": "linear", "base_model": "2024",
+        "target_modules": ("q_lin", "v_lin"), "modules_to_save": ["classifier"], "group_by_length": False, "dropout": None,
+        "attention_dropout": 0.25, "ngrams": "False", "start_from": "a=b",
+    }  # fmt: skip
+    assert load_config("imdb-minilm-cpu", None, parse_assignments(["dropout=none"])).dropout is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("ev_steps=3", "unknown setting 'ev_steps'; did you mean 'eval_steps'?"),
+        ("r=x", "r = 'x': expected int"),
+        ("r=1\nseed = 2", "expected int"),
+        ("seed=", "seed = '': expected int"),
+        ("ngrams=False", "ngrams = 'False': expected bool"),
+        ("seed", "'seed': expected NAME=VALUE"),
+        ("=3", "'=3': expected NAME=VALUE"),
+        ("dropout=1.0", "dropout = 1.0: expected 0 or more and less than 1"),
+    ],
+)
+def test_an_assignment_that_means_nothing_is_refused(entry, said):
+    result = CliRunner().invoke(cli, ["train", "--set", entry])
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert not result.stdout
+
+
+def test_an_option_and_an_assignment_of_one_setting_are_refused():
+    result = CliRunner().invoke(cli, ["train", "--learning-rate", "1", "--set", "learning_rate=2"])
+    assert result.exit_code == 2
+    assert "learning_rate: given by --set and by an option of its own" in result.stderr
+
+
+def test_what_is_shown_is_a_file_of_the_same_run(tmp_path):
+    arguments = [
+        "--preset",
+        "demo",
+        "--set",
+        "attention_dropout=none",
+        "--epochs",
+        "2",
+        "--display",
+        'zh:positive="\x7f正"',
+    ]
+    result = CliRunner().invoke(cli, ["train", *arguments, "--show"])
+    assert result.exit_code == 0, result.output
+    assert "# attention_dropout =\n" in result.stdout
+    shown = tomllib.loads(result.stdout)
+    assert {*shown} >= {name for name, value in asdict(TrainingConfig()).items() if value is not None}
+    (tmp_path / "c.toml").write_text(result.stdout, encoding="utf-8")
+    expected = load_config(
+        "demo", None, {"attention_dropout": None, "num_train_epochs": 2.0, "display": ('zh:positive="\x7f正"',)}
+    )
+    assert load_config(None, tmp_path / "c.toml") == expected

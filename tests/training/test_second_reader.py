@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from toolkit.datasets.soft_labels import SoftLabel
 from toolkit.datasets.splits import Review, Splits
 from toolkit.errors import ToolkitError
 from toolkit.models.bundle import MODEL_CARD, NGRAM_TABLE, Kind, read_manifest
@@ -13,6 +14,7 @@ from toolkit.text.labels import SENTIMENT, LabelSet
 from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.training import second_reader
 from toolkit.training.config import TrainingConfig
+from toolkit.training.folds import grouped_folds
 from toolkit.training.ngrams import NgramSettings, fit_ngrams
 
 GOOD, BAD = ["grand", "fine", "warm", "true"], ["poor", "cold", "weak", "false"]
@@ -80,9 +82,81 @@ def test_out_of_fold_scores_are_of_tables_that_never_saw_the_text():
     random = np.random.default_rng(4)
     sequences = [np.array([2, *random.integers(10, 400, size=60), 3]) for _ in range(600)]
     labels = random.integers(2, size=600)
-    fitted = fit_ngrams(sequences, labels, 2, NgramSettings(minimum_counts=(1, 1, 1), regularisation=10.0))
+    fitted = fit_ngrams(sequences, np.eye(2)[labels], NgramSettings(minimum_counts=(1, 1, 1), regularisation=10.0))
     assert (fitted.table.score(sequences).logits.argmax(axis=1) == labels).mean() > 0.95
     assert (fitted.out_of_fold.logits.argmax(axis=1) == labels).mean() < 0.6
+
+
+def test_texts_that_share_rare_ngrams_are_in_one_fold():
+    """Forty films with names of their own: nothing is learnt of one from others, unless a fold's table knows its reviews."""
+    random = np.random.default_rng(5)
+    films = random.integers(40, size=600)
+    common = 10 + (random.integers(50, size=(600, 1)) + np.arange(30)) % 50
+    names = 1000 + 10 * films[:, np.newaxis] + random.permuted(np.tile(np.arange(5), (600, 1)), axis=1)
+    sequences = [np.array([2, *words, *own, 3]) for words, own in zip(common, names, strict=True)]
+    labels = random.integers(2, size=40)[films]
+    settings = NgramSettings(minimum_counts=(1, 1, 1), regularisation=10.0)
+    fitted = fit_ngrams(sequences[:500], np.eye(2)[labels[:500]], settings, sequences[500:])
+    assert (fitted.table.score(sequences).logits.argmax(axis=1) == labels).mean() == 1
+    for scores, truth in ((fitted.out_of_fold, labels[:500]), (fitted.unseen, labels[500:])):
+        assert scores.logits.argmax(axis=1).shape == truth.shape
+        assert (scores.logits.argmax(axis=1) == truth).mean() < 0.7
+
+
+def test_folds_are_of_one_size_and_no_group_grows_over_its_limit():
+    texts = np.repeat(np.arange(1000), 4)
+    chain = np.concatenate(
+        [np.arange(n, n + 4) for n in range(1000)]
+    )  # each shares three with the next: one subject, in a way
+    folds = grouped_folds(texts, chain, 1000, 5)
+    assert np.bincount(folds).tolist() == [200] * 5
+    changes = (np.diff(folds) != 0).sum()
+    assert changes < 80  # neighbours stay together, in groups of fifty at most; by chance they would change 800 times
+    np.testing.assert_array_equal(folds, grouped_folds(texts, chain, 1000, 5))
+
+
+def test_a_table_learns_from_a_teacher(few, splits, tiny_tokenizer):
+    """No labelled text has `lamp` or `fork`; a teacher knows texts that do."""
+    tokenizer, logits = ReviewTokenizer(tiny_tokenizer, 64), {"validation": noise(splits["validation"])}
+    words = ("the lamp of it", "the fork of it")
+    soft = [
+        SoftLabel(f"{review.text} {words[number % 2]}", np.array([[0.1, 0.9], [0.9, 0.1]][number % 2], np.float32))
+        for number, review in enumerate(written(400, 7))
+    ]  # fmt: skip
+    config = TrainingConfig(soft_weight=1.0)
+    before, after = (
+        second_reader.fit_reader(config, tokenizer, splits, logits, taught)
+        .reader.table.score(tokenizer.encode_whole(words))
+        .logits
+        for taught in ((), soft)
+    )
+    margins = (after - before)[:, 1] - (after - before)[:, 0]
+    assert margins[0] > 0.5
+    assert margins[1] < -0.5
+
+
+def test_a_text_with_a_label_and_a_teacher_is_learnt_once_from_their_mean(few, splits, tiny_tokenizer, monkeypatch):
+    seen = {}
+
+    def spy(sequences, targets, settings, unseen):
+        seen["targets"] = targets
+        return fit_ngrams(sequences, targets, settings, unseen)
+
+    monkeypatch.setattr(second_reader, "fit_ngrams", spy)
+    first = splits["train"][0]
+    soft = [
+        SoftLabel(first.text, np.array([0.4, 0.6], np.float32)),
+        SoftLabel("the end", np.array([0.2, 0.8], np.float32)),
+    ]
+    second_reader.fit_reader(
+        TrainingConfig(soft_weight=0.5), ReviewTokenizer(tiny_tokenizer, 64), splits,
+        {"validation": noise(splits["validation"])}, soft,
+    )  # fmt: skip
+    assert seen["targets"].shape == (601, 2)
+    hard = np.eye(2)[int(first.label)]
+    np.testing.assert_allclose(seen["targets"][0], (hard + np.array([0.4, 0.6])) / 2, atol=1e-6)
+    np.testing.assert_allclose(seen["targets"][-1], [0.2, 0.8], atol=1e-6)
+    assert set(seen["targets"][1:-1].ravel()) == {0.0, 1.0}
 
 
 def test_too_small_a_train_split_gets_no_table(splits, tiny_tokenizer, caplog):

@@ -15,6 +15,7 @@ from toolkit.choices import Split, choices
 from toolkit.commands.options import PATH, Command, encoding_option
 from toolkit.commands.redirection import refuse_own_output
 from toolkit.training.config import DEFAULT_PRESET, OPTIONS, PRESETS, TrainingConfig
+from toolkit.training.settings import to_toml
 
 _logger = logging.getLogger(__name__)
 
@@ -64,6 +65,16 @@ def _add_reader(config: TrainingConfig, encoding: str | None) -> None:
 @_train_option("--soft-temperature", type=float)
 @_train_option("--start-from")
 @_train_option("--display", multiple=True, metavar="LANG:LABEL=WORD")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any setting of those below, as eval_steps=50 or target_modules=q_lin,v_lin; may be repeated.",
+)
+@click.option(
+    "--show", is_flag=True, help="Print the settings of the run as a TOML file for --config, and train nothing."
+)
 @encoding_option()
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of an interrupted run.")
 @click.option(
@@ -74,6 +85,8 @@ def train(
     config_file: Path | None,
     resume: bool,
     only: str | None,
+    assignments: tuple[str, ...],
+    show: bool,
     encoding: str | None,
     **settings: Any,  # noqa: ANN401 - the configuration's
 ) -> None:
@@ -84,13 +97,20 @@ def train(
       toolkit train                      # distilbert-base-uncased, from the hub
       toolkit train --preset demo --output build/demo/lora_model
       toolkit train --preset imdb-minilm-cpu --dataset imdb --output build/run
+      toolkit train --preset imdb-minilm-cpu --set r=8 --set eval_steps=50 --show
       toolkit train --only ngrams --dataset build/imdb --output lora_model
       accelerate launch -m toolkit train --dataset build/imdb
     """
-    from toolkit.training.config import load_config
+    from toolkit.training.config import load_config, parse_assignments
 
     overrides = {name: value for name, value in settings.items() if value not in (None, ())}
-    config = load_config(preset, config_file, overrides)
+    assigned = parse_assignments(assignments)
+    if twice := sorted(overrides.keys() & assigned.keys()):
+        raise click.UsageError(f"{', '.join(twice)}: given by --set and by an option of its own; give one of them")
+    config = load_config(preset, config_file, overrides | assigned)
+    if show:
+        click.echo(to_toml(config))
+        return
     refuse_own_output(*(Path(config.dataset, f"{split}.csv") for split in choices(Split)))
     if only:
         if resume:

@@ -1,6 +1,7 @@
 """What a teacher said of texts: its probabilities, as `toolkit predict-files` writes them."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.errors import DataError
+from toolkit.datasets.splits import Splits
+from toolkit.errors import DataError, ToolkitError
 from toolkit.formats.limits import listed, shown
 from toolkit.formats.names import FORMATS, TEXT_COLUMNS, find_column, format_of
 from toolkit.formats.parsing import is_undecodable
@@ -19,6 +21,7 @@ from toolkit.text.normalisation import normalise
 _PROBABILITIES = "probabilities"
 _ERROR = "error"  # of a row that was not classified
 _TOLERANCE = 0.01  # by which a row of probabilities may miss 1, as after rounding
+_logger = logging.getLogger(__name__)
 _ADVICE = "Write the file again with toolkit predict-files, or leave these rows out."
 
 
@@ -83,6 +86,31 @@ def read_soft_labels(files: Sequence[Path], labels: LabelSet) -> list[SoftLabel]
             _ADVICE,
         )
     return list(kept.values())
+
+
+def read_teacher(paths: Sequence[str | Path], splits: Splits) -> list[SoftLabel]:
+    """The soft labels in files or folders that may be learnt from: not of the texts on which the model is measured.
+
+    Args:
+        paths: See `soft_label_files`; none of them means none.
+        splits: The splits, of which `validation` and `test` are held back.
+
+    Raises:
+        DataError: A row is unusable.
+        ToolkitError: No text is left.
+    """
+    if not paths:
+        return []
+    found = read_soft_labels(soft_label_files([Path(path) for path in paths]), splits.labels)
+    held_back = {review.text for split in ("validation", "test") for review in splits[split]}
+    kept = [each for each in found if each.text not in held_back]
+    if len(kept) < len(found):
+        _logger.warning("%d soft labels left out: their texts are in validation or test", len(found) - len(kept))
+    if not kept:
+        raise ToolkitError(
+            "every text with a soft label is in validation or test; label others, see docs/distillation.md"
+        )
+    return kept
 
 
 def _needed(names: Sequence[str]) -> list[str]:

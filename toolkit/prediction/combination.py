@@ -1,7 +1,7 @@
 """Two readers, one answer: how the n-grams' logits and the transformer's are summed, and when the former suffice."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -56,6 +56,10 @@ class Combination:
         if min(content["slope"], content["temperature"], content["evidence"]) <= 0:
             raise ValueError("expected a slope, a temperature and an evidence over 0")
         return cls(**content)
+
+    def rescaled(self, factor: float) -> Self:
+        """The rule for a transformer whose logits are `factor` times as large."""
+        return replace(self, temperature=self.temperature * factor)
 
     def to_json(self) -> dict[str, Any]:
         """The rule as a manifest has it."""

@@ -1,7 +1,7 @@
 """How to train: one frozen dataclass whose defaults are DistilBERT's run on IMDB, overridden by presets, TOML and options."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, Self
 from toolkit.errors import ConfigError, ToolkitError
 from toolkit.models.architectures import DISTILBERT, Architecture
 from toolkit.text.labels import LabelSet
-from toolkit.training.settings import LARGEST, setting, type_problems, value_problems
+from toolkit.training.settings import LARGEST, parse_setting, setting, type_problems, value_problems
 
 METRICS = ("accuracy", "f1", "precision", "recall", "loss")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -192,6 +192,30 @@ class TrainingConfig:
         """The base's dropout rates that this configuration changes."""
         names = ("dropout", "attention_dropout", "seq_classif_dropout")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
+    """Settings as a command line assigns them, `eval_steps=50`; of two for one name the later counts.
+
+    Args:
+        assignments: Names and values; a name that no setting has is kept with its text, and `load_config` refuses it.
+
+    Raises:
+        ConfigError: An entry assigns nothing.
+    """
+    wrong = [entry for entry in assignments if not entry.partition("=")[0].strip() or "=" not in entry]
+    if wrong:
+        raise ConfigError(
+            "--set cannot be read; found:",
+            [f"{entry!r}: expected NAME=VALUE, as eval_steps=50" for entry in wrong],
+            ADVICE,
+        )
+    known = {each.name for each in fields(TrainingConfig)}
+    values = {}
+    for entry in assignments:
+        name, _, text = (part.strip() for part in entry.partition("="))
+        values[name] = parse_setting(TrainingConfig, name, text) if name in known else text
+    return values
 
 
 def load_config(

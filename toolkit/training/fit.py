@@ -83,7 +83,7 @@ def fit(
             return None
         result, digest, logits = _measure(config, tokenizer, trainer, splits, conditions, warned)
         reader = ReviewTokenizer.wrap(tokenizer, config.max_length, DEFAULT_TRUNCATION)
-        fitted = fit_reader(config, reader, splits, logits)
+        fitted = fit_reader(config, reader, splits, logits, soft)
     _publish(config, base, tokenizer, trainer, splits, result, digest, len(soft), fitted)
     return result
 

@@ -1,6 +1,5 @@
 """The model card: what was trained, on what, how well, and how to do it again."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from toolkit.models.mpnet import MPNET
 from toolkit.text.labels import SENTIMENT, LabelSet
 from toolkit.training.config import PRESETS, TrainingConfig, load_config
 from toolkit.training.result import Conditions, TrainingResult
+from toolkit.training.settings import toml_value
 
 _TEMPLATE = """\
 ---
@@ -127,8 +127,8 @@ def write_model_card(
         warnings="".join(f"\n**Warning:** {warning}\n" for warning in result.warnings),
         command="toolkit train --config config.toml --dataset DATASET",
         preset_note=_preset_note(config),
-        settings="\n".join(f"| `{name}` | `{_toml(value)}` |" for name, value in changed.items()),
-        toml="\n".join(f"{name} = {_toml(value)}" for name, value in changed.items()),
+        settings="\n".join(f"| `{name}` | `{toml_value(value)}` |" for name, value in changed.items()),
+        toml="\n".join(f"{name} = {toml_value(value)}" for name, value in changed.items()),
         versions=", ".join(f"{package} {version}" for package, version in versions.items()),
     )
     write_text(folder / MODEL_CARD, card)
@@ -202,14 +202,6 @@ def _table(measured: Mapping[str, tuple[int, Mapping[str, float]]], labels: Labe
         cells = [f"{metrics[name]:.4f}" if name in metrics else "-" for name in titles]
         lines.append(f"| {split} | {count} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)  # TOML's basic strings are JSON's
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _hardware() -> str:

@@ -8,12 +8,14 @@ import numpy as np
 
 from toolkit.errors import needs_extra
 from toolkit.prediction.ngrams import NgramScores, NgramTable, ngram_keys
+from toolkit.training.folds import grouped_folds
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 FOLDS = 5
 _EXCERPT = (6, 30)  # tokens, as a sentence has
+_NO_WEIGHT = 0.02  # probability up to which a label is as good as none, and a text need not be read twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class NgramSettings:
         smoothing: Added to the counts before their ratio is taken, Wang and Manning's alpha.
         regularisation: The C of the logistic regression; smaller is smoother.
         buckets: The rows of the table, a power of two; 2 bytes each for two labels.
-        seed: Of the folds.
+        seed: Of the excerpts, and of the regression.
     """
 
     minimum_counts: tuple[int, ...] = (3, 3, 5)
@@ -41,39 +43,55 @@ class FittedNgrams:
 
     Attributes:
         table: Fitted on every text.
-        out_of_fold: The scores of each of the n texts by the table of the other folds.
+        out_of_fold: The scores of each of the n texts by the table of the other folds, see `grouped_folds`.
         excerpts: The same of an excerpt of each, as long as a sentence.
+        unseen: The same of each of the further texts.
     """
 
     table: NgramTable
     out_of_fold: NgramScores
     excerpts: NgramScores
+    unseen: NgramScores
 
 
 def fit_ngrams(
-    sequences: Sequence[np.ndarray], labels: np.ndarray, classes: int, settings: NgramSettings = NgramSettings()
+    sequences: Sequence[np.ndarray],
+    targets: np.ndarray,
+    settings: NgramSettings = NgramSettings(),
+    unseen: Sequence[np.ndarray] = (),
 ) -> FittedNgrams:
     """Fit a table on n texts, and one without each of `FOLDS` parts of them.
 
     Args:
         sequences: The token ids of each text, with [CLS] and [SEP].
-        labels: (n,) 0 to `classes` - 1.
-        classes: The number of labels.
+        targets: (n, k) How likely each label is for each text: 1 for the one that it has, or a teacher's probabilities.
         settings: How it is fitted.
+        unseen: The same of further texts, which no table learns from; the table that scores one has not learnt from those on its
+            subject either.
     """
-    counted = _Counted.of(sequences)
+    every, count = [*sequences, *unseen], len(sequences)
+    counted = _Counted.of(every)
     random = np.random.default_rng(settings.seed)
-    folds = random.integers(FOLDS, size=len(labels))
+    with needs_extra("train", "fitting the n-gram reader"):
+        folds = grouped_folds(counted.texts, counted.entries, len(every), FOLDS)
     excerpts = [_excerpt(ids, random) for ids in sequences]
     held_out = [np.flatnonzero(folds == fold) for fold in range(FOLDS)]
-    tables = [_fit(counted, labels, classes, folds != fold, settings) for fold in range(FOLDS)]
-    order = np.argsort(np.concatenate(held_out), kind="stable")
-    scored = []
-    for texts in (sequences, excerpts):
-        parts = [table.score([texts[n] for n in part.tolist()]) for table, part in zip(tables, held_out, strict=True)]
-        every = NgramScores(*(np.concatenate(arrays) for arrays in zip(*map(_arrays, parts), strict=True)))
-        scored.append(every.of(order))
-    return FittedNgrams(_fit(counted, labels, classes, np.ones(len(labels), bool), settings), *scored)
+    learnt_from = np.arange(len(every)) < count
+    tables = [_fit(counted, targets, learnt_from & (folds != fold), settings) for fold in range(FOLDS)]
+
+    def by_others(texts: Sequence[np.ndarray]) -> NgramScores:
+        parts = [part[part < len(texts)] for part in held_out]
+        scored = [table.score([texts[n] for n in part.tolist()]) for table, part in zip(tables, parts, strict=True)]
+        order = np.argsort(np.concatenate(parts), kind="stable")
+        return NgramScores(*(np.concatenate(arrays) for arrays in zip(*map(_arrays, scored), strict=True))).of(order)
+
+    scores = by_others(every)
+    return FittedNgrams(
+        table=_fit(counted, targets, learnt_from, settings),
+        out_of_fold=scores.of(np.flatnonzero(learnt_from)),
+        excerpts=by_others(excerpts),
+        unseen=scores.of(np.flatnonzero(~learnt_from)),
+    )
 
 
 def _arrays(scores: NgramScores) -> tuple[np.ndarray, np.ndarray]:
@@ -117,10 +135,8 @@ class _Counted:
         return cls(*map(np.concatenate, (keys, orders, texts, entries)))
 
 
-def _fit(
-    counted: _Counted, labels: np.ndarray, classes: int, chosen: np.ndarray, settings: NgramSettings
-) -> NgramTable:
-    """A table of the `chosen` texts, (n,) bool."""
+def _fit(counted: _Counted, targets: np.ndarray, chosen: np.ndarray, settings: NgramSettings) -> NgramTable:
+    """A table of the `chosen` of all texts that were counted, bool; `targets` are those of the first n, (n, k)."""
     with needs_extra("train", "fitting the n-gram reader"):
         from scipy.sparse import csr_matrix
 
@@ -134,27 +150,30 @@ def _fit(
         (np.ones(taken.sum(), np.float32), (row[counted.texts[taken]], column[counted.entries[taken]])),
         shape=(int(chosen.sum()), int(kept.sum())),
     )
-    targets = [labels[chosen] == label for label in ([1] if classes == 2 else range(classes))]
-    weights = np.stack([_one_against_the_rest(features, target, settings) for target in targets], axis=1)
+    wanted = targets[np.flatnonzero(chosen)].astype(np.float64)  # (texts, k)
+    labels = [1] if wanted.shape[1] == 2 else range(wanted.shape[1])
+    weights = np.stack([_one_against_the_rest(features, wanted[:, label], settings) for label in labels], axis=1)
     importance = np.abs(weights).max(axis=1, initial=0) * np.sqrt(counts[kept])
     return NgramTable.build(counted.keys[kept], weights, importance, settings.buckets)
 
 
 def _one_against_the_rest(features: "csr_matrix", target: np.ndarray, settings: NgramSettings) -> np.ndarray:
-    """(v,) log-odds of each n-gram for the texts of `target` against the others.
+    """(v,) log-odds of each n-gram for a label against the others; `target` says how likely that is for each text, (n,).
 
-    The intercept is fitted and left out: it would decide texts of whose n-grams nothing is known.
+    A text of which the label is not sure stands on both sides, with the weight of each. The intercept is fitted and left out:
+    it would decide texts of whose n-grams nothing is known.
     """
     from sklearn.linear_model import LogisticRegression
 
-    if target.all() or not target.any():
+    sides = np.stack([1 - target, target], axis=1)  # (n, 2)
+    row, side = np.nonzero(sides > _NO_WEIGHT)
+    if len(np.unique(side)) < 2:
         return np.zeros(features.shape[1])
-    inside = np.asarray(features[target].sum(axis=0))[0] + settings.smoothing
-    outside = np.asarray(features[~target].sum(axis=0))[0] + settings.smoothing
+    inside, outside = (features.T @ sides[:, each] + settings.smoothing for each in (1, 0))
     ratios = np.log((inside / inside.sum()) / (outside / outside.sum())).astype(np.float32)
     regression = LogisticRegression(
         C=settings.regularisation, solver="liblinear", dual=True, tol=1e-2, random_state=settings.seed
     )
-    regression.fit(features.multiply(ratios).tocsr(), target)
+    regression.fit(features[row].multiply(ratios).tocsr(), side, sample_weight=sides[row, side])
     weights: np.ndarray = regression.coef_[0] * ratios
     return weights

@@ -1,11 +1,10 @@
 """A training run from settings to a published adapter; what can go wrong early is checked before torch is loaded."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from toolkit.datasets.soft_labels import SoftLabel, read_soft_labels, soft_label_files
+from toolkit.datasets.soft_labels import read_teacher, soft_label_files
 from toolkit.datasets.splits import Splits, read_splits
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.formats.limits import shown
@@ -50,7 +49,7 @@ def train(config: TrainingConfig, resume: bool = False, encoding: str | None = N
                 f"{base.name} has positions for {positions} tokens; give --max-length {positions} or less"
             )
         soft_files = soft_label_files([Path(path) for path in config.soft_labels])
-        soft = _soft_labels(soft_files, splits) if soft_files else []
+        soft = read_teacher(soft_files, splits)
         if config.start_from:
             _check_start(Path(config.start_from), base, config, splits)
         with claim_run(config, base, launch, resume, soft_files) as run:
@@ -63,20 +62,6 @@ def train(config: TrainingConfig, resume: bool = False, encoding: str | None = N
             if result is not None:
                 run.finish()
     return result
-
-
-def _soft_labels(files: Sequence[Path], splits: Splits) -> list[SoftLabel]:
-    """Those that may be learnt from: not of the texts on which the model is measured."""
-    held_back = {review.text for split in ("validation", "test") for review in splits[split]}
-    found = read_soft_labels(files, splits.labels)
-    kept = [each for each in found if each.text not in held_back]
-    if len(kept) < len(found):
-        _logger.warning("%d soft labels left out: their texts are in validation or test", len(found) - len(kept))
-    if not kept:
-        raise ToolkitError(
-            "every text with a soft label is in validation or test; label others, see docs/distillation.md"
-        )
-    return kept
 
 
 def _check_start(adapter: Path, base: BaseModel, config: TrainingConfig, splits: Splits) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from toolkit.datasets.soft_labels import SoftLabel, read_teacher
 from toolkit.datasets.splits import Review, Splits, read_splits
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.evaluation.calibration import calibration_metrics
@@ -16,6 +17,7 @@ from toolkit.models.completion import read_model
 from toolkit.models.files import sha256
 from toolkit.models.publishing import replacing_files
 from toolkit.prediction.combination import Combination, NgramReader, lengths
+from toolkit.prediction.ngrams import NgramScores
 from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.text.truncation import DEFAULT_TRUNCATION
 from toolkit.training.config import TrainingConfig
@@ -40,15 +42,24 @@ class FittedReader:
 
 
 def fit_reader(
-    config: TrainingConfig, tokenizer: ReviewTokenizer, splits: Splits, logits: Mapping[str, np.ndarray]
+    config: TrainingConfig,
+    tokenizer: ReviewTokenizer,
+    splits: Splits,
+    logits: Mapping[str, np.ndarray],
+    soft: Sequence[SoftLabel] = (),
 ) -> FittedReader | None:
     """Fit a table on the train split and the rule for it out of fold and on validation, then measure both readers.
+
+    Validation is scored by tables that have learnt from none of its subjects, since its texts were drawn from the same ones as
+    those of train: what is fitted and measured there would be too good for any other text.
 
     Args:
         config: The settings.
         tokenizer: The model's tokenizer.
         splits: The reviews of `train` and of those in `logits`.
         logits: The transformer's logits on `validation`, and on `test` where it is to be measured there, (n, k) each.
+        soft: Texts with a teacher's probabilities, from which the table learns too; of a train text that is among them it learns
+            from the mean of both, weighted by `config.soft_weight`.
 
     Returns:
         The reader, or None where the settings want none or the train split is too small for one.
@@ -58,33 +69,42 @@ def fit_reader(
     if len(splits["train"]) < FEWEST_TEXTS:
         _logger.info("no n-gram table: %d texts in train, expected %d or more", len(splits["train"]), FEWEST_TEXTS)
         return None
-    _logger.info("fitting the n-gram table on %d texts", len(splits["train"]))
-    sequences = tokenizer.encode_whole([review.text for review in splits["train"]])
-    labels, tokens = _labels(splits["train"]), lengths(sequences)
+    labels, taught = _labels(splits["train"]), {each.text: each.probabilities for each in soft}
+    targets = np.eye(len(splits.labels))[labels]  # (n, k)
+    for number, review in enumerate(splits["train"]):
+        if (said := taught.pop(review.text, None)) is not None:
+            targets[number] += config.soft_weight * (said - targets[number])
+    _logger.info("fitting the n-gram table on %d texts", len(labels) + len(taught))
+    sequences = tokenizer.encode_whole([*(review.text for review in splits["train"]), *taught])
+    measured = {split: tokenizer.encode_whole([review.text for review in splits[split]]) for split in logits}
     settings = NgramSettings(
         smoothing=config.ngram_smoothing, regularisation=config.ngram_regularisation, buckets=config.ngram_buckets,
         seed=config.seed,
     )  # fmt: skip
-    fitted = fit_ngrams(sequences, labels, len(splits.labels), settings)
-    rule = fit_unfamiliar(calibrate_alone(Combination(), fitted.out_of_fold, tokens, labels), fitted.excerpts)
-    measured = {split: tokenizer.encode_whole([review.text for review in splits[split]]) for split in logits}
-    scores = fitted.table.score(measured["validation"])
-    rule = fit_sum(rule, scores, lengths(measured["validation"]), logits["validation"], _labels(splits["validation"]))
-    reader = NgramReader(fitted.table, fit_rule(rule, fitted.out_of_fold, tokens, labels))
+    fitted = fit_ngrams(sequences, np.vstack([targets, *taught.values()]), settings, measured["validation"])
+    labelled = np.arange(len(labels))
+    tokens, out_of_fold = lengths(sequences[: len(labels)]), fitted.out_of_fold.of(labelled)
+    rule = fit_unfamiliar(calibrate_alone(Combination(), out_of_fold, tokens, labels), fitted.excerpts.of(labelled))
+    scores = {"validation": fitted.unseen}
+    scores |= {split: fitted.table.score(measured[split]) for split in logits if split not in scores}
+    many, truth = lengths(measured["validation"]), _labels(splits["validation"])
+    rule = fit_rule(fit_sum(rule, fitted.unseen, many, logits["validation"], truth), out_of_fold, tokens, labels)
     metrics = {
-        split: measure_reader(reader, measured[split], logits[split], _labels(splits[split])) for split in logits
+        split: measure_reader(rule, scores[split], lengths(measured[split]), logits[split], _labels(splits[split]))
+        for split in logits
     }
-    return FittedReader(reader, metrics)
+    return FittedReader(NgramReader(fitted.table, rule), metrics)
 
 
 def measure_reader(
-    reader: NgramReader, sequences: Sequence[np.ndarray], logits: np.ndarray, labels: np.ndarray
+    rule: Combination, scores: NgramScores, tokens: np.ndarray, logits: np.ndarray, labels: np.ndarray
 ) -> dict[str, float]:
     """How right both readers are on n texts.
 
     Args:
-        reader: The table and the rule.
-        sequences: The token ids of each text, with [CLS] and [SEP].
+        rule: How much each counts.
+        scores: What a table says of the texts.
+        tokens: The number of tokens of each, (n,).
         logits: The transformer's logits, (n, k).
         labels: (n,)
 
@@ -92,9 +112,11 @@ def measure_reader(
         `accuracy_ngrams`, `accuracy_both` and `accuracy_auto` of the n-grams alone, of both readers, and of both where the
         n-grams do not suffice; `skipped`, the share of texts where they do; `ece_auto`, see `calibration_metrics`.
     """
-    scores, tokens = reader.table.score(sequences), lengths(sequences)
-    alone, both = reader.rule.alone(scores, tokens), reader.rule.together(scores, tokens, logits)
-    skipped = reader.rule.suffices(scores, tokens)
+    alone, both, skipped = (
+        rule.alone(scores, tokens),
+        rule.together(scores, tokens, logits),
+        rule.suffices(scores, tokens),
+    )
     auto = np.where(skipped[:, np.newaxis], alone, both)
     answers = {"ngrams": alone, "both": both, "auto": auto}
     return {
@@ -122,13 +144,14 @@ def add_reader(config: TrainingConfig, encoding: str | None = None) -> FittedRea
             f"{config.dataset} has the labels {', '.join(splits.labels.names)}, expected those of {folder}: "
             f"{', '.join(manifest.labels)}"
         )
+    soft = read_teacher(config.soft_labels, splits)
     with needs_extra("train", "asking the adapter"):
         from toolkit.prediction.torch_backend import TorchPredictor
     predictor = TorchPredictor.load(folder, base_model=base)
     tokenizer = predictor.tokenizer.with_options(manifest.max_length, DEFAULT_TRUNCATION)
     _logger.info("asking %s for the %d reviews of validation", folder, len(splits["validation"]))
     windows = tokenizer.encode([review.text for review in splits["validation"]])
-    fitted = fit_reader(config, tokenizer, splits, {"validation": predictor.logits(windows)})
+    fitted = fit_reader(config, tokenizer, splits, {"validation": predictor.logits(windows)}, soft)
     if fitted is None:
         raise ToolkitError(
             f"no n-gram table for {folder}: expected ngrams = true and {FEWEST_TEXTS:,} texts or more in train, "
@@ -174,7 +197,7 @@ def describe(fitted: FittedReader) -> str:
     return f"""\
 {_HEADING}
 
-Beside the transformer stands a linear model on n-grams of one to three word pieces, fitted on the same train split
+Beside the transformer stands a linear model on n-grams of one to three word pieces, fitted on the same texts
 (`{NGRAM_TABLE}`). It reads every review whole. Where its calibrated score is at least {rule.certain:.3f}, in a review of
 {rule.fewest_tokens} tokens or more that is familiar to it, the transformer is not asked; elsewhere the answer is the calibrated sum of both.
 
@@ -182,7 +205,8 @@ Beside the transformer stands a linear model on n-grams of one to three word pie
 |---|---|---|---|---|---|
 {rows}
 
-The threshold was chosen on out-of-fold scores of train, the sum was fitted on validation. A text whose familiarity is below
+The threshold was chosen on out-of-fold scores of train, the sum was fitted on validation. In these and in validation's row a review
+was scored by a table that has learnt from no review that shares names with it, as reviews of one film do. A text whose familiarity is below
 {rule.unfamiliar_below:.3f}, as one sentence in a hundred of the train split has it, is answered `uncertain`.
 """
 

@@ -1,6 +1,9 @@
 """A setting as a dataclass field: its default, its help and its constraints in one place, and whether a value keeps to them."""
 
+import json
 import math
+import textwrap
+import tomllib
 import types
 import typing
 from collections.abc import Iterator
@@ -114,6 +117,52 @@ def value_problems(kind: type, values: Any) -> Iterator[str]:  # noqa: ANN401 - 
         elif not constraints.allow(value):
             shown = repr(value) if isinstance(value, str) else value
             yield f"{each.name} = {shown}: expected {constraints.describe(value)}"
+
+
+def parse_setting(kind: type, name: str, text: str) -> object:
+    """The value that a text means for a setting, as a command line has it: words need no quotes, lists no brackets.
+
+    Args:
+        kind: The settings dataclass.
+        name: One of its fields.
+        text: A TOML value; `none` where the setting may be None; of a list of words also the words with commas between.
+
+    Returns:
+        The value, or the text where it means none of the setting's type, which `type_problems` refuses.
+    """
+    expected = typing.get_type_hints(kind)[name]
+    if expected is str:
+        return text
+    if typing.get_origin(expected) is tuple and not text.startswith("["):
+        return tuple(word.strip() for word in text.split(",") if word.strip())
+    if text.lower() == "none" and _is_a(None, expected):
+        return None
+    try:
+        value = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return value["value"] if value.keys() == {"value"} else text
+
+
+def toml_value(value: object) -> str:
+    """A setting's value as TOML has it; None has no spelling there."""
+    if isinstance(value, tuple):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace(
+            "\x7f", "\\u007f"
+        )  # TOML's basic strings are JSON's but for this
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def to_toml(settings: Any) -> str:  # noqa: ANN401 - any settings dataclass
+    """Every setting as a TOML file, each under its help; those that are None are commented out."""
+    lines = []
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        lines += textwrap.wrap(each.metadata["help"], 78, initial_indent="# ", subsequent_indent="# ")
+        lines.append(f"# {each.name} =" if value is None else f"{each.name} = {toml_value(value)}")
+    return "\n".join(lines)
 
 
 def _is_a(value: object, expected: Any) -> bool:  # noqa: ANN401 - a type hint
