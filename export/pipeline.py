@@ -3,8 +3,7 @@
 import copy
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from toolkit.prediction import Abstention
 from toolkit.prediction.combination import NgramReader
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.prediction.torch_backend import TorchPredictor
+from toolkit.progress import announce, track
 from toolkit.text.labels import LabelSet
 from toolkit.text.tokenisation import count_read
 
@@ -131,6 +131,7 @@ def export_model(
     windows = tokenizer.encode_windows([review.text for review in reviews])
     tokens_read = [count_read(each) for each in windows]
 
+    announce("converting")
     merged = merge_adapter(copy.deepcopy(model))
     with workspace(output) as room, naming_a_full_disk(room):
         graphs = _graphs(convert_to_onnx(merged, room), room, merged.config.model_type, options.quantize != "none")
@@ -145,8 +146,8 @@ def export_model(
             **graphs,
         }
         _logger.info("comparing %s on %d reviews of %s", ", ".join(list(models)[1:]), len(reviews), parity_set)
-        with _bar(len(models) * len(reviews)) as bar:
-            measured = measure(models, windows, bar.update)
+        with track("comparing", "outputs", len(models) * len(reviews)) as progress:
+            measured = measure(models, windows, progress.advance)
         reference = measured["adapter"].logits
         stages = [
             compare(stage, reference, measurement, reviews, tokens_read, weights[stage].stat().st_size)
@@ -199,15 +200,6 @@ def _require_reviews(parity_set: Path, found: int, gate: Gate) -> None:
             f"{parity_set} has {found} reviews, expected at least {gate.reviews:,} in a parity set; "
             "name a larger file with --parity-set, or accept the smaller one with --small-parity-set"
         )
-
-
-@contextmanager
-def _bar(outputs: int) -> Iterator[Any]:
-    """A progress bar on stderr where stderr is a terminal."""
-    from tqdm import tqdm
-
-    with tqdm(total=outputs, desc="parity set", unit=" outputs", disable=None, leave=False) as bar:
-        yield bar
 
 
 def _pass_gates(

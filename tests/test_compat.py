@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 
 from tests.conftest import ROOT
@@ -18,7 +17,6 @@ from toolkit import compat
 SOURCES = [*ROOT.glob("toolkit/**/*.py"), *ROOT.glob("export/*.py")]
 # Where they may be, and which; a module of its own for what cannot be had without importing torch.
 ALLOWED = {
-    "toolkit/compat.py": {"click._termui_impl"},
     "toolkit/training/compat.py": {
         "_determine_best_metric", "_get_learning_rate", "_get_train_sampler", "_is_amx_tile_supported", "_is_avx512_bf16_supported",
         "_load_callback_state", "_load_optimizer_and_scheduler", "_load_rng_state", "_save_checkpoint",
@@ -79,13 +77,6 @@ def test_no_private_method_of_a_library_is_overridden_outside_compat(module):
             name for base in own.__mro__ if not base.__module__.startswith("toolkit") for name in vars(base)
         }  # fmt: skip
         assert not {name for name in vars(own) if private(name)} & theirs, own
-
-
-def test_a_progress_bar_is_of_the_class_that_is_named():
-    from click._termui_impl import ProgressBar
-
-    assert isinstance(click.progressbar(length=1), ProgressBar)
-    assert {"update", "render_progress"} <= set(dir(ProgressBar))
 
 
 def test_transformers_reads_its_verbosity_from_the_environment(monkeypatch):

@@ -13,6 +13,7 @@ Engine = Literal["local", "ray"]
 Language = Literal["en", "zh"]
 Split = Literal["train", "validation", "test"]
 OutputFormat = Literal["tsv", "jsonl", "csv", "label"]
+ProgressStyle = Literal["auto", "json", "none"]
 OnError = Literal["report", "skip", "stop"]
 
 

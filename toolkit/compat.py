@@ -9,10 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from click._termui_impl import ProgressBar as ProgressBar  # what click.progressbar returns has no public name
+from typing import Any
 
 ORT_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 _RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}

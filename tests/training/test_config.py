@@ -1,3 +1,4 @@
+import json
 import tomllib
 from dataclasses import asdict, fields, replace
 
@@ -251,24 +252,43 @@ def test_a_run_of_before_a_setting_was_there_is_gone_on_with_by_its_default(tiny
     assert list(other.differences(earlier)) == ["soft_weight"]
 
 
-def test_a_line_every_other_minute_where_nobody_sees_a_bar(monkeypatch, caplog):
+def test_steps_are_reported_where_nobody_sees_a_bar(monkeypatch, caplog, capsys):
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
+    from toolkit import progress
     from toolkit.training import callbacks
 
     caplog.set_level("INFO")
     now, losses = [0.0], iter((0.5, 0.25, 0.75, 1.0))
-    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
-    progress = callbacks.Progress(lambda: next(losses))
-    progress.on_train_begin()
-    for step, at in enumerate((50.0, 100.0, 150.0, 160.0), start=1):
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    steps, arguments, control = (
+        callbacks.Steps(lambda: next(losses)),
+        TrainingArguments("out", report_to=[]),
+        TrainerControl(),
+    )
+    steps.on_train_begin(arguments, TrainerState(global_step=2, max_steps=11), control)
+    for step, at in enumerate((25.0, 50.0, 75.0, 80.0), start=3):
         now[0] = at
-        progress.on_step_end(
-            TrainingArguments("out", report_to=[]), TrainerState(global_step=step, max_steps=9), TrainerControl()
-        )
-    assert [record.message for record in caplog.records if "step" in record.message] == [
-        "step 3 of 9: loss 0.5000 over the last 3, 50.0 s each; 5 minutes to go"
+        steps.on_step_end(arguments, TrainerState(global_step=step, max_steps=11), control)
+    steps.on_train_end()
+    assert [record.message for record in caplog.records if "steps" in record.message] == [
+        "training: 5 of 11 steps, loss 0.5000, 25.0 s each; 2 minutes to go"
     ]
+    token = progress.style.set("json")
+    try:
+        steps = callbacks.Steps(lambda: 0.5)
+        steps.on_train_begin(arguments, TrainerState(global_step=0, max_steps=1), control)
+        for _ in range(2):
+            steps.on_prediction_step(arguments, TrainerState(), control, eval_dataloader=range(2))
+        steps.on_step_end(arguments, TrainerState(global_step=1, max_steps=1), control)
+        steps.on_train_end()
+    finally:
+        progress.style.reset(token)
+    events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(each["stage"], each["done"], each["total"]) for each in events] == [
+        ("training", 0, 1), ("evaluating", 0, 2), ("evaluating", 2, 2), ("training", 1, 1)
+    ]  # fmt: skip
+    assert events[-1]["loss"] == 0.5
 
 
 @pytest.mark.parametrize(

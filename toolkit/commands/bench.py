@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands.options import PATH, encoding_option, say_json
+from toolkit.commands.options import PATH, encoding_option, progress_option, say_json
 from toolkit.commands.redirection import refuse_own_output
+from toolkit.progress import announce, style
 
 if TYPE_CHECKING:
     from toolkit.benchmark.engines import Engine
@@ -20,6 +21,7 @@ PEERS_COMMAND = "python benchmarks/peers.py"  # in a checkout; no wheel carries 
 def comparison_options(command: "Command") -> "Command":
     """The options of every comparison of engines."""
     for option in (
+        progress_option(),
         click.option("--chart", type=PATH, help="Draw the figures into this PNG, PDF or SVG."),
         click.option("--markdown", is_flag=True, help="Print the table as Markdown."),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object with every measurement."),
@@ -179,9 +181,10 @@ def compare(
 
 
 def _tell(step: str) -> None:
-    """What is going on, on one line of a terminal."""
+    """What is going on, on one line of a terminal, or for a program that reads along."""
     import sys
 
-    quiet = click.get_current_context().find_root().params.get("quiet")
-    if sys.stderr.isatty() and not quiet:
+    if style.get() == "json" and step:
+        announce(step)
+    elif style.get() == "auto" and sys.stderr.isatty():
         click.echo(f"\r\033[K{step}", nl=False, err=True)

@@ -13,13 +13,13 @@ from toolkit.commands.options import (
     encoding_option,
     label_arguments,
     label_options,
-    permille,
-    progress_bar,
+    progress_option,
     say,
     say_json,
 )
 from toolkit.commands.redirection import refuse_own_output
 from toolkit.errors import DataError, ToolkitError
+from toolkit.progress import track
 
 _logger = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ def dataset() -> None:
 )
 @label_options()
 @encoding_option()
+@progress_option()
 def import_command(
     source: str,
     output: Path,
@@ -70,8 +71,8 @@ def import_command(
     from toolkit.datasets.importers import ImportOptions, import_dataset
 
     labels = label_arguments(label_map, rating_column, negative_up_to, positive_from)
-    with progress_bar(1000, "importing") as bar:
-        info = import_dataset(source, output, ImportOptions(**options, labels=labels), permille(bar))
+    with track("importing", "bytes", 1) as progress:
+        info = import_dataset(source, output, ImportOptions(**options, labels=labels), progress.reach)
     for split, counts in info.counts.items():
         click.echo(
             f"{split:<11} {sum(counts.values()):>6} reviews: "
@@ -94,6 +95,7 @@ def import_command(
 @click.option("--text-column", help="Name of the text's column, where it is not text, review, content or sentence.")
 @click.option("--per-file", type=int, default=1000, show_default=True, help="Texts in each file.")
 @click.option("--seed", type=int, default=42, show_default=True, help="Of the sentences that are taken.")
+@progress_option()
 def texts(source: Path, output: Path, **options: Any) -> None:  # noqa: ANN401 - TextOptions' fields
     """Take the texts of SOURCE without labels, each once, for a teacher to label.
 
@@ -107,8 +109,8 @@ def texts(source: Path, output: Path, **options: Any) -> None:  # noqa: ANN401 -
     """
     from toolkit.datasets.unlabelled import TextOptions, collect_texts
 
-    with progress_bar(source.stat().st_size if source.is_file() else None, "reading") as bar:
-        info = collect_texts(source, output, TextOptions(**options), bar.update)
+    with track("reading", "bytes", source.stat().st_size if source.is_file() else None) as progress:
+        info = collect_texts(source, output, TextOptions(**options), progress.advance)
     click.echo(f"{info.texts} texts in {len(info.sha256)} files")
     _logger.info(
         "left out: %d duplicates, %d of the validation and test splits, %d rows without a text",

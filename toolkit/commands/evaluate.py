@@ -18,7 +18,7 @@ from toolkit.commands.options import (
     load,
     precision_option,
     prediction_options,
-    progress_bar,
+    progress_option,
     say,
     say_json,
     section_option,
@@ -26,6 +26,7 @@ from toolkit.commands.options import (
 )
 from toolkit.commands.redirection import refuse_own_output
 from toolkit.formats.names import LABEL_COLUMNS, wanted_column
+from toolkit.progress import track
 
 if TYPE_CHECKING:
     from toolkit.text.labels import LabelSet
@@ -67,6 +68,7 @@ _CHANGED = 20  # reviews listed on the terminal; all are in the JSON and on the 
 @section_option("Output", "--json", "as_json", is_flag=True, help="Print one JSON object.")
 @uncertain_options("Output")
 @language_option("Output")
+@progress_option("Output")
 @precision_option("Model")
 @prediction_options
 def evaluate(
@@ -136,8 +138,8 @@ def evaluate(
         _logger.info("%s", note)
     predictor = load(**model)
     reviews = label_scanned(source, scanned, predictor.labels, labels)
-    with progress_bar(len(reviews), "evaluating") as bar:
-        result = run_evaluation(predictor, reviews, bar.update)
+    with track("evaluating", "reviews", len(reviews)) as progress:
+        result = run_evaluation(predictor, reviews, progress.advance)
     if output:
         from toolkit.evaluation.report import describe, write_report
 

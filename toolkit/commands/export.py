@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from toolkit.choices import Quantization, Truncation, choices
-from toolkit.commands.options import PATH, encoding_option, renamed_option, say, say_json
+from toolkit.commands.options import PATH, encoding_option, progress_option, renamed_option, say, say_json
 from toolkit.commands.redirection import refuse_own_output
 
 
@@ -42,6 +42,7 @@ from toolkit.commands.redirection import refuse_own_output
 @renamed_option("--small-proof", "--small-parity-set")
 @renamed_option("--reading", "--truncation")
 @click.option("--base-model", help="The base to use instead of the one the adapter names.")
+@progress_option()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def export(
     adapter: Path,

@@ -23,16 +23,16 @@ from toolkit.commands.options import (
     load,
     open_stdin,
     prediction_options,
-    progress_bar,
+    progress_option,
     say,
     section_option,
     uncertain_options,
 )
 from toolkit.commands.redirection import refuse_own_output
 from toolkit.formats.limits import listed, printable
+from toolkit.progress import track
 
 if TYPE_CHECKING:
-    from toolkit.compat import ProgressBar
     from toolkit.prediction import Predictor
     from toolkit.streaming import ResultWriter, Source
     from toolkit.streaming.writers import Writer
@@ -75,6 +75,7 @@ _logger = logging.getLogger(__name__)
     help="Put before the names of new fields in jsonl and csv.",
 )
 @language_option("Output")
+@progress_option("Output")
 @section_option("Output", "-c", "--count", is_flag=True, help="Print how many reviews were kept, nothing else.")
 @section_option(
     "Output", "--summary", is_flag=True, help="Say counts, mean score, reviews/s and seconds on stderr at the end."
@@ -225,13 +226,12 @@ def _copy(output: Iterator[bytes], sources: "list[Source]") -> None:
     """Write each batch at once; answers on a terminal show the progress themselves."""
     sizes = [source.size for source in sources]
     size = None if None in sizes else sum(filter(None, sizes))
-    bar: ProgressBar[int]
-    with progress_bar(size, "classifying", shown=not sys.stdout.isatty()) as bar:
+    with track("classifying", "bytes", size, bar=not sys.stdout.isatty()) as progress:
         for block in output:
             if block:
                 sys.stdout.buffer.write(block)
                 sys.stdout.buffer.flush()
-            bar.update(sum(source.position for source in sources) - bar.pos)
+            progress.advance(sum(source.position for source in sources) - progress.done)
 
 
 def _finish(results: "ResultWriter") -> None:

@@ -6,22 +6,21 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from toolkit.choices import Backend, Language, Precision, Readers, Truncation, choices
+from toolkit.choices import Backend, Language, Precision, ProgressStyle, Readers, Truncation, choices
 from toolkit.commands.redirection import refuse_own_stdin
 from toolkit.formats.limits import printable, shown
 from toolkit.formats.names import wanted_column
 from toolkit.formats.parsing import unwritable
 from toolkit.models.files import to_json
+from toolkit.progress import style
 
 if TYPE_CHECKING:
-    from toolkit.compat import ProgressBar
     from toolkit.datasets.labelling import LabelOptions
     from toolkit.formats.sources import RawReader
     from toolkit.prediction import Prediction, Predictor
@@ -340,13 +339,20 @@ def hint_many_withheld(tally: "Tally", language: str) -> None:
         _logger.info("%s %s", texts.unfamiliar_rows.format(count=tally.foreign), texts.any_text_option)
 
 
-def permille(bar: "ProgressBar[int]") -> Callable[[int, int], None]:
-    """Takes what is done and what there is in all, for a bar of a thousand."""
-    return lambda done, total: bar.update(1000 * done // max(1, total) - bar.pos)
+def progress_option(section: str | None = None) -> Callable[[Command], Command]:
+    """`--progress`, of a command that may take more than two seconds.
 
+    Args:
+        section: The help's heading, in a command that has some.
+    """
 
-def progress_bar(length: int | None, label: str, shown: bool = True) -> "AbstractContextManager[ProgressBar[int]]":
-    """A bar on stderr, if `shown`, if that is a terminal, if `length` is known, and nobody asked for quiet."""
-    quiet = click.get_current_context().find_root().params.get("quiet")
-    hidden = not (shown and length and sys.stderr.isatty()) or quiet
-    return click.progressbar(length=length or 0, label=label, file=sys.stderr, hidden=bool(hidden))
+    def choose(context: click.Context, _: click.Parameter, value: ProgressStyle) -> None:
+        quiet = context.find_root().params.get("quiet")
+        before = style.set("none" if quiet and value == "auto" else value)
+        context.call_on_close(lambda: style.reset(before))
+
+    option = partial(section_option, section) if section else click.option
+    return option(
+        "--progress", type=click.Choice(choices(ProgressStyle)), default="auto", show_default=True, callback=choose,
+        expose_value=False, help="On stderr: a bar or a line a minute, an object a second for programs, nothing.",
+    )  # fmt: skip

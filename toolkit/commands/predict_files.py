@@ -15,16 +15,16 @@ from toolkit.commands.options import (
     hint_many_withheld,
     language_option,
     load,
-    permille,
     precision_option,
     prediction_options,
     predictor_arguments,
-    progress_bar,
+    progress_option,
     section_option,
     uncertain_options,
 )
 from toolkit.commands.redirection import refuse_own_output
 from toolkit.formats.names import format_of
+from toolkit.progress import track
 
 if TYPE_CHECKING:
     from toolkit.cluster.jobs import Job
@@ -60,6 +60,7 @@ _logger = logging.getLogger(__name__)
 @section_option(
     "Work", "--concurrency", type=click.IntRange(min=1), help="Predictors of Ray at a time.  [default: every core]"
 )
+@progress_option("Work")
 @precision_option("Work")
 @prediction_options
 def predict_files(
@@ -138,8 +139,8 @@ def _classify_file(job: "FileJob", strict: bool, model: dict[str, Any]) -> None:
         if strict:
             raise ToolkitError(str(error))
 
-    with progress_bar(job.source.stat().st_size, "classifying") as bar:
-        tally = job.run(lambda: load(**model), bar.update, note)
+    with track("classifying", "bytes", job.source.stat().st_size) as progress:
+        tally = job.run(lambda: load(**model), progress.advance, note)
     _logger.info("%s: %s", job.target, tally.summary())
     hint_many_withheld(tally, job.lang)
     if tally.problems:
@@ -156,19 +157,19 @@ def _classify_files(
     resume: bool,
     model: dict[str, Any],
 ) -> None:
-    with progress_bar(1000, "classifying") as bar:
+    with track("classifying", "bytes", 1) as progress:
         try:
             if engine == "ray":
                 from toolkit.cluster import ray_engine
 
                 bundle = _find_bundle(model)
                 totals = ray_engine.classify_files(
-                    inputs, output, bundle, job, address, concurrency, resume, permille(bar)
+                    inputs, output, bundle, job, address, concurrency, resume, progress.reach
                 )
             else:
                 from toolkit.cluster.engine import classify_files
 
-                totals = classify_files(inputs, output, load(**model), job, resume, permille(bar))
+                totals = classify_files(inputs, output, load(**model), job, resume, progress.reach)
         except KeyboardInterrupt:
             _logger.warning("stopped; what was finished stays in %s, go on with --resume", output)
             raise

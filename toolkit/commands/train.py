@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from toolkit.choices import Split, choices
-from toolkit.commands.options import PATH, Command, encoding_option
+from toolkit.commands.options import PATH, Command, encoding_option, progress_option
 from toolkit.commands.redirection import refuse_own_output
 from toolkit.training.config import DEFAULT_PRESET, OPTIONS, PRESETS, TrainingConfig
 from toolkit.training.settings import to_toml
@@ -76,6 +76,7 @@ def _add_reader(config: TrainingConfig, encoding: str | None) -> None:
     "--show", is_flag=True, help="Print the settings of the run as a TOML file for --config, and train nothing."
 )
 @encoding_option()
+@progress_option()
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of an interrupted run.")
 @click.option(
     "--only", type=click.Choice(["ngrams"]), help="Fit the n-gram table alone, for the adapter that is at --output."

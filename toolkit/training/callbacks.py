@@ -1,15 +1,14 @@
 """What looks in on the Trainer's loop: the clock, the last evaluation, the progress bar."""
 
-import logging
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState, ProgressCallback
 
-_LINE_EVERY = 120.0  # seconds between two lines of a run that has no progress bar
-_logger = logging.getLogger(__name__)
+from toolkit.progress import Progress, track
 
 
 class Clock(TrainerCallback, ExportableState):
@@ -59,8 +58,8 @@ class Bar(ProgressCallback):
         """Leave them out."""
 
 
-class Progress(TrainerCallback):
-    """Log a line every other minute, where nobody sees a progress bar.
+class Steps(TrainerCallback):
+    """Report steps, and the batches of evaluations, where nobody sees the Trainer's bar.
 
     Args:
         loss: Gives the loss of the last batch.
@@ -69,24 +68,45 @@ class Progress(TrainerCallback):
     def __init__(self, loss: Callable[[], float]) -> None:
         self._loss = loss
         self._losses: list[float] = []
-        self._since = 0.0
+        self._open = ExitStack()
+        self._steps: Progress | None = None
+        self._batches: Progress | None = None
 
-    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - TrainerCallback's own signature
-        """Start, or start again."""
-        self._since = time.monotonic()
-
-    def on_step_end(
+    def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
-        """Log it when it is due."""
+        """Start, or start again."""
+        self._steps = self._open.enter_context(
+            track("training", "steps", state.max_steps, done=state.global_step, detail=self._mean_loss, bar=False)
+        )
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - TrainerCallback's own signature
+        """Count it."""
         self._losses.append(self._loss())
-        seconds = time.monotonic() - self._since
-        if seconds < _LINE_EVERY:
-            return
-        steps, left = len(self._losses), state.max_steps - state.global_step
-        _logger.info(
-            "step %d of %d: loss %.4f over the last %d, %.1f s each; %.0f minutes to go",
-            state.global_step, state.max_steps, sum(self._losses) / steps, steps, seconds / steps, left * seconds / steps / 60,
-        )  # fmt: skip
-        self._losses.clear()
-        self._since = time.monotonic()
+        if self._steps:
+            self._steps.advance()
+
+    def on_prediction_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        """Count a batch of an evaluation."""
+        if self._batches is None:
+            self._batches = self._open.enter_context(
+                track("evaluating", "batches", len(kwargs["eval_dataloader"]), bar=False)
+            )
+        self._batches.advance()
+        if self._batches.done == self._batches.total:
+            self._batches = None
+
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - TrainerCallback's own signature
+        """Say the last."""
+        self._open.close()
+
+    def _mean_loss(self) -> dict[str, float]:
+        """Over the steps since it was last asked for."""
+        losses, self._losses = self._losses, []
+        return {"loss": sum(losses) / len(losses)} if losses else {}

@@ -24,6 +24,7 @@ from toolkit.models.base_models import BaseModel
 from toolkit.models.bundle import ADAPTER_WEIGHTS, MODEL_CARD, Kind, Manifest
 from toolkit.models.publishing import publish
 from toolkit.prediction.torch_backend import TorchPredictor
+from toolkit.progress import track
 from toolkit.text.labels import LabelSet
 from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.text.truncation import DEFAULT_TRUNCATION
@@ -34,6 +35,7 @@ from toolkit.training.result import Conditions, TrainingResult
 from toolkit.training.second_reader import FittedReader, describe, fit_reader, with_section, write_reader
 from toolkit.training.trainer import ProbeTrainer, build_trainer, compute_metrics, describe_precision, has_learnt
 
+_CHUNK = 1024  # reviews between two reports
 _logger = logging.getLogger(__name__)
 
 
@@ -164,7 +166,13 @@ def _logits(
     """Logits (N, k) and labels (N,), as the torch backend will serve them: in float32, however it was trained."""
     reader = ReviewTokenizer.wrap(tokenizer, config.max_length, DEFAULT_TRUNCATION)
     manifest = Manifest(Kind.ADAPTER, config.base_model, config.max_length, labels.names)
-    logits = TorchPredictor(model, reader, manifest).logits(reader.encode([review.text for review in reviews]))
+    predictor, encodings = TorchPredictor(model, reader, manifest), reader.encode([review.text for review in reviews])
+    parts = []
+    with track("measuring", "reviews", len(encodings)) as progress:
+        for start in range(0, len(encodings), _CHUNK):
+            parts.append(predictor.logits(encodings[start : start + _CHUNK]))
+            progress.advance(len(parts[-1]))
+    logits = np.concatenate(parts)
     if not np.isfinite(logits).all():
         raise ToolkitError(
             f"the best checkpoint's scores are not finite, learning rate {config.learning_rate:g}; nothing was published. "

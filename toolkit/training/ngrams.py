@@ -8,6 +8,7 @@ import numpy as np
 
 from toolkit.errors import needs_extra
 from toolkit.prediction.ngrams import NgramScores, NgramTable, ngram_keys
+from toolkit.progress import track
 from toolkit.training.folds import grouped_folds
 
 if TYPE_CHECKING:
@@ -77,17 +78,21 @@ def fit_ngrams(
     excerpts = [_excerpt(ids, random) for ids in sequences]
     held_out = [np.flatnonzero(folds == fold) for fold in range(FOLDS)]
     learnt_from = np.arange(len(every)) < count
-    tables = [_fit(counted, targets, learnt_from & (folds != fold), settings) for fold in range(FOLDS)]
+    with track("fitting n-grams", "tables", FOLDS + 1) as progress:
+        tables = []
+        for fold in range(FOLDS + 1):  # the last is without none of them
+            tables.append(_fit(counted, targets, learnt_from & (folds != fold), settings))
+            progress.advance()
 
     def by_others(texts: Sequence[np.ndarray]) -> NgramScores:
         parts = [part[part < len(texts)] for part in held_out]
-        scored = [table.score([texts[n] for n in part.tolist()]) for table, part in zip(tables, parts, strict=True)]
+        scored = [table.score([texts[n] for n in part.tolist()]) for table, part in zip(tables, parts, strict=False)]
         order = np.argsort(np.concatenate(parts), kind="stable")
         return NgramScores(*(np.concatenate(arrays) for arrays in zip(*map(_arrays, scored), strict=True))).of(order)
 
     scores = by_others(every)
     return FittedNgrams(
-        table=_fit(counted, targets, learnt_from, settings),
+        table=tables[FOLDS],
         out_of_fold=scores.of(np.flatnonzero(learnt_from)),
         excerpts=by_others(excerpts),
         unseen=scores.of(np.flatnonzero(~learnt_from)),

@@ -33,9 +33,10 @@ from toolkit.evaluation.metrics import classification_metrics, softmax
 from toolkit.models.adapter import attach_adapter, load_classifier, load_weights
 from toolkit.models.base_models import BaseModel
 from toolkit.models.bundle import ADAPTER_WEIGHTS
+from toolkit.progress import style
 from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.text.truncation import DEFAULT_TRUNCATION
-from toolkit.training.callbacks import Bar, Clock, FinalEvaluation, Progress
+from toolkit.training.callbacks import Bar, Clock, FinalEvaluation, Steps
 from toolkit.training.checkpoints import (
     begin_checkpoint,
     checkpoint_path,
@@ -224,10 +225,10 @@ def build_trainer(
     )
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and style.get() == "auto":
         trainer.add_callback(Bar())
-    else:
-        trainer.add_callback(Progress(lambda: trainer.last_loss))
+    elif trainer.is_world_process_zero():
+        trainer.add_callback(Steps(lambda: trainer.last_loss))
     if config.early_stopping:
         trainer.add_callback(EarlyStoppingCallback(config.early_stopping))
     return trainer
