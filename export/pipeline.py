@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from export.cards import bundle_card
 from export.convert import convert_to_onnx
 from export.parity import EXACT, QUANTIZED, Gate, Measurement, Parity, compare, measure
-from export.plain import fix_token_types, quantize_plainly
+from export.plain import fix_token_types, for_one_text, quantize_rows
 from export.quantize import quantize_to_int8
 from export.readers import ReadersProof, Reading, prove_readers
 from export.report import write_report
 from export.restructure import fuse
+from export.standard import FLOAT, INT8, PaddedBatches, publish_standard, refuse_standard_target
 from toolkit.choices import Quantization, Truncation, check_choice
 from toolkit.datasets.splits import Review, read_reviews
 from toolkit.errors import ExportError, needs_extra
@@ -25,19 +27,20 @@ from toolkit.evaluation.metrics import softmax
 from toolkit.machine import package_versions
 from toolkit.models.adapter import adapter_tokenizer, load_adapter, merge_adapter
 from toolkit.models.architectures import DISTILBERT
-from toolkit.models.bundle import NGRAM_TABLE, Kind, Manifest, check_max_length, max_positions
+from toolkit.models.bundle import MODEL_CARD, NGRAM_TABLE, Kind, Manifest, check_max_length, max_positions
 from toolkit.models.completion import folder_with, read_model
+from toolkit.models.files import write_text
 from toolkit.models.publishing import naming_a_full_disk, publish, refuse_foreign_target
 from toolkit.models.workspaces import workspace
-from toolkit.prediction import Abstention
+from toolkit.prediction import Abstention, Predictor
 from toolkit.prediction.combination import NgramReader
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.prediction.torch_backend import TorchPredictor
 from toolkit.progress import announce, track
 from toolkit.text.labels import LabelSet
-from toolkit.text.tokenisation import count_read
+from toolkit.text.tokenisation import ReviewTokenizer, count_read
 
-GATES = {"merged": EXACT, "onnx": EXACT, "fused": EXACT, "int8": QUANTIZED}
+GATES = {"merged": EXACT, "onnx": EXACT, "fused": EXACT, "int8": QUANTIZED, FLOAT: EXACT, INT8: QUANTIZED}
 _logger = logging.getLogger(__name__)
 
 
@@ -46,18 +49,20 @@ class ExportResult:
     """What was published.
 
     Attributes:
-        bundle: the folder.
-        quantized: whether its graph is int8.
+        bundle: The bundle's folder; None where there is none.
+        quantized: Whether its graph is int8.
         stages: the scorecard: the adapter, then each stage's comparison with it, in order.
         readers: Each choice of readers, where there is an n-gram table.
-        bytes: size of `model.onnx`.
+        bytes: The size of its `model.onnx`.
+        standard: The folder for other tools; None where there is none.
     """
 
-    bundle: Path
+    bundle: Path | None
     quantized: bool
     stages: tuple[Parity, ...]
     readers: tuple[Reading, ...]
     bytes: int
+    standard: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class ExportOptions:
         small_parity_set: Whether fewer reviews are enough than the gates ask for; the report says how many there were.
         base_model: The base to use instead of the one the adapter names.
         encoding: The encoding of the parity set's text without a byte order mark; UTF-8 by default.
+        standard: A second folder, with a plain graph that other tools open and may give padded batches; none by default.
 
     Raises:
         ValueError: A choice is none of those that there are, or the threshold is chosen in two ways.
@@ -84,6 +90,7 @@ class ExportOptions:
     small_parity_set: bool = False
     base_model: str | None = None
     encoding: str | None = None
+    standard: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no export could do, before minutes are spent on it."""
@@ -94,13 +101,14 @@ class ExportOptions:
 
 
 def export_model(
-    adapter: Path, output: Path, parity_set: Path, *, options: ExportOptions = ExportOptions()
+    adapter: Path, output: Path | None, parity_set: Path, *, options: ExportOptions = ExportOptions()
 ) -> ExportResult:
     """Export an adapter and compare every step with it on the reviews of a parity set.
 
     Args:
         adapter: An adapter made by `toolkit train` or by PEFT.
-        output: Where the bundle goes; what is there stays until the new one has passed its gates.
+        output: Where the bundle goes; what is there stays until the new one has passed its gates. None makes no bundle, where
+            the options name a folder for other tools.
         parity_set: A CSV, JSONL or Parquet file of labelled reviews that the adapter was not trained on.
         options: What kind of bundle it becomes.
 
@@ -108,7 +116,13 @@ def export_model(
         ExportError: A gate failed; names it, by how much, and the reviews that differ most. Nothing is published.
         ToolkitError: The adapter, the base, the parity set or the output cannot be used.
     """
-    refuse_foreign_target(output, Kind.ONNX)
+    room_for = output or options.standard
+    if room_for is None:
+        raise ValueError("export_model makes nothing: give an output, or a folder as options.standard")
+    if output:
+        refuse_foreign_target(output, Kind.ONNX)
+    if options.standard:
+        refuse_standard_target(options.standard)
     labels = read_model(adapter, Kind.ADAPTER, options.base_model).label_set
     reviews = read_reviews(parity_set, others=(), labels=labels, encoding=options.encoding)
     gates = {stage: replace(gate, reviews=1) if options.small_parity_set else gate for stage, gate in GATES.items()}
@@ -133,17 +147,22 @@ def export_model(
 
     announce("converting")
     merged = merge_adapter(copy.deepcopy(model))
-    with workspace(output) as room, naming_a_full_disk(room):
-        graphs = _graphs(convert_to_onnx(merged, room), room, merged.config.model_type, options.quantize != "none")
+    with workspace(room_for) as room, naming_a_full_disk(room):
+        converted, int8 = convert_to_onnx(merged, room), options.quantize != "none"
+        graphs = _graphs(converted, room, merged.config.model_type, int8) if output else {}
+        standard = _standard_graphs(converted, room, int8) if options.standard else {}
+        pad_id = merged.config.pad_token_id or 0
         models = {
             "adapter": TorchPredictor(model, tokenizer, manifest, "cpu"),
             "merged": TorchPredictor(merged, tokenizer, manifest, "cpu"),
             **{stage: OnnxPredictor.of_graph(graph, tokenizer, manifest) for stage, graph in graphs.items()},
+            **{stage: PaddedBatches(graph, tokenizer, manifest, pad_id) for stage, graph in standard.items()},
         }
         weights = {
             "adapter": adapter / "adapter_model.safetensors",
             "merged": room / "merged" / "model.safetensors",
             **graphs,
+            **standard,
         }
         _logger.info("comparing %s on %d reviews of %s", ", ".join(list(models)[1:]), len(reviews), parity_set)
         with track("comparing", "outputs", len(models) * len(reviews)) as progress:
@@ -153,44 +172,57 @@ def export_model(
             compare(stage, reference, measurement, reviews, tokens_read, weights[stage].stat().st_size)
             for stage, measurement in measured.items()
         ]
-        chosen = _pass_gates(stages, gates, options.quantize, measured, reviews, manifest.label_set)
-        before = manifest.temperature
-        manifest = _fitted(manifest, measured[chosen].logits, reviews, chosen)
-        proof = None
-        if reader is not None:
-            # Not fitted again: the table has learnt from reviews of the same films as those of most parity sets, see `fit_reader`.
-            reader = NgramReader(reader.table, reader.rule.rescaled(manifest.temperature / before))
-            proof = prove_readers(reader, models[chosen], tokenizer, reviews, measured[chosen], manifest.temperature)
-            manifest = _with_reader(manifest, proof, reviews)
+        passed = _pass_gates(stages, gates, options.quantize, measured, reviews, manifest.label_set)
+        if options.standard:
+            publish_standard(
+                options.standard, {stage: graph for stage, graph in standard.items() if stage in passed},
+                converted.with_name("config.json"), adapter, options.base_model, manifest,
+                [each for each in stages if each.stage in ("adapter", *standard) and each.stage in ("adapter", *passed)], parity_set,
+            )  # fmt: skip
+        if not output:
+            return ExportResult(None, False, tuple(stages), (), 0, options.standard)
+        chosen = [stage for stage in graphs if stage in passed][-1]
+        own = [stage for stage in stages if stage.stage not in standard]
+        proof, manifest = _fitted(manifest, measured[chosen], reviews, chosen, reader, models[chosen], tokenizer)
         manifest = replace(
             manifest,
             kind=Kind.ONNX,
-            metrics={**manifest.metrics, "export": {stage.stage: _figures(stage) for stage in stages}},
+            metrics={**manifest.metrics, "export": {stage.stage: _figures(stage) for stage in own}},
             versions=manifest.versions | package_versions("optimum", "optimum-onnx", "onnx", "onnxruntime", "torch"),
             files={},
         )
         threshold = Abstention(options.uncertain_below, options.target_accuracy).threshold(manifest)
         manifest = replace(manifest, uncertain_below=threshold.uncertain_below)
+        readers = proof.rows if proof else ()
         with publish(output, manifest) as folder:
             shutil.copyfile(graphs[chosen], folder / "model.onnx")
-            shutil.copyfile(graphs["onnx"].parent / "config.json", folder / "config.json")
+            shutil.copyfile(converted.with_name("config.json"), folder / "config.json")
             tokenizer.save(folder / "tokenizer.json")
             if proof:
                 proof.reader.table.save(folder / NGRAM_TABLE)
-            readers = proof.rows if proof else ()
+            judged = {stage: gate for stage, gate in gates.items() if stage not in (FLOAT, INT8)}
             write_report(
-                folder, stages, measured, tokens_read, parity_set, manifest, gates, readers, quantized=chosen == "int8"
+                folder, own, measured, tokens_read, parity_set, manifest, judged, readers, quantized=chosen == "int8"
             )
-    return ExportResult(output, chosen == "int8", tuple(stages), readers, (output / "model.onnx").stat().st_size)
+            write_text(folder / MODEL_CARD, bundle_card(manifest, own, readers, parity_set, chosen))
+        size = (output / "model.onnx").stat().st_size
+    return ExportResult(output, chosen == "int8", tuple(stages), readers, size, options.standard)
 
 
 def _graphs(converted: Path, room: Path, family: str, int8: bool) -> dict[str, Path]:
     """The graphs by their stage: rearranged for a DistilBERT, plain for the others."""
     if family != DISTILBERT.name:
-        graphs = {"onnx": fix_token_types(converted)}
-        return graphs | ({"int8": quantize_plainly(converted, room / "model.int8.onnx")} if int8 else {})
+        plain = fix_token_types(converted, room / "model.plain.onnx")
+        graphs = {"onnx": for_one_text(plain, room / "model.alone.onnx")}
+        return graphs | ({"int8": quantize_rows(graphs["onnx"], room / "model.int8.onnx")} if int8 else {})
     graphs = {"onnx": converted, "fused": fuse(converted, room / "model.fused.onnx")}
     return graphs | ({"int8": quantize_to_int8(converted, room / "model.int8.onnx")} if int8 else {})
+
+
+def _standard_graphs(converted: Path, room: Path, int8: bool) -> dict[str, Path]:
+    """The graphs for other tools by their stage."""
+    graphs = {FLOAT: fix_token_types(converted, room / "model.standard.onnx")}
+    return graphs | ({INT8: quantize_rows(graphs[FLOAT], room / "model.rows.onnx")} if int8 else {})
 
 
 def _require_reviews(parity_set: Path, found: int, gate: Gate) -> None:
@@ -209,50 +241,52 @@ def _pass_gates(
     measured: Mapping[str, Measurement],
     reviews: Sequence[Review],
     labels: LabelSet,
-) -> str:
-    """The stage whose graph is to be published.
+) -> list[str]:
+    """The stages that pass, in order: all of them, but for an int8 that nobody insists on.
 
     Raises:
-        ExportError: a stage does not pass, and there is none to fall back on.
+        ExportError: Another does not.
     """
-    chosen = ""
+    passed = []
     for stage in stages[1:]:
         problems = stage.failures(gates[stage.stage])
-        if problems and stage.stage == "int8" and quantize == "auto":
-            _logger.warning("int8 fails its gate (%s); publishing float", "; ".join(problems))
+        if problems and stage.stage in ("int8", INT8) and quantize == "auto":
+            _logger.warning("%s fails its gate (%s); publishing float", stage.stage, "; ".join(problems))
         elif problems:
             raise ExportError(_refusal(stage, problems, measured, reviews, labels))
         else:
-            chosen = stage.stage
-    return chosen
+            passed.append(stage.stage)
+    return passed
 
 
-def _fitted(manifest: Manifest, logits: np.ndarray, reviews: Sequence[Review], stage: str) -> Manifest:
-    """The manifest with what is fitted on the parity set, where it is large enough for that: see `Manifest`.
+def _fitted(
+    manifest: Manifest,
+    measured: Measurement,
+    reviews: Sequence[Review],
+    stage: str,
+    reader: NgramReader | None,
+    predictor: Predictor,
+    tokenizer: ReviewTokenizer,
+) -> tuple[ReadersProof | None, Manifest]:
+    """What the n-gram reader is worth beside a stage, and the manifest with what is fitted on the parity set.
 
-    The float graph keeps the adapter's temperature; int8 logits are others and get one of their own, if they can.
+    Where that is large enough: see `Manifest`. The float graph keeps the adapter's temperature; int8 logits are others and get
+    one of their own, if they can.
     """
-    if len(reviews) < QUANTIZED.reviews:
-        return manifest
-    labels = np.array([int(review.label) for review in reviews])
-    temperature = (
-        fit_temperature(logits, labels, otherwise=manifest.temperature) if stage == "int8" else manifest.temperature
-    )
-    return replace(
-        manifest,
-        temperature=temperature,
-        risk_coverage=steps_of_risk_coverage(logits / temperature, labels),
-    )
-
-
-def _with_reader(manifest: Manifest, proof: ReadersProof, reviews: Sequence[Review]) -> Manifest:
-    """The manifest with the n-gram reader, by whose answers thresholds are chosen then, where there are reviews enough."""
-    figures = {row.readers: asdict(row) for row in proof.rows}
-    manifest = replace(manifest, ngrams=proof.reader.describe(), metrics={**manifest.metrics, "readers": figures})
-    if len(reviews) < QUANTIZED.reviews:
-        return manifest
-    labels = np.array([int(review.label) for review in reviews])
-    return replace(manifest, risk_coverage=steps_of_risk_coverage(proof.logits, labels))
+    before, logits, labels = manifest.temperature, measured.logits, np.array([int(review.label) for review in reviews])
+    enough = len(reviews) >= QUANTIZED.reviews
+    if enough and stage == "int8":
+        manifest = replace(manifest, temperature=fit_temperature(logits, labels, otherwise=before))
+    proof, calibrated = None, logits / manifest.temperature
+    if reader is not None:
+        # Not fitted again: the table has learnt from reviews of the same films as those of most parity sets, see `fit_reader`.
+        reader = NgramReader(reader.table, reader.rule.rescaled(manifest.temperature / before))
+        proof = prove_readers(reader, predictor, tokenizer, reviews, measured, manifest.temperature)
+        calibrated, figures = proof.logits, {row.readers: asdict(row) for row in proof.rows}
+        manifest = replace(manifest, ngrams=proof.reader.describe(), metrics={**manifest.metrics, "readers": figures})
+    if enough:
+        manifest = replace(manifest, risk_coverage=steps_of_risk_coverage(calibrated, labels))
+    return proof, manifest
 
 
 def _refusal(

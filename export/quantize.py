@@ -86,7 +86,7 @@ def quantize(
         if weight is None or node.op_type not in ("MatMul", "Gather") or not chosen(node.name):
             nodes.append(node)
         elif node.op_type == "Gather":
-            nodes += _look_up(node, store(weight, *_rows_to_int8(weights[weight])))
+            nodes += look_up_int8(node, store(weight, *rows_to_int8(weights[weight])))
         else:
             add = readers[node.output[0]]
             bias = next(name for name in add.input if name in weights)
@@ -102,7 +102,7 @@ def quantize(
     return model
 
 
-def _look_up(node: Any, table: list[str]) -> list[Any]:  # noqa: ANN401
+def look_up_int8(node: Any, table: list[str]) -> list[Any]:  # noqa: ANN401
     """The embeddings of tokens, widened after they are looked up: the whole table never is."""
     from onnx import TensorProto, helper
 
@@ -115,7 +115,7 @@ def _look_up(node: Any, table: list[str]) -> list[Any]:  # noqa: ANN401
     ]
 
 
-def _rows_to_int8(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def rows_to_int8(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A table (rows, n) as int8 and its (rows, 1) scales."""
     scale = (np.abs(table).max(axis=1, keepdims=True) / 127).astype(np.float32)
     scale[scale == 0] = 1

@@ -46,6 +46,7 @@ def restructure(source: Path, first_token_apart: bool = True) -> Any:  # noqa: A
         )
     model.opset_import.append(make_opsetid("com.microsoft", 1))
     _rearrange(model.graph, [FIRST, OTHERS] if first_token_apart else [WHOLE])
+    declare_one_text(model.graph)
     return model
 
 
@@ -63,6 +64,16 @@ def fuse(source: Path, target: Path) -> Path:
 
     onnx.save(restructure(source, first_token_apart=False), target)
     return target
+
+
+def declare_one_text(graph: Any) -> None:  # noqa: ANN401
+    """Say in the shapes of inputs and outputs that a batch has one text, so that onnxruntime refuses a padded batch.
+
+    A graph without a mask would read the padding, and one in int8 with a scale a tensor would give a text another score in other
+    company, both without a word.
+    """
+    for each in (*graph.input, *graph.output):
+        each.type.tensor_type.shape.dim[0].dim_value = 1  # which clears the name that stood there
 
 
 def keep_used_weights(graph: Any) -> None:  # noqa: ANN401

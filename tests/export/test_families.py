@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from export import ExportOptions, export_model
-from export.plain import quantize_plainly
+from export.plain import quantize_rows
 from tests.families import FAMILIES, family_base
 from toolkit.prediction import load_predictor
 from toolkit.prediction.onnx_backend import OnnxPredictor
@@ -35,7 +35,7 @@ def test_adapter_merged_graph_and_int8_agree(family, demo_reviews, tiny_dataset,
         expected = np.array([each.logits for each in own.predict_many(texts)])
         found = np.array([each.logits for each in served.predict_many(texts)])
         graph = bundle / "model.onnx"
-        int8 = graph if exported.quantized else quantize_plainly(graph, tmp_path / "int8.onnx")
+        int8 = graph if exported.quantized else quantize_rows(graph, tmp_path / "int8.onnx")
         with OnnxPredictor.of_graph(int8, served.tokenizer, served.manifest) as small:
             rounded = np.array([each.logits for each in small.predict_many(texts)])
     scale = np.abs(expected).mean()

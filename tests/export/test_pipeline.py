@@ -37,7 +37,7 @@ def parity_set(tiny_dataset):
 
 def test_the_bundle_holds_what_a_cpu_needs_and_nothing_else(tiny_bundle, tiny_adapter):
     assert {path.name for path in tiny_bundle.iterdir()} == {
-        "model.onnx", "tokenizer.json", "config.json", "manifest.json", "report.json", "report.png",
+        "model.onnx", "tokenizer.json", "config.json", "manifest.json", "report.json", "report.png", "README.md",
     }  # fmt: skip
     manifest = read_manifest(tiny_bundle, Kind.ONNX)
     adapter = read_manifest(tiny_adapter, Kind.ADAPTER)

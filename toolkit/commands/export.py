@@ -1,6 +1,7 @@
 """`toolkit export`."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -41,6 +42,11 @@ from toolkit.commands.redirection import refuse_own_output
 @renamed_option("--proof", "--parity-set")
 @renamed_option("--small-proof", "--small-parity-set")
 @renamed_option("--reading", "--truncation")
+@click.option(
+    "--standard",
+    type=PATH,
+    help="Folder for a plain graph that other tools open and may give padded batches; alone, unless --output is given too.",
+)
 @click.option("--base-model", help="The base to use instead of the one the adapter names.")
 @progress_option()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -54,6 +60,7 @@ def export(
     uncertain_below: float | None,
     target_accuracy: float | None,
     small_parity_set: bool,
+    standard: Path | None,
     base_model: str | None,
     as_json: bool,
 ) -> None:
@@ -65,6 +72,7 @@ def export(
     \b
     Examples:
       toolkit export --parity-set build/imdb/validation.csv --quantize int8
+      toolkit export --standard build/standard --parity-set build/imdb/validation.csv
       toolkit export --adapter build/lora --output build/onnx --small-parity-set
     """
     if uncertain_below is not None and target_accuracy is not None:
@@ -74,15 +82,26 @@ def export(
     from export.report import table, table_of_readers
 
     options = ExportOptions(
-        quantize, truncation, uncertain_below, target_accuracy, small_parity_set, base_model, encoding
+        quantize, truncation, uncertain_below, target_accuracy, small_parity_set, base_model, encoding, standard
     )
-    result = export_model(adapter, output, parity_set, options=options)
+    by_default = click.get_current_context().get_parameter_source("output") is click.core.ParameterSource.DEFAULT
+    result = export_model(adapter, None if standard and by_default else output, parity_set, options=options)
     if as_json:
-        report = json.loads((result.bundle / "report.json").read_text(encoding="utf-8"))
-        say_json({"bundle": str(result.bundle), "bytes": result.bytes, **report})
+        report = json.loads((result.bundle / "report.json").read_text(encoding="utf-8")) if result.bundle else {}
+        folders = {"bundle": result.bundle and str(result.bundle), "standard": result.standard and str(result.standard)}
+        stages = {"stages": [asdict(stage) for stage in result.stages]}
+        say_json(
+            {**{name: folder for name, folder in folders.items() if folder}, "bytes": result.bytes, **stages, **report}
+        )
         return
     click.echo(table(result.stages))
     if result.readers:
         click.echo("\n" + table_of_readers(result.readers) + "\n")
+    if result.standard:
+        say(
+            f"{result.standard}: {', '.join(sorted(path.name for path in result.standard.glob('*.onnx')))}; see README.md in it"
+        )
+    if not result.bundle:
+        return
     say(f"{result.bundle}: {'int8' if result.quantized else 'float'}, {result.bytes / 1e6:.1f} MB, compared on "
                f"{result.stages[0].reviews} reviews; see report.png in it")  # fmt: skip

@@ -5,19 +5,16 @@ from pathlib import Path
 
 from toolkit.evaluation.calibration import describe_temperature
 from toolkit.machine import available_cores, package_versions, processor_name
-from toolkit.models.base_models import MINILM
 from toolkit.models.bundle import MODEL_CARD
+from toolkit.models.cards import describe_base, describe_limits, describe_task, front_matter, title
 from toolkit.models.files import write_text
-from toolkit.models.mpnet import MPNET
 from toolkit.text.labels import SENTIMENT, LabelSet
 from toolkit.training.config import PRESETS, TrainingConfig, load_config
 from toolkit.training.result import Conditions, TrainingResult
 from toolkit.training.settings import toml_value
 
 _TEMPLATE = """\
----
 {front_matter}
----
 
 # {title}
 
@@ -68,22 +65,7 @@ toolkit predict "A quiet film that stays with you."
 {limits}
 """
 
-_SENTIMENT_TASK = (
-    "It reads a review in English, up to {max_length} tokens of it, and says `negative` (0) or `positive` (1)."
-)
-_SENTIMENT_LIMITS = """\
-It knows film reviews in English and two verdicts. It has no notion of a neutral text, of other languages or of other
-subjects, and it learnt the tastes of those who wrote the reviews."""
-_TASK = "It reads a text, up to {max_length} tokens of it, and gives it one of {count} labels: {names}."
-_LIMITS = """\
-It knows these labels and texts like those that it was trained on. It gives one of them to any text, whatever its subject or
-language, and it learnt the habits of those who wrote and labelled the texts."""
 _AVERAGED = " Precision, recall and F1 are means over the labels (macro)."
-
-_PACKAGED = {
-    MINILM: "`minilm` (all-MiniLM-L6-v2, 22.7M parameters, folded into the DistilBERT architecture)",
-    MPNET: "`mpnet` (all-mpnet-base-v2, 109M parameters)",
-}
 
 
 def write_model_card(
@@ -104,16 +86,15 @@ def write_model_card(
         changed["display"] = config.display
     table = _table({split: (counts[split], metrics) for split, metrics in result.metrics.items()}, labels)
     pair = labels == SENTIMENT
-    names = ", ".join(f"`{name}`" for name in labels.names)
     versions = package_versions("torch", "transformers", "peft")
     card = _TEMPLATE.format(
-        front_matter=_front_matter(config.base_model, pair),
-        title="Film reviews, positive or negative" if pair else f"Texts with {len(labels)} labels",
+        front_matter=front_matter(config.base_model, labels, "peft", "lora"),
+        title=title(labels),
         texts="film reviews" if pair else "texts",
-        task=(_SENTIMENT_TASK if pair else _TASK).format(max_length=config.max_length, count=len(labels), names=names),
-        limits=_SENTIMENT_LIMITS if pair else _LIMITS,
+        task=describe_task(labels, config.max_length),
+        limits=describe_limits(labels),
         averaged=_AVERAGED if len(labels) > 2 else "",
-        base_description=_PACKAGED.get(config.base_model, f"`{config.base_model}`"),
+        base_description=describe_base(config.base_model),
         train=counts["train"],
         taught=_taught(config, counts.get("soft_labels", 0)),
         max_length=config.max_length,
@@ -159,15 +140,6 @@ def _calibration(result: TrainingResult) -> str:
         f"{test['ece_uncalibrated']:.4f} to {test['ece']:.4f} and the Brier\nscore from {test['brier_uncalibrated']:.4f} to "
         f"{test['brier']:.4f}. {describe_temperature(result.temperature)}"
     ).rstrip()
-
-
-def _front_matter(base_model: str, pair: bool) -> str:
-    """What a model hub reads of the card, as YAML."""
-    from huggingface_hub import ModelCardData
-
-    tags = ["lora", *(["sentiment", "movie-reviews"] if pair else [])]
-    data = ModelCardData(base_model=base_model, library_name="peft", pipeline_tag="text-classification", tags=tags)
-    return str(data.to_yaml())
 
 
 def _threads(conditions: Conditions) -> str:
