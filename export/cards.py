@@ -73,7 +73,7 @@ gets the same score in any company, in int8 too, where every token has a scale o
 
 ## Figures
 
-{count} labelled texts of `{parity_set}`, none of them trained on, in padded batches of 8, read as the toolkit reads them.
+Labelled texts of `{parity_set}`, none of them trained on, in padded batches of 8, read as the toolkit reads them.
 
 {table}
 
@@ -93,7 +93,12 @@ _OPTIMISTIC = (
 
 
 def bundle_card(
-    manifest: Manifest, stages: Sequence[Parity], readers: Sequence[Reading], parity_set: Path, chosen: str
+    manifest: Manifest,
+    stages: Sequence[Parity],
+    readers: Sequence[Reading],
+    parity_set: Path,
+    reviews: int,
+    chosen: str,
 ) -> str:
     """The README of a bundle.
 
@@ -102,20 +107,20 @@ def bundle_card(
         stages: The scorecard, the adapter first.
         readers: Each choice of readers, where there is an n-gram table.
         parity_set: The file of the texts that were compared.
+        reviews: Their number, on which the readers were measured.
         chosen: The stage whose graph is published.
     """
     labels, example = manifest.label_set, _EXAMPLE
-    rows = [("adapter", stages[0].accuracy, *stages[0].accuracy_interval)]
+    published = next(each for each in stages if each.stage == chosen)
+    rows = [(chosen, published.accuracy, *published.accuracy_interval)]
     if readers:
-        rows += [(f"`--readers {each.readers}`", each.accuracy, *each.accuracy_interval) for each in readers]
-    else:
-        rows += [(each.stage, each.accuracy, *each.accuracy_interval) for each in stages if each.stage == chosen]
+        rows = [(f"`--readers {each.readers}`", each.accuracy, *each.accuracy_interval) for each in readers]
     return _BUNDLE.format(
         front_matter=front_matter(manifest.base_model, labels, "onnx", "onnx"), title=title(labels),
         base=describe_base(manifest.base_model), precision=" in int8" if chosen == "int8" else "",
         task=describe_task(labels, manifest.max_length), example=example,
         beside=f", and `{NGRAM_TABLE}` beside it decides the plain cases" if readers else "",
-        count=f"{stages[0].reviews:,}", parity_set=parity_set.name, remark=_OPTIMISTIC if readers else "",
+        count=f"{reviews if readers else published.reviews:,}", parity_set=parity_set.name, remark=_OPTIMISTIC if readers else "",
         table=_accuracies(rows), limits=describe_limits(labels),
     )  # fmt: skip
 
@@ -137,13 +142,13 @@ def standard_card(
         f"- `{name}`: {'float32' if number == 0 else 'int8'}, {stage.bytes / 1e6:.1f} MB"
         for number, (name, stage) in enumerate(zip(graphs, stages[1:], strict=True))
     ]
-    rows = [(each.stage, each.accuracy, *each.accuracy_interval) for each in stages]
+    rows = [(f"{each.stage}, {each.reviews:,} texts", each.accuracy, *each.accuracy_interval) for each in stages]
     return _STANDARD.format(
         front_matter=front_matter(manifest.base_model, labels, "transformers", "onnx"), title=title(labels),
         base=describe_base(manifest.base_model)[:1].upper() + describe_base(manifest.base_model)[1:],
         task=describe_task(labels, manifest.max_length), folder=folder.name, example=_EXAMPLE,
         file_name=f', file_name="{graphs[-1]}"' if len(graphs) > 1 else "", files="\n".join(sizes), labels=len(labels),
-        count=f"{stages[0].reviews:,}", parity_set=parity_set.name, table=_accuracies(rows), max_length=manifest.max_length,
+        parity_set=parity_set.name, table=_accuracies(rows), max_length=manifest.max_length,
         temperature=manifest.temperature, limits=describe_limits(labels),
     )  # fmt: skip
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from export.cards import bundle_card
+from export.comparison import ADAPTER, Comparison, compare_stages
 from export.convert import convert_to_onnx
-from export.parity import EXACT, QUANTIZED, Gate, Measurement, Parity, compare, measure
+from export.parity import EXACT, QUANTIZED, Gate, Measurement, Parity
 from export.plain import fix_token_types, for_one_text, quantize_rows
 from export.quantize import quantize_to_int8
 from export.readers import ReadersProof, Reading, prove_readers
@@ -36,7 +37,7 @@ from toolkit.prediction import Abstention, Predictor
 from toolkit.prediction.combination import NgramReader
 from toolkit.prediction.onnx_backend import OnnxPredictor
 from toolkit.prediction.torch_backend import TorchPredictor
-from toolkit.progress import announce, track
+from toolkit.progress import announce
 from toolkit.text.labels import LabelSet
 from toolkit.text.tokenisation import ReviewTokenizer, count_read
 
@@ -153,41 +154,40 @@ def export_model(
         standard = _standard_graphs(converted, room, int8) if options.standard else {}
         pad_id = merged.config.pad_token_id or 0
         models = {
-            "adapter": TorchPredictor(model, tokenizer, manifest, "cpu"),
+            ADAPTER: TorchPredictor(model, tokenizer, manifest, "cpu"),
             "merged": TorchPredictor(merged, tokenizer, manifest, "cpu"),
             **{stage: OnnxPredictor.of_graph(graph, tokenizer, manifest) for stage, graph in graphs.items()},
             **{stage: PaddedBatches(graph, tokenizer, manifest, pad_id) for stage, graph in standard.items()},
         }
         weights = {
-            "adapter": adapter / "adapter_model.safetensors",
+            ADAPTER: adapter / "adapter_model.safetensors",
             "merged": room / "merged" / "model.safetensors",
             **graphs,
             **standard,
         }
-        _logger.info("comparing %s on %d reviews of %s", ", ".join(list(models)[1:]), len(reviews), parity_set)
-        with track("comparing", "outputs", len(models) * len(reviews)) as progress:
-            measured = measure(models, windows, progress.advance)
-        reference = measured["adapter"].logits
-        stages = [
-            compare(stage, reference, measurement, reviews, tokens_read, weights[stage].stat().st_size)
-            for stage, measurement in measured.items()
-        ]
-        passed = _pass_gates(stages, gates, options.quantize, measured, reviews, manifest.label_set)
+        float_stage = [stage for stage in (*(graphs or standard),) if stage not in ("int8", INT8)][-1]
+        _logger.info("comparing %s on reviews of %s", ", ".join(list(models)[1:]), parity_set)
+        comparisons, measured = compare_stages(
+            models, float_stage, {"int8", INT8} & models.keys(), windows, reviews, tokens_read,
+            {stage: path.stat().st_size for stage, path in weights.items()},
+        )  # fmt: skip
+        stages = tuple(each.parity for each in comparisons)
+        passed = _pass_gates(comparisons, gates, options.quantize, reviews, manifest.label_set)
         if options.standard:
             publish_standard(
                 options.standard, {stage: graph for stage, graph in standard.items() if stage in passed},
                 converted.with_name("config.json"), adapter, options.base_model, manifest,
-                [each for each in stages if each.stage in ("adapter", *standard) and each.stage in ("adapter", *passed)], parity_set,
+                [each for each in stages if each.stage == ADAPTER or (each.stage in standard and each.stage in passed)], parity_set,
             )  # fmt: skip
         if not output:
-            return ExportResult(None, False, tuple(stages), (), 0, options.standard)
+            return ExportResult(None, False, stages, (), 0, options.standard)
         chosen = [stage for stage in graphs if stage in passed][-1]
-        own = [stage for stage in stages if stage.stage not in standard]
+        own = [each for each in comparisons if each.parity.stage not in standard]
         proof, manifest = _fitted(manifest, measured[chosen], reviews, chosen, reader, models[chosen], tokenizer)
         manifest = replace(
             manifest,
             kind=Kind.ONNX,
-            metrics={**manifest.metrics, "export": {stage.stage: _figures(stage) for stage in own}},
+            metrics={**manifest.metrics, "export": {each.parity.stage: _figures(each.parity) for each in own}},
             versions=manifest.versions | package_versions("optimum", "optimum-onnx", "onnx", "onnxruntime", "torch"),
             files={},
         )
@@ -201,12 +201,10 @@ def export_model(
             if proof:
                 proof.reader.table.save(folder / NGRAM_TABLE)
             judged = {stage: gate for stage, gate in gates.items() if stage not in (FLOAT, INT8)}
-            write_report(
-                folder, own, measured, tokens_read, parity_set, manifest, judged, readers, quantized=chosen == "int8"
-            )
-            write_text(folder / MODEL_CARD, bundle_card(manifest, own, readers, parity_set, chosen))
+            write_report(folder, own, tokens_read, parity_set, manifest, judged, readers, quantized=chosen == "int8")
+            write_text(folder / MODEL_CARD, bundle_card(manifest, stages, readers, parity_set, len(reviews), chosen))
         size = (output / "model.onnx").stat().st_size
-    return ExportResult(output, chosen == "int8", tuple(stages), readers, size, options.standard)
+    return ExportResult(output, chosen == "int8", stages, readers, size, options.standard)
 
 
 def _graphs(converted: Path, room: Path, family: str, int8: bool) -> dict[str, Path]:
@@ -235,10 +233,9 @@ def _require_reviews(parity_set: Path, found: int, gate: Gate) -> None:
 
 
 def _pass_gates(
-    stages: Sequence[Parity],
+    comparisons: Sequence[Comparison],
     gates: Mapping[str, Gate],
     quantize: str,
-    measured: Mapping[str, Measurement],
     reviews: Sequence[Review],
     labels: LabelSet,
 ) -> list[str]:
@@ -248,14 +245,15 @@ def _pass_gates(
         ExportError: Another does not.
     """
     passed = []
-    for stage in stages[1:]:
-        problems = stage.failures(gates[stage.stage])
-        if problems and stage.stage in ("int8", INT8) and quantize == "auto":
-            _logger.warning("%s fails its gate (%s); publishing float", stage.stage, "; ".join(problems))
+    for each in comparisons[1:]:
+        stage = each.parity.stage
+        problems = each.parity.failures(gates[stage])
+        if problems and stage in ("int8", INT8) and quantize == "auto":
+            _logger.warning("%s fails its gate (%s); publishing float", stage, "; ".join(problems))
         elif problems:
-            raise ExportError(_refusal(stage, problems, measured, reviews, labels))
+            raise ExportError(_refusal(each, problems, reviews, labels))
         else:
-            passed.append(stage.stage)
+            passed.append(stage)
     return passed
 
 
@@ -289,24 +287,22 @@ def _fitted(
     return proof, manifest
 
 
-def _refusal(
-    stage: Parity,
-    problems: Sequence[str],
-    measured: Mapping[str, Measurement],
-    reviews: Sequence[Review],
-    labels: LabelSet,
-) -> str:
+def _refusal(comparison: Comparison, problems: list[str], reviews: Sequence[Review], labels: LabelSet) -> str:
+    stage = comparison.parity.stage
+    other = "float model" if stage in ("int8", INT8) else ADAPTER
+
     def example(index: int) -> str:
-        before, now = (softmax(measured[name].logits[[index]])[0] for name in ("adapter", stage.stage))
+        before, now = (softmax(logits[[index]])[0] for logits in (comparison.reference, comparison.logits))
         label = labels[1] if len(labels) == 2 else labels[int(before.argmax())]
+        place = int(comparison.places[index])
         return (
-            f"  review {index + 1}: {before[label.index]:.4f} {label.name} by the adapter, {now[label.index]:.4f} now: "
-            f"{reviews[index].text[:60]}"
+            f"  review {place + 1}: {before[label.index]:.4f} {label.name} by the {other}, {now[label.index]:.4f} now: "
+            f"{reviews[place].text[:60]}"
         )
 
-    examples = [example(index) for index in stage.worst]
+    examples = [example(index) for index in comparison.parity.worst]
     return "\n".join(
-        [f"the {stage.stage} model is not the adapter: {'; '.join(problems)}. It differs most on:", *examples,
+        [f"the {stage} model is not the {other}: {'; '.join(problems)}. It differs most on:", *examples,
          "Nothing was published."]
     )  # fmt: skip
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.parity import Gate, Measurement, Parity
+from export.comparison import Comparison
+from export.parity import Gate, Parity
 from export.readers import SKIPPING, Reading
 from toolkit.evaluation.plots import blank_figure
 from toolkit.machine import available_cores, processor_name
@@ -29,11 +30,11 @@ _COLORS = {
 
 def table(stages: Sequence[Parity]) -> str:
     """The scorecard in columns, one line a stage."""
-    rows = [("stage", "max |Δlogit|", "mean |Δlogit|", "flips", "accuracy (95%)", "MB", "reviews/s")]
+    rows = [("stage", "reviews", "max |Δlogit|", "mean |Δlogit|", "flips", "accuracy (95%)", "MB", "reviews/s")]
     for stage in stages:
         low, high = stage.accuracy_interval
         rows.append((
-            stage.stage, f"{stage.max_difference:.1e}", f"{stage.mean_difference:.1e}", str(stage.flips),
+            stage.stage, str(stage.reviews), f"{stage.max_difference:.1e}", f"{stage.mean_difference:.1e}", str(stage.flips),
             f"{stage.accuracy:.4f} ({low:.4f}–{high:.4f})", f"{stage.bytes / 1e6:.1f}", f"{stage.reviews_per_second:.1f}",
         ))  # fmt: skip
     return _columns(rows)
@@ -61,8 +62,7 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> str:
 
 def write_report(
     folder: Path,
-    stages: Sequence[Parity],
-    measured: Mapping[str, Measurement],
+    comparisons: Sequence[Comparison],
     tokens_read: Sequence[int],
     parity_set: Path,
     manifest: Manifest,
@@ -74,8 +74,7 @@ def write_report(
 
     Args:
         folder: The folder of the bundle.
-        stages: the scorecard, the adapter first.
-        measured: Each stage's logits on the parity set, by stage.
+        comparisons: The stages in order, the adapter first.
         tokens_read: The number of tokens read of each review of the parity set, those in two windows once.
         parity_set: The file of its reviews.
         manifest: The manifest of the bundle.
@@ -98,11 +97,11 @@ def write_report(
             **{stage: asdict(gate) for stage, gate in gates.items()},
             **({"auto": asdict(SKIPPING)} if readers else {}),
         },
-        "stages": [_describe(stage) for stage in stages],
+        "stages": [_describe(each.parity) for each in comparisons],
         **({"readers": [asdict(each) for each in readers]} if readers else {}),
     }
     write_json(folder / "report.json", content)
-    _draw(folder / "report.png", stages, measured, np.asarray(tokens_read), manifest.label_set)
+    _draw(folder / "report.png", comparisons, np.asarray(tokens_read), manifest.label_set)
 
 
 def _describe(stage: Parity) -> dict[str, Any]:
@@ -113,30 +112,33 @@ def _describe(stage: Parity) -> dict[str, Any]:
 
 def _draw(
     path: Path,
-    stages: Sequence[Parity],
-    measured: Mapping[str, Measurement],
+    comparisons: Sequence[Comparison],
     tokens_read: np.ndarray,
     labels: LabelSet,
 ) -> None:
     """Agreement of the margins, |Δlogit| against length, and bars of size and speed."""
     canvas = blank_figure(12, 9)
     agreement, length, size, speed = canvas.subplots(2, 2).flat
-    reference = measured["adapter"].logits
-    best = reference.argmax(axis=1)
-    for stage in stages[1:]:
-        logits = measured[stage.stage].logits
+    stages = [each.parity for each in comparisons]
+    for stage, comparison in zip(stages[1:], comparisons[1:], strict=True):
+        reference, logits = comparison.reference, comparison.logits
+        best = reference.argmax(axis=1)
         color = _COLORS[stage.stage]
         label = f"{stage.stage}: {stage.flips} of {stage.reviews} labels flip"
         agreement.scatter(
             _margin(reference, best), _margin(logits, best), s=8, alpha=0.5, color=color, label=label, linewidths=0
         )
         differences = np.maximum(np.abs(logits - reference).max(axis=1), 1e-8)  # a log axis has no place for 0
-        length.scatter(tokens_read, differences, s=8, alpha=0.5, color=color, label=stage.stage, linewidths=0)
+        length.scatter(
+            tokens_read[comparison.places], differences, s=8, alpha=0.5, color=color, label=stage.stage, linewidths=0
+        )
     compared = " less ".join(reversed(labels.names)) if len(labels) == 2 else "likeliest less next"
     agreement.axline((0, 0), slope=1, color="black", linewidth=0.8)
     agreement.axhline(0, color="black", linewidth=0.5, linestyle=":")
     agreement.axvline(0, color="black", linewidth=0.5, linestyle=":")
-    agreement.set(title="Agreement", xlabel=f"adapter: {compared} logit", ylabel="stage: the same")
+    agreement.set(
+        title="Agreement", xlabel=f"adapter, of int8 the float graph: {compared} logit", ylabel="stage: the same"
+    )
     length.set(title="Difference by length", xlabel="tokens read", ylabel="largest |Δlogit| of a review", yscale="log")
     for axes in (agreement, length):
         axes.legend(markerscale=2)

@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+import export.comparison as comparison
 import export.pipeline as pipeline
 from export import ExportOptions, export_model
 from export.parity import EXACT, QUANTIZED, Measurement, compare, measure
@@ -96,6 +97,36 @@ def test_the_report_counts_tokens_as_predictions_do(tiny_adapter, tmp_path):
     assert quartiles == np.percentile(counted, [0, 25, 50, 75, 100]).tolist()
 
 
+def test_torch_is_asked_a_sample_of_every_length_and_rounded_graphs_all(monkeypatch):
+    """The exact stages are the same on any review or on none; what is rounded flips a label in a hundred."""
+    tokens = list(range(2000, 0, -1))
+    reviews = [Review(f"review {number}", SENTIMENT[number % 2]) for number in range(2000)]
+    asked = {name: [] for name in ("adapter", "fused", "int8")}
+
+    def measure(models, windows, advance):
+        for name in models:
+            asked[name] += windows
+        return {
+            name: Measurement(np.array([[number, -number] for number in windows], np.float32), 1.0) for name in models
+        }
+
+    monkeypatch.setattr(comparison, "measure", measure)
+    models = dict.fromkeys(asked)
+    found, whole = comparison.compare_stages(
+        models, "fused", {"int8"}, list(range(2000)), reviews, tokens, dict.fromkeys(asked, 1)
+    )
+    assert asked["fused"] == asked["int8"] == list(range(2000))
+    assert len(asked["adapter"]) == EXACT.reviews
+    lengths = [tokens[number] for number in asked["adapter"]]
+    assert (min(lengths), max(lengths)) == (1, 2000)
+    assert np.percentile(lengths, [25, 50, 75]) == pytest.approx([500, 1000, 1500], abs=5)
+    assert {name: len(each.logits) for name, each in whole.items()} == {"fused": 2000, "int8": 2000}
+    assert [each.parity.reviews for each in found] == [500, 500, 2000]
+    for each in found:
+        np.testing.assert_array_equal(each.logits, each.reference)
+        np.testing.assert_array_equal(each.logits[:, 0], each.places)
+
+
 def test_a_wrong_graph_is_not_published(monkeypatch, tiny_adapter, tiny_bundle, parity_set, tmp_path):
     """One weight changed on the way must be caught, and what stood there must stay."""
     convert = pipeline.convert_to_onnx
@@ -161,7 +192,7 @@ def test_auto_falls_back_to_float_and_int8_does_not(monkeypatch, tiny_adapter, p
     assert not result.quantized
     assert result.stages[-1].flips > 0
     with pytest.raises(
-        ExportError, match=r"the int8 model is not the adapter: .* labels flip \(\d+\.\d+%\), expected at most 1\.0%"
+        ExportError, match=r"the int8 model is not the float model: .* labels flip \(\d+\.\d+%\), expected at most 1\.0%"
     ):
         export_model(tiny_adapter, tmp_path / "other", parity_set, options=replace(SMALL, quantize="int8"))
     assert not (tmp_path / "other").exists()
@@ -225,7 +256,7 @@ KILLED_IN_EVERY_PHASE = """
 
     phases = {
         "merging": during(pipeline, "merge_adapter"), "converting": during(pipeline, "convert_to_onnx"),
-        "fusing": during(pipeline, "fuse"), "proving": during(pipeline, "measure"), "fitting": during(pipeline, "_fitted"),
+        "fusing": during(pipeline, "fuse"), "proving": during(pipeline, "compare_stages"), "fitting": during(pipeline, "_fitted"),
         "writing": during(pipeline, "write_report"), "listing": during(publishing, "write_manifest"),
         "moving": moving, "removing": during(publishing, "fill" if inside else "_move_into_place"), "": lambda: None,
     }
@@ -363,6 +394,7 @@ def test_the_table_has_a_line_a_stage(tiny_bundle):
     heading, line = table(stages).splitlines()
     assert heading.split() == [
         "stage",
+        "reviews",
         "max",
         "|Δlogit|",
         "mean",
@@ -373,4 +405,4 @@ def test_the_table_has_a_line_a_stage(tiny_bundle):
         "MB",
         "reviews/s",
     ]
-    assert line.split() == ["adapter", "0.0e+00", "0.0e+00", "0", "1.0000", "(0.5101–1.0000)", "2.0", "4.0"]
+    assert line.split() == ["adapter", "4", "0.0e+00", "0.0e+00", "0", "1.0000", "(0.5101–1.0000)", "2.0", "4.0"]
