@@ -5,7 +5,11 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from export.plain import fix_token_types, for_one_text
+from export.restructure import fuse
 from toolkit.errors import ExportError, needs_extra
+from toolkit.models.architectures import DISTILBERT
+from toolkit.models.files import read_json_object
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,3 +41,15 @@ def convert_to_onnx(model: "PreTrainedModel", folder: Path) -> Path:
     if not graph.is_file():
         raise ExportError(f"optimum wrote no model.onnx (found {', '.join(path.name for path in converted.iterdir())})")
     return graph
+
+
+def float_graph(converted: Path, room: Path) -> Path:
+    """The float graph of one text at a time that is fastest here: rearranged for a DistilBERT, plain for the others.
+
+    Args:
+        converted: What `convert_to_onnx` returned.
+        room: The folder to write into.
+    """
+    if read_json_object(converted.with_name("config.json")).get("model_type") == DISTILBERT.name:
+        return fuse(converted, room / "model.fused.onnx")
+    return for_one_text(fix_token_types(converted, room / "model.plain.onnx"), room / "model.alone.onnx")

@@ -12,13 +12,12 @@ import numpy as np
 
 from export.cards import bundle_card
 from export.comparison import ADAPTER, Comparison, compare_stages
-from export.convert import convert_to_onnx
+from export.convert import convert_to_onnx, float_graph
 from export.parity import EXACT, QUANTIZED, Gate, Measurement, Parity
-from export.plain import fix_token_types, for_one_text, quantize_rows
+from export.plain import fix_token_types, quantize_rows
 from export.quantize import quantize_to_int8
 from export.readers import ReadersProof, Reading, prove_readers
 from export.report import write_report
-from export.restructure import fuse
 from export.standard import FLOAT, INT8, PaddedBatches, publish_standard, refuse_standard_target
 from toolkit.choices import Quantization, Truncation, check_choice
 from toolkit.datasets.splits import Review, read_reviews
@@ -209,12 +208,11 @@ def export_model(
 
 def _graphs(converted: Path, room: Path, family: str, int8: bool) -> dict[str, Path]:
     """The graphs by their stage: rearranged for a DistilBERT, plain for the others."""
-    if family != DISTILBERT.name:
-        plain = fix_token_types(converted, room / "model.plain.onnx")
-        graphs = {"onnx": for_one_text(plain, room / "model.alone.onnx")}
-        return graphs | ({"int8": quantize_rows(graphs["onnx"], room / "model.int8.onnx")} if int8 else {})
-    graphs = {"onnx": converted, "fused": fuse(converted, room / "model.fused.onnx")}
-    return graphs | ({"int8": quantize_to_int8(converted, room / "model.int8.onnx")} if int8 else {})
+    if family == DISTILBERT.name:
+        graphs, quantized = {"onnx": converted, "fused": float_graph(converted, room)}, quantize_to_int8
+    else:
+        graphs, quantized = {"onnx": float_graph(converted, room)}, quantize_rows
+    return graphs | ({"int8": quantized(graphs["onnx"], room / "model.int8.onnx")} if int8 else {})
 
 
 def _standard_graphs(converted: Path, room: Path, int8: bool) -> dict[str, Path]:

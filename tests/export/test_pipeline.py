@@ -192,7 +192,8 @@ def test_auto_falls_back_to_float_and_int8_does_not(monkeypatch, tiny_adapter, p
     assert not result.quantized
     assert result.stages[-1].flips > 0
     with pytest.raises(
-        ExportError, match=r"the int8 model is not the float model: .* labels flip \(\d+\.\d+%\), expected at most 1\.0%"
+        ExportError,
+        match=r"the int8 model is not the float model: .* labels flip \(\d+\.\d+%\), expected at most 1\.0%",
     ):
         export_model(tiny_adapter, tmp_path / "other", parity_set, options=replace(SMALL, quantize="int8"))
     assert not (tmp_path / "other").exists()

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,19 +23,17 @@ from toolkit.models.adapter import adapter_weights, load_tokenizer, read_weights
 from toolkit.models.base_models import BaseModel
 from toolkit.models.bundle import ADAPTER_WEIGHTS, MODEL_CARD, Kind, Manifest
 from toolkit.models.publishing import publish
-from toolkit.prediction.torch_backend import TorchPredictor
-from toolkit.progress import track
 from toolkit.text.labels import LabelSet
 from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.text.truncation import DEFAULT_TRUNCATION
 from toolkit.training.checkpoints import Run
 from toolkit.training.config import TrainingConfig
+from toolkit.training.measuring import whole_splits
 from toolkit.training.model_card import write_model_card
 from toolkit.training.result import Conditions, TrainingResult
 from toolkit.training.second_reader import FittedReader, describe, fit_reader, with_section, write_reader
 from toolkit.training.trainer import ProbeTrainer, build_trainer, compute_metrics, describe_precision, has_learnt
 
-_CHUNK = 1024  # reviews between two reports
 _logger = logging.getLogger(__name__)
 
 
@@ -132,20 +130,21 @@ def _measure(
         )
     torch.set_num_threads(conditions.threads * conditions.processes)  # the other processes have ended
     measured = ("validation", "test") if config.final_evaluation == "all" else ("validation",)
-    outputs = {split: _logits(trained, tokenizer, config, splits[split], splits.labels) for split in measured}
+    logits = _logits(trained, tokenizer, config, {split: splits[split] for split in measured}, splits.labels)
+    labels = {split: np.array([int(review.label) for review in splits[split]]) for split in measured}
     digest = weights_digest(adapter_weights(trained))
     _require_same(digest, weights_digest(best), "the model measured", trainer.best_checkpoint)
-    temperature = fit_temperature(*outputs["validation"])
+    temperature = fit_temperature(logits["validation"], labels["validation"])
     result = TrainingResult(
         Path(config.adapter_dir),
-        {split: _final_metrics(*output, temperature) for split, output in outputs.items()},
+        {split: _final_metrics(logits[split], labels[split], temperature) for split in measured},
         temperature,
         trainer.state.global_step,
         conditions,
         trainer.clock.seconds,
         warned,
     )
-    return result, digest, {split: logits for split, (logits, _) in outputs.items()}
+    return result, digest, logits
 
 
 def _require_same(digest: str, expected: str, what: str, source: object) -> None:
@@ -160,25 +159,19 @@ def _logits(
     model: PeftModel,
     tokenizer: PreTrainedTokenizerFast,
     config: TrainingConfig,
-    reviews: Sequence[Review],
+    splits: Mapping[str, Sequence[Review]],
     labels: LabelSet,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (N, k) and labels (N,), as the torch backend will serve them: in float32, however it was trained."""
+) -> dict[str, np.ndarray]:
+    """By split, (N, k), as the torch backend will serve them."""
     reader = ReviewTokenizer.wrap(tokenizer, config.max_length, DEFAULT_TRUNCATION)
     manifest = Manifest(Kind.ADAPTER, config.base_model, config.max_length, labels.names)
-    predictor, encodings = TorchPredictor(model, reader, manifest), reader.encode([review.text for review in reviews])
-    parts = []
-    with track("measuring", "reviews", len(encodings)) as progress:
-        for start in range(0, len(encodings), _CHUNK):
-            parts.append(predictor.logits(encodings[start : start + _CHUNK]))
-            progress.advance(len(parts[-1]))
-    logits = np.concatenate(parts)
-    if not np.isfinite(logits).all():
+    logits = whole_splits(model, reader, manifest, splits, Path(config.adapter_dir))
+    if not all(np.isfinite(each).all() for each in logits.values()):
         raise ToolkitError(
             f"the best checkpoint's scores are not finite, learning rate {config.learning_rate:g}; nothing was published. "
             "Begin again with a lower learning_rate and another --output"
         )
-    return logits, np.array([int(review.label) for review in reviews])
+    return logits
 
 
 def _final_metrics(logits: np.ndarray, labels: np.ndarray, temperature: float) -> dict[str, float]:

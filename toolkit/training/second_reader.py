@@ -146,12 +146,13 @@ def add_reader(config: TrainingConfig, encoding: str | None = None) -> FittedRea
         )
     soft = read_teacher(config.soft_labels, splits)
     with needs_extra("train", "asking the adapter"):
-        from toolkit.prediction.torch_backend import TorchPredictor
-    predictor = TorchPredictor.load(folder, base_model=base)
-    tokenizer = predictor.tokenizer.with_options(manifest.max_length, DEFAULT_TRUNCATION)
+        from toolkit.models.adapter import adapter_tokenizer, load_adapter, merge_adapter
+        from toolkit.training.measuring import whole_splits
+    tokenizer = adapter_tokenizer(folder, manifest.max_length, DEFAULT_TRUNCATION, base)
     _logger.info("asking %s for the %d reviews of validation", folder, len(splits["validation"]))
-    windows = tokenizer.encode([review.text for review in splits["validation"]])
-    fitted = fit_reader(config, tokenizer, splits, {"validation": predictor.logits(windows)}, soft)
+    model = merge_adapter(load_adapter(folder, base)[0])
+    validation = whole_splits(model, tokenizer, manifest, {"validation": splits["validation"]}, folder)
+    fitted = fit_reader(config, tokenizer, splits, validation, soft)
     if fitted is None:
         raise ToolkitError(
             f"no n-gram table for {folder}: expected ngrams = true and {FEWEST_TEXTS:,} texts or more in train, "
