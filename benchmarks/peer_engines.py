@@ -17,9 +17,12 @@ import numpy as np
 
 from toolkit.benchmark.engines import Engine
 from toolkit.benchmark.models import Models
+from toolkit.datasets.splits import read_reviews
 from toolkit.errors import needs_extra
 from toolkit.machine import available_cores, instruction_sets
 from toolkit.text.tokenisation import Encoding, ReviewTokenizer
+
+_CALIBRATION = 300  # reviews; NNCF's own default
 
 
 class Peer(Engine):
@@ -203,7 +206,7 @@ class OpenVino(Peer):
 
     name = "openvino"
     extra = "bench"
-    packages = ("openvino",)
+    packages: ClassVar[tuple[str, ...]] = ("openvino",)
     batch_sizes = (1, 8, 16)
 
     def __init__(self, folder: Path, max_length: int) -> None:
@@ -211,7 +214,7 @@ class OpenVino(Peer):
             import openvino
 
         self._tokenizer = ReviewTokenizer.from_file(folder / "tokenizer.json", max_length)
-        compile_model, graph = openvino.Core().compile_model, str(folder / "model.onnx")
+        compile_model, graph = openvino.Core().compile_model, str(self.graph(folder))
         self._compile: Callable[[dict[str, Any]], Any] = lambda hints: compile_model(graph, "CPU", hints)
         self._queue_class = openvino.AsyncInferQueue
         self._queue: Any = None
@@ -222,6 +225,11 @@ class OpenVino(Peer):
     def prepare(cls, models: Models) -> Path:
         """See `Engine.prepare`."""
         return float_folder(models)
+
+    @classmethod
+    def graph(cls, folder: Path) -> Path:
+        """The file that is opened."""
+        return folder / "model.onnx"
 
     def classify(self, texts: Sequence[str]) -> np.ndarray:
         """See `Engine.classify`."""
@@ -258,6 +266,50 @@ class OpenVino(Peer):
         return f"{shape}, {available_cores()} streams, {precision}"
 
 
+class OpenVinoInt8(OpenVino):
+    """The same in int8, as OpenVINO's users quantise: NNCF after training, for transformers, calibrated on reviews of train.
+
+    Attributes:
+        calibration: The file of these reviews.
+    """
+
+    name = "openvino-int8"
+    packages = ("openvino", "nncf")
+    calibration: ClassVar[Path] = Path("build/imdb/train.csv")
+
+    @classmethod
+    def prepare(cls, models: Models) -> Path:
+        """See `Engine.prepare`."""
+        source, folder = float_folder(models), models.workspace / cls.name
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # NNCF asks nobody before it sends
+        with needs_extra("bench", "OpenVINO in int8"):
+            import nncf
+            import openvino
+
+        texts = [review.text for review in read_reviews(cls.calibration)[:_CALIBRATION]]
+        encodings = ReviewTokenizer.from_file(source / "tokenizer.json", models.max_length).encode(texts)
+        quantized = nncf.quantize(
+            openvino.Core().read_model(str(source / "model.onnx")),
+            nncf.Dataset([_pad([encoding]) for encoding in encodings]),
+            model_type=nncf.ModelType.TRANSFORMER,
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(encodings),
+        )
+        folder.mkdir()
+        openvino.save_model(quantized, str(folder / "model.xml"))
+        shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
+        return folder
+
+    @classmethod
+    def graph(cls, folder: Path) -> Path:
+        """See `OpenVino.graph`."""
+        return folder / "model.xml"
+
+    def settings(self) -> str:
+        """See `Engine.settings`."""
+        return super().settings().rpartition(", ")[0] + ", int8"
+
+
 def _pad(encodings: Sequence[Encoding]) -> dict[str, np.ndarray]:
     """`input_ids` and `attention_mask`, (B, T) int64, T the longest."""
     longest = max(len(encoding.input_ids) for encoding in encodings)
@@ -286,7 +338,15 @@ def _with_tokenizer(folder: Path, adapter: Path) -> Path:
     return folder
 
 
-PEERS: tuple[type[Engine], ...] = (Pipeline, Optimum, OptimumInt8, CTranslate2, CTranslate2Workers, OpenVino)
+PEERS: tuple[type[Engine], ...] = (
+    Pipeline,
+    Optimum,
+    OptimumInt8,
+    CTranslate2,
+    CTranslate2Workers,
+    OpenVino,
+    OpenVinoInt8,
+)
 
 
 def main(name: str, folder: str, max_length: str, text: str) -> None:

@@ -8,20 +8,49 @@ import pytest
 from click.testing import CliRunner
 
 import peers
-from peer_engines import PEERS, CTranslate2, CTranslate2Workers
+from peer_engines import PEERS, CTranslate2, CTranslate2Workers, OpenVinoInt8
 from random_model import random_models
 from tests.benchmark.test_engines import check_labels
 from tests.conftest import ROOT
+from tests.network_seal import Seal
 from toolkit.benchmark.engines import Onnx, OnnxFloat, Torch
 from toolkit.benchmark.process import run_measured
 
 
 @pytest.mark.parametrize("engine", PEERS, ids=lambda engine: engine.name)
-def test_labels_are_torchs_whatever_the_batches(engine, engine_models, engine_texts, engine_labels):
+def test_labels_are_torchs_whatever_the_batches(engine, engine_models, engine_texts, engine_labels, monkeypatch):
     for package in engine.packages:
         pytest.importorskip(package)
-    share = 0.9 if engine.name in ("optimum-int8", "openvino") else 1
+    monkeypatch.setattr(OpenVinoInt8, "calibration", ROOT / "dataset" / "train.csv")
+    share = 0.9 if engine.name in ("optimum-int8", "openvino", "openvino-int8") else 1
     check_labels(engine, engine_models, engine_texts, engine_labels, share)
+
+
+def test_quantising_for_openvino_tells_nobody(tiny_bundle, tiny_adapter, tmp_path):
+    """NNCF sends what it is used for to a service for statistics, unless it finds the package missing that does."""
+    pytest.importorskip("nncf")
+    (tmp_path / "seal").mkdir()
+    (tmp_path / "room").mkdir()
+    seal = Seal(tmp_path / "seal")
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'benchmarks')!r})\nfrom pathlib import Path\n"
+        "from peer_engines import OpenVinoInt8\nfrom toolkit.benchmark.models import Models\n"
+        f"OpenVinoInt8.calibration = Path({str(ROOT / 'dataset' / 'train.csv')!r})\n"
+        "bundle, adapter, room = map(Path, sys.argv[1:])\nprint(OpenVinoInt8.prepare(Models(bundle, adapter, room)))"
+    )
+    command = seal.wrap([sys.executable, "-c", code, str(tiny_bundle), str(tiny_adapter), str(tmp_path / "room")])
+    process = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=seal.environment(HOME=str(tmp_path / "seal")),
+        cwd=ROOT,
+    )
+    assert process.returncode == 0, process.stderr
+    assert (tmp_path / "room" / "openvino-int8" / "model.xml").is_file()
+    assert seal.attempts() == []
+    assert not (tmp_path / "seal" / "intel").exists()  # where it would note who it is
 
 
 def test_a_fresh_process_answers_one_review(engine_models):
