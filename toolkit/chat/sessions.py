@@ -12,7 +12,9 @@ from typing import Any
 
 from chainlit import socket as chainlit_socket
 from chainlit.chat_context import chat_context
-from chainlit.config import FILES_DIRECTORY
+from chainlit.config import FILES_DIRECTORY, config
+from chainlit.context import init_ws_context
+from chainlit.emitter import ChainlitEmitter
 from chainlit.server import sio
 from chainlit.session import WebsocketSession, ws_sessions_id
 from chainlit.user_session import user_sessions
@@ -81,11 +83,20 @@ class Session(WebsocketSession):
             self._work.add(task)
             task.add_done_callback(self._work.discard)
 
+    @property
+    def is_working(self) -> bool:
+        """Whether a message is being answered."""
+        return any(not task.done() for task in self._work)
+
+    def stop(self) -> None:
+        """Give up what is being done."""
+        for task in self._work:
+            task.cancel()
+
     async def delete(self) -> None:
         """End the conversation: its work, its files and all that was remembered of it."""
         self._ended.set()
-        for task in self._work:
-            task.cancel()
+        self.stop()
         await super().delete()
         self._forget_files()
         self.memory.clear()
@@ -107,12 +118,44 @@ def secure_sessions() -> None:
         "client_message": _checked_event(handlers["client_message"], _message),
         "chat_settings_change": _checked_event(handlers["chat_settings_change"], _settings),
     }
+    handlers |= {"stop": _stop, "connection_successful": _greet_again(handlers["connection_successful"])}
     sio.handlers["/"] = {name: _without_arguments(handlers[name]) for name in EVENTS} | checked
+    ChainlitEmitter.init_thread = _named_thread(ChainlitEmitter.init_thread)
 
 
 def has_session(session_id: str) -> bool:
     """Whether there is a conversation of this id."""
     return session_id in ws_sessions_id
+
+
+def _named_thread(init_thread: Any) -> Any:  # noqa: ANN401
+    """The page offers to stop only what a conversation with a name does, and a file without a message gives it none."""
+
+    async def init(emitter: Any, interaction: str) -> None:  # noqa: ANN401
+        await init_thread(emitter, interaction or "files")
+
+    return init
+
+
+async def _stop(sid: str) -> None:
+    """Stop every message that is being answered, and let the app say so; Chainlit would in English."""
+    session = Session.get(sid)
+    init_ws_context(session)
+    session.stop()
+    if config.code.on_stop:
+        await config.code.on_stop()
+
+
+def _greet_again(greet: Any) -> Any:  # noqa: ANN401
+    """A page that comes back is told that nothing is being done; where something is, it can still be stopped."""
+
+    async def greeted(sid: str) -> None:
+        await greet(sid)
+        session = Session.get(sid)
+        if session is not None and session.is_working:
+            await init_ws_context(session).emitter.task_start()
+
+    return greeted
 
 
 def _checked_connect(connect: Any) -> Any:  # noqa: ANN401
