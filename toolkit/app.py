@@ -204,7 +204,8 @@ async def _answer_review(text: str, model: Model, settings: UserSettings) -> Non
     feedback = chainlit.CustomElement(name="Feedback", props=props)
     _remember(identifier, Answer(text, prediction, labels, model.model_hash, feedback))
     sentence = texts.verdict.format(label=prediction.display(settings.language))
-    await _say(sentence, elements=[panel, feedback])
+    message = await _say(sentence, elements=[panel])
+    await feedback.send(for_id=message.id)  # after the other: what is sent at once arrives in any order
     explanation = await asyncio.to_thread(predictor.explain, text)
     panel.props = {**panel.props, "why": why_panel(explanation, labels, settings.language)}
     await panel.update()

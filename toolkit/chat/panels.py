@@ -3,7 +3,7 @@
 from typing import Any
 
 from toolkit.chat.texts import TEXTS
-from toolkit.chat.uploads import PREVIEW_ROWS, UNREADABLE, Report
+from toolkit.chat.uploads import UNREADABLE, Report
 from toolkit.prediction import Prediction, Predictor
 from toolkit.prediction.abstention import display
 from toolkit.prediction.attribution import Segment

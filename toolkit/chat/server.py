@@ -86,14 +86,14 @@ async def authenticate(user: str, password: str) -> Any:  # noqa: ANN401
     wait = _guesses.wait(address)
     if wait > 0:
         seconds = str(int(wait) + 1)
-        raise HTTPException(429, texts.too_many_guesses.format(seconds=seconds), {"Retry-After": seconds})
+        raise HTTPException(429, texts.denied_for_now.format(seconds=seconds), {"Retry-After": seconds})
     given, expected = (
         sha256(each.encode(errors="surrogatepass")).digest() for each in (password, server_settings().password or "")
     )  # of one length, so that a comparison tells nothing of it
     if not hmac.compare_digest(given, expected):
         _guesses.wrong(address)
         _logger.warning("a wrong password from %s", address)
-        raise HTTPException(401, texts.wrong_password)
+        raise HTTPException(401, texts.denied)
     _guesses.right(address)
     return User(identifier=secrets.token_hex(16), display_name=user[:LONGEST_NAME] or "reader")
 

@@ -91,8 +91,8 @@ class Texts:
     setting_threshold: str
     setting_threshold_help: str
     settings_saved: str
-    wrong_password: str
-    too_many_guesses: str
+    denied: str
+    denied_for_now: str
 
     def counted(self, reviews: int) -> str:
         """A number of reviews, as `1 review` or `1,200 reviews`."""
@@ -198,8 +198,8 @@ TEXTS = {
         setting_threshold="低于此概率时回答“不确定”",
         setting_threshold_help="0.5 表示总是给出判断。",
         settings_saved="设置已保存。",
-        wrong_password="密码不对，请再试一次。",
-        too_many_guesses="密码错误次数太多，请在 {seconds} 秒后再试。",
+        denied="密码不对，请再试一次。",
+        denied_for_now="密码错误次数太多，请在 {seconds} 秒后再试。",
     ),
     "en": Texts(
         title="Film reviews",
@@ -277,8 +277,8 @@ TEXTS = {
         setting_threshold='Answer "uncertain" below this probability',
         setting_threshold_help="0.5 always gives a verdict.",
         settings_saved="Settings saved.",
-        wrong_password="Wrong password; try again.",
-        too_many_guesses="Too many wrong passwords; try again in {seconds} s.",
+        denied="Wrong password; try again.",
+        denied_for_now="Too many wrong passwords; try again in {seconds} s.",
     ),
 }
 
@@ -318,7 +318,7 @@ CHAINLIT_TEXTS: dict[str, dict[str, Any]] = {
                 "title": "请输入密码",
                 "errors": {
                     "default": "无法登录，请稍后再试。",
-                    "unauthorized": TEXTS["zh"].wrong_password,
+                    "unauthorized": TEXTS["zh"].denied,
                     "too many requests": "密码错误次数太多，请稍等片刻再试（最多五分钟）。",
                 },
             }
@@ -327,8 +327,10 @@ CHAINLIT_TEXTS: dict[str, dict[str, Any]] = {
             "account": "账户",
             "answers": "对话",
             "close": "关闭",
+            "menu": "菜单",
             "notifications": "通知",
             "password": "显示密码",
+            "reader": "读者",
             "scroll": "滚动到底部",
             "theme": "切换主题",
         },
@@ -345,7 +347,7 @@ CHAINLIT_TEXTS: dict[str, dict[str, Any]] = {
                 "title": "Enter the password",
                 "errors": {
                     "default": "Signing in failed; try again later.",
-                    "unauthorized": TEXTS["en"].wrong_password,
+                    "unauthorized": TEXTS["en"].denied,
                     "too many requests": "Too many wrong passwords; wait a while and try again (five minutes at most).",
                 },
             }
@@ -355,8 +357,10 @@ CHAINLIT_TEXTS: dict[str, dict[str, Any]] = {
             "account": "Account",
             "answers": "Conversation",
             "close": "Close",
+            "menu": "Menu",
             "notifications": "Notifications",
             "password": "Show the password",
+            "reader": "Reader",
             "scroll": "Scroll to the end",
             "theme": "Change the theme",
         },

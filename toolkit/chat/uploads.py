@@ -14,8 +14,9 @@ from toolkit.chat.settings import LARGEST_UPLOAD, upload_format
 from toolkit.chat.texts import Texts
 from toolkit.errors import MissingColumnError, ToolkitError
 from toolkit.formats.encodings import EncodingError, Undecodable
+from toolkit.formats.limits import shown
 from toolkit.formats.names import TEXT_COLUMNS, find_column
-from toolkit.formats.parsing import BLANK
+from toolkit.formats.parsing import BLANK, unwritable
 from toolkit.formats.places import RecordError
 from toolkit.formats.records import EMPTY, READERS, LineRecord, Record, read_records
 from toolkit.formats.sources import Source
@@ -130,6 +131,8 @@ def read_upload(path: Path, name: str, texts: Texts) -> Upload:
         raise UploadError(texts.unreadable_file.format(error=error)) from error
     if not upload.rows:
         raise UploadError(texts.no_rows.format(name=name))
+    if (column := next(filter(unwritable, upload.columns), None)) is not None:
+        raise UploadError(texts.unreadable_file.format(error=f"{name}: {shown(column)} {unwritable(column)}"))
     if upload.rows * len(upload.columns) > MAX_CELLS:
         raise UploadError(texts.too_many_columns.format(name=name, columns=len(upload.columns)))
     return upload
@@ -181,14 +184,14 @@ class Report:
             ToolkitError: a column's name cannot be written.
         """
         for each in batch:
-            shown = self._write(each)
+            done = self._write(each)
             self.rows += 1
-            self._verdicts[shown.verdict] += 1
-            if shown.prediction is not None:
-                self.foreign += shown.prediction.reason in FOREIGN
-                self.in_part += shown.prediction.tokens_read < shown.prediction.tokens
+            self._verdicts[done.verdict] += 1
+            if done.prediction is not None:
+                self.foreign += done.prediction.reason in FOREIGN
+                self.in_part += done.prediction.tokens_read < done.prediction.tokens
             if len(self.first) < PREVIEW_ROWS:
-                self.first.append(shown)
+                self.first.append(done)
 
     def counts(self) -> dict[str, int]:
         """Rows of each verdict: both labels, or of more those that occur, and what else occurs."""

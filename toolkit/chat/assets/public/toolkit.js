@@ -37,6 +37,7 @@
     "#attachments button": "chat.fileUpload.actions.removeAttachment",
     "#theme-toggle": "toolkit.theme",
     "#user-nav-button": "toolkit.account",
+    "#header": "toolkit.menu",
     "[data-panel-group]": "toolkit.answers",
     "[role=dialog] > button:has(.lucide-x)": "toolkit.close",
     "section[aria-live]": "toolkit.notifications",
@@ -45,9 +46,11 @@
     [ARROW]: "toolkit.scroll",
   }
   const ROLES = {
-    "#header": "banner",
-    "[data-panel-group], #root > .min-h-svh": "main",
+    "#header": "navigation",
+    "[data-panel-group]": "region",
+    "#root > .min-h-svh": "main", // of the page to sign in; the other has one
     "#upload-button, #upload-button-loading": "button",
+    "[data-sonner-toaster]": "presentation",
   }
 
   const name = (words) => {
@@ -68,10 +71,10 @@
   }
 
   // Everybody who knows the password is the same user: the field for a name is hidden, and filled in.
-  const signIn = () => {
+  const signIn = (words) => {
     const user = document.querySelector("#email")
     if (!user || user.value) return
-    Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set.call(user, "reader")
+    Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set.call(user, words.toolkit.reader)
     user.dispatchEvent(new Event("input", { bubbles: true }))
     document.querySelector("#password").focus()
   }
@@ -86,9 +89,21 @@
     arrow.style.visibility = isBelow ? "" : "hidden"
   }
 
+  // What lies behind an open menu is hidden from screen readers; neither shall the keyboard get there.
+  const page = document.querySelector("#root")
+  const shut = () => (page.inert = page.getAttribute("aria-hidden") === "true")
+  new MutationObserver(shut).observe(page, { attributes: true, attributeFilter: ["aria-hidden"] })
+
+  const heading = document.createElement("header")
+  heading.className = "toolkit-unseen"
+  heading.append(document.createElement("h1"))
+  heading.firstChild.textContent = document.title
+  document.body.prepend(heading)
+
   // An answer is read out once nothing is being done: the sentence alone, not how far a file has come.
   const voice = document.createElement("div")
   voice.id = "toolkit-voice"
+  voice.className = "toolkit-unseen"
   voice.setAttribute("role", "status")
   document.body.append(voice)
   let spoken = [null, ""]
@@ -110,7 +125,7 @@
         setTimeout(() => {
           waiting = false
           name(translation)
-          signIn()
+          signIn(translation)
           hideArrow()
           speak()
         })
