@@ -85,10 +85,12 @@ def test_server_settings_come_from_the_environment(tmp_path):
             "TOOLKIT_CHAT_LANGUAGE": "en",
             "TOOLKIT_CHAT_MAX_LENGTH": "256",
             "TOOLKIT_CHAT_UNCERTAIN_BELOW": "0.7",
+            "TOOLKIT_CHAT_KEPT_SECONDS": "60",
         }
     )
     assert settings == ServerSettings(
-        tmp_path, " secret ", ("https://a.example", "https://b.example:8443"), "en", max_length=256, uncertain_below=0.7
+        tmp_path, " secret ", ("https://a.example", "https://b.example:8443"), "en", max_length=256, uncertain_below=0.7,
+        kept_seconds=60,
     )
     assert ServerSettings.from_environment({"TOOLKIT_STATE": str(tmp_path)}) == ServerSettings(tmp_path)
     assert ServerSettings(tmp_path).max_length is None, "as many as the shell reads"
@@ -103,6 +105,7 @@ def test_server_settings_come_from_the_environment(tmp_path):
         ("TOOLKIT_CHAT_MAX_LENGTH", "2"),
         ("TOOLKIT_CHAT_MAX_LENGTH", "many"),
         ("TOOLKIT_CHAT_UNCERTAIN_BELOW", "0.4"),
+        ("TOOLKIT_CHAT_KEPT_SECONDS", "0"),
     ],
 )
 def test_a_wrong_variable_is_named(tmp_path, name, value):
@@ -151,13 +154,14 @@ def test_settings_are_carried_to_the_page_in_another_language(cookie, settings):
 
 def test_the_state_folder_is_all_that_chainlit_needs(tmp_path):
     pytest.importorskip("chainlit")
-    settings = ServerSettings(tmp_path / "state", origins=("https://a.example",))
+    settings = ServerSettings(tmp_path / "state", origins=("https://a.example",), kept_seconds=61)
     environment = prepare(settings, 8000)
     root = Path(environment["CHAINLIT_APP_ROOT"])
     assert root.parent == settings.state
     assert Path(environment["TMPDIR"]).is_relative_to(root)
     configuration = (root / ".chainlit" / "config.toml").read_text()
     assert 'allow_origins = ["https://a.example"]' in configuration
+    assert "session_timeout = 61 " in configuration
     chinese = json.loads((root / ".chainlit" / "translations" / "zh-CN.json").read_text())
     assert chinese["chat"]["input"]["placeholder"] == "请输入一段英文影评以进行分类"
     assert chinese["chat"]["input"]["actions"]["send"]  # Chainlit's own stay

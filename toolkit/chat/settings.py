@@ -17,6 +17,7 @@ from toolkit.formats.names import split_name
 
 LONGEST_TEXT = 200_000  # characters of one message: some 35,000 words
 LARGEST_UPLOAD = 20  # MB of one file
+KEPT_SECONDS = 600
 UPLOAD_FORMATS = (".txt", ".csv", ".tsv", ".jsonl", ".json")
 _Otherwise = TypeVar("_Otherwise")
 SETTINGS_COOKIE = "toolkit-settings"  # of a page that is loaded anew in another language
@@ -44,6 +45,7 @@ class ServerSettings:
         base_model: See `load_predictor`.
         max_length: tokens read of a review until the user chooses; None for the model's own, as in the shell.
         uncertain_below: see `Abstention`, until the user chooses; None for the model's own.
+        kept_seconds: how long a conversation and its files outlive their page, in case it comes back.
     """
 
     state: Path
@@ -56,6 +58,7 @@ class ServerSettings:
     base_model: str | None = None
     max_length: int | None = None
     uncertain_below: float | None = None
+    kept_seconds: int = KEPT_SECONDS
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -83,6 +86,7 @@ class ServerSettings:
             base_model=read("TOOLKIT_BASE_MODEL"),
             max_length=None if (length := number("TOOLKIT_CHAT_MAX_LENGTH", 3)) is None else int(length),
             uncertain_below=number("TOOLKIT_CHAT_UNCERTAIN_BELOW", 0.5, 1),
+            kept_seconds=int(number("TOOLKIT_CHAT_KEPT_SECONDS", 1, 86_400) or KEPT_SECONDS),
         )
         for name, value, allowed in (
             ("TOOLKIT_CHAT_LANGUAGE", settings.language, (None, *LANGUAGES)),
