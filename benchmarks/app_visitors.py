@@ -68,7 +68,8 @@ class Visitor:
         self._url = url
         self._session = str(uuid4())
         self._done: asyncio.Queue[None] = asyncio.Queue()
-        self._panels: dict[str, dict[str, Any]] = {}
+        self._panels: dict[str, dict[str, Any]] = {}  # the latest of each name
+        self._seen = asyncio.Event()
         self._client = socketio.AsyncClient(reconnection=False)
         self._client.on("new_message", self._hear)
         self._client.on("element", self._see)
@@ -102,7 +103,7 @@ class Visitor:
 
     async def press(self, label: str) -> None:
         """Press the button of a label under the last answer."""
-        answer = [each["props"]["answer"] for each in self._panels.values() if each["name"] == "Feedback"][-1]
+        answer = (await self._panel("Feedback"))["answer"]
         action = {"name": "correct", "payload": {"answer": answer, "label": label}}
         await self._post(
             "/project/action",
@@ -119,7 +120,7 @@ class Visitor:
         stored = await self._post(f"/project/file?session_id={self._session}", form, body)
         await self._send("", [{"id": stored["id"]}])
         await self.finished()
-        path = next(each["props"]["download"]["path"] for each in self._panels.values() if each["name"] == "Reviews")
+        path = (await self._panel("Reviews"))["download"]["path"]
         return await asyncio.to_thread(_get, f"{self._url}{path}")
 
     async def _send(self, text: str, files: list[dict[str, str]] | None = None) -> None:
@@ -138,7 +139,15 @@ class Visitor:
             await self.answers.put(message["output"])
 
     async def _see(self, element: dict[str, Any]) -> None:
-        self._panels[element["id"]] = element
+        self._panels[element["name"]] = element.get("props") or {}
+        self._seen.set()
+
+    async def _panel(self, name: str) -> dict[str, Any]:
+        async with asyncio.timeout(PATIENCE):
+            while name not in self._panels:
+                self._seen.clear()
+                await self._seen.wait()
+        return self._panels[name]
 
     async def _post(self, path: str, headers: dict[str, str], body: bytes) -> Any:  # noqa: ANN401 - what JSON holds
         request = urllib.request.Request(f"{self._url}{path}", body, headers)  # noqa: S310 - our own

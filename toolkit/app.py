@@ -103,9 +103,8 @@ async def on_settings_update(panel: Mapping[str, Any]) -> None:
         await _send_panel(before)
         return
     _memory()["settings"] = settings
-    if (
-        settings.language != before.language
-    ):  # half of the page is the browser's: it is loaded anew, with these settings
+    if settings.language != before.language:
+        # Half of the page is the browser's: it is loaded anew, and brings these settings back.
         await chainlit.send_window_message({"toolkitSettings": asdict(settings)})
         return
     await chainlit.context.emitter.send_toast(TEXTS[settings.language].settings_saved, "success")

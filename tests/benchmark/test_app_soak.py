@@ -23,7 +23,9 @@ def test_visitors_come_correct_classify_and_go(tiny_bundle):
 
 
 def test_the_report_says_what_each_visitor_left_behind():
-    moments = [Moment(60.0 * number, 100 * number, 50, 300_000_000 + 1_000_000 * min(number, 3)) for number in range(11)]
+    moments = [
+        Moment(60.0 * number, 100 * number, 50, 300_000_000 + 1_000_000 * min(number, 3)) for number in range(11)
+    ]
     text = report(Soak(moments, turned_back=2))
     assert text.splitlines()[1].split() == ["0", "0", "50", "300.0"]
     assert "second half: 500 visitors, +0.0 MB, 0.0 kB for each" in text

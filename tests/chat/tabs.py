@@ -32,7 +32,7 @@ class Tab:
         self.page.on("request", lambda request: self._request(request.url))
         self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.set_default_timeout(90_000)
+        self.page.set_default_timeout(180_000)
         if opened:
             self.open()
 
@@ -120,6 +120,14 @@ class Tab:
               return width && !node.closest(".toolkit-scroll table") && (left < -1 || right > document.documentElement.clientWidth + 1)
             }).map((node) => `${node.tagName}.${node.className}`)"""
         )
+
+    def appears(self, selector: str) -> bool:
+        """Whether this is a part of the page within two seconds."""
+        try:
+            self.page.wait_for_selector(selector, state="attached", timeout=2_000)
+        except playwright.TimeoutError:
+            return False
+        return True
 
     def at_rest(self) -> None:
         """Wait for fades and scrolls."""

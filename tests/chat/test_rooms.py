@@ -89,7 +89,12 @@ def test_server_settings_come_from_the_environment(tmp_path):
         }
     )
     assert settings == ServerSettings(
-        tmp_path, " secret ", ("https://a.example", "https://b.example:8443"), "en", max_length=256, uncertain_below=0.7,
+        tmp_path,
+        " secret ",
+        ("https://a.example", "https://b.example:8443"),
+        "en",
+        max_length=256,
+        uncertain_below=0.7,
         kept_seconds=60,
     )
     assert ServerSettings.from_environment({"TOOLKIT_STATE": str(tmp_path)}) == ServerSettings(tmp_path)

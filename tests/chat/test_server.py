@@ -260,31 +260,6 @@ def test_twenty_sessions_at_once_all_get_their_own_answers(server, bundle):
         assert " ".join(segment["text"] for segment in panel["why"]["segments"]) == text
 
 
-def test_nobody_waits_for_a_long_file(server, tmp_path):
-    """While one user's file of thousands of reviews runs, another's review is answered before the file is done."""
-
-    async def visit():
-        async with Visitor(server.url) as busy, Visitor(server.url) as other:
-            lines = b"It goes on and on, and nothing happens in it at all. " * 20 + b"\n"
-            _, stored, _ = await asyncio.to_thread(upload, server, busy.session, "a.txt", lines * 2000)
-            message = {
-                "id": str(uuid4()),
-                "threadId": "",
-                "name": "User",
-                "type": "user_message",
-                "output": "",
-                "createdAt": "",
-            }
-            await busy.client.emit("client_message", {"message": message, "fileReferences": [{"id": stored["id"]}]})
-            assert "0 / 2,000" in await asyncio.wait_for(busy.answers.get(), PATIENCE)
-            assert (await other.ask("A quiet film.")).startswith("该文本被分类为: ")
-            while not busy.answers.empty():
-                assert "共 2,000 条" not in busy.answers.get_nowait()
-            await busy.client.emit("stop")
-
-    asyncio.run(visit())
-
-
 async def send_file(server, visitor, lines: bytes) -> None:
     """A file without a word beside it."""
     _, stored, _ = await asyncio.to_thread(upload, server, visitor.session, "a.txt", lines)
@@ -297,6 +272,22 @@ async def send_file(server, visitor, lines: bytes) -> None:
         "createdAt": "",
     }
     await visitor.client.emit("client_message", {"message": message, "fileReferences": [{"id": stored["id"]}]})
+
+
+def test_nobody_waits_for_a_long_file(server, tmp_path):
+    """While one user's file of thousands of reviews runs, another's review is answered before the file is done."""
+
+    async def visit():
+        async with Visitor(server.url) as busy, Visitor(server.url) as other:
+            lines = b"It goes on and on, and nothing happens in it at all. " * 20 + b"\n"
+            await send_file(server, busy, lines * 2000)
+            assert "0 / 2,000" in await asyncio.wait_for(busy.answers.get(), PATIENCE)
+            assert (await other.ask("A quiet film.")).startswith("该文本被分类为: ")
+            while not busy.answers.empty():
+                assert "共 2,000 条" not in busy.answers.get_nowait()
+            await busy.client.emit("stop")
+
+    asyncio.run(visit())
 
 
 @pytest.mark.parametrize(("language", "stopped"), [("zh-CN", "已停止。"), ("en-US", "Stopped.")])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.chat.settings import KEPT_SECONDS, ServerSettings
-from toolkit.chat.texts import CHAINLIT_TEXTS
+from toolkit.chat.translations import CHAINLIT_TEXTS
 from toolkit.errors import ToolkitError, needs_extra
 
 ASSETS = Path(__file__).parent / "assets"

@@ -178,11 +178,7 @@ class Report:
         self._content.write(codecs.BOM_UTF8)  # by which spreadsheets know UTF-8
 
     def add(self, batch: Iterable[ClassifiedRow]) -> None:
-        """Take more rows.
-
-        Raises:
-            ToolkitError: a column's name cannot be written.
-        """
+        """Take more rows."""
         for each in batch:
             done = self._write(each)
             self.rows += 1
