@@ -125,6 +125,13 @@ def test_a_slow_model_holds_nobody_up(conversation, tmp_path, kind):
     assert contents[-1].startswith({"review": "该文本被分类为: ", "file": "reviews.txt：共 20 条影评。"}[kind])
 
 
+def test_too_many_files_get_a_sentence(conversation, tmp_path):
+    """The page would refuse them too, but in English."""
+    files = [SimpleNamespace(path=str(tmp_path / "a.txt"), name="a.txt")] * 6
+    asyncio.run(app.on_message(SimpleNamespace(content="A quiet film.", elements=files)))
+    assert [part.content for part in Part.sent] == ["一次最多发送 5 个文件；请分几次发送。"]
+
+
 def test_a_failure_in_a_conversation_is_shown_and_logged(conversation, caplog):
     def fail(encodings):
         raise RuntimeError("the model is ill")

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from toolkit.chat.corrections import Correction, save_correction, take_back_correction
 from toolkit.chat.guard import read_cookies
-from toolkit.chat.limits import KEPT_ANSWERS, KEPT_CHARACTERS, WAITING, WAITING_EACH, Budget
+from toolkit.chat.limits import FILES_OF_A_MESSAGE, KEPT_ANSWERS, KEPT_CHARACTERS, WAITING, WAITING_EACH, Budget
 from toolkit.chat.models import Model
 from toolkit.chat.panels import feedback_panel, file_panel, verdict_panel, why_panel
 from toolkit.chat.plain import inert
@@ -177,6 +177,9 @@ def _correct(answer: Answer, label: str) -> bool:
 async def _answer_message(message: Any, settings: UserSettings) -> None:  # noqa: ANN401
     texts = TEXTS[settings.language]
     files = [element for element in message.elements if element.path]
+    if len(files) > FILES_OF_A_MESSAGE:
+        await _say(texts.too_many_files.format(limit=FILES_OF_A_MESSAGE))
+        return
     model = await asyncio.to_thread(models().load, settings.backend)
     for file in files:
         await _answer_file(Path(file.path), file.name, model, settings)

@@ -220,7 +220,7 @@ def test_a_file_goes_in_and_a_csv_comes_out(open_tab, reader, tmp_path):
     assert sum(widths) == pytest.approx(100, abs=0.1), "the track is all of the file"
     tab.picture("file")
     with tab.page.expect_download() as download:
-        tab.page.get_by_role("link", name="下载结果： reviews-predictions.csv").click()
+        tab.page.get_by_role("link", name="下载结果：reviews-predictions.csv").click()
     assert download.value.suggested_filename == "reviews-predictions.csv"
     with open(download.value.path(), encoding="utf-8-sig", newline="") as saved:
         rows = list(csv.DictReader(saved))
@@ -331,7 +331,7 @@ def test_a_file_alone_can_be_stopped(open_tab, server, tmp_path):
     tab.attach(tmp_path / "long.txt", b"It goes on and on, and nothing happens in it at all.\n" * 50_000)
     tab.page.press("#chat-input", "Enter")
     tab.page.locator("#stop-button").click()
-    tab.page.get_by_text("已停止。").wait_for()
+    tab.page.locator("[data-step-type=assistant_message]", has_text="已停止。").wait_for()
     assert tab.ask("A quiet film. A loud film.").startswith(SENTENCE["zh"])
     assert "Task manually stopped" not in tab.page.locator("body").inner_text()
     assert "Traceback" not in server.log.read_text()

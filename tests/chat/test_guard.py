@@ -230,6 +230,7 @@ def test_the_documented_limits_are_those_that_hold():
         f"| {limits.WAITING_EACH // 10**6} MB a conversation, {limits.WAITING // 10**6} MB in all |",
         f"| {settings.LARGEST_UPLOAD} MB, {MAX_ROWS:,} rows, a name of {limits.LONGEST_NAME} characters; "
         f"{limits.UPLOAD_SECONDS} s, {limits.IDLE_SECONDS} s between its parts |",
+        f"| files of a message | {limits.FILES_OF_A_MESSAGE} |",
         f"| {MAX_CELLS:,} cells |",
         f"{settings.KEPT_SECONDS} by default |",
         f"| {limits.UPLOADS_EACH} a conversation, {limits.UPLOADS} in all |",

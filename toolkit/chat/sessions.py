@@ -26,7 +26,9 @@ from toolkit.chat.sockets import EVENTS, is_connected
 from toolkit.chat.texts import TEXTS
 from toolkit.errors import ToolkitError
 
-FILES_OF_A_MESSAGE = 5  # as in assets/config.toml
+MOST_FILES = (
+    100  # that the page lets somebody choose, as in assets/config.toml; the app takes fewer, and has words for it
+)
 _UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _SETTINGS = ("language", "backend", "max_length", "uncertain_below")
 _KEPT_HEADERS = ("HTTP_ACCEPT_LANGUAGE", "HTTP_COOKIE")
@@ -209,7 +211,7 @@ def _message(payload: Any) -> dict[str, Any]:  # noqa: ANN401
     """A message with its text and files, and nothing else that a client may say of it."""
     message, files = payload["message"], payload.get("fileReferences") or []
     text, identifier = message["output"], message["id"]
-    if not isinstance(text, str) or uuid.UUID(identifier).version != 4 or len(files) > FILES_OF_A_MESSAGE:
+    if not isinstance(text, str) or uuid.UUID(identifier).version != 4 or len(files) > MOST_FILES:
         raise ValueError("a message of another form")
     references = [{"id": str(uuid.UUID(file["id"]))} for file in files]
     step = {"id": str(uuid.UUID(identifier)), "threadId": "", "name": "User", "type": "user_message"}

@@ -65,6 +65,7 @@ class Texts:
     no_room: str
     busy: str
     no_rows: str
+    too_many_files: str
     too_many_rows: str
     too_many_columns: str
     no_text_column: str
@@ -172,6 +173,7 @@ TEXTS = {
         no_room="已保存的文件太多；请新建对话，或稍后再试",
         busy="前面的消息还没有处理完，请稍后再发。",
         no_rows="{name}：文件里没有影评；每行应有一条，或在 text 列中。",
+        too_many_files="一次最多发送 {limit} 个文件；请分几次发送。",
         too_many_rows="{name}：超过 {limit:,} 行；请分成几个文件，或使用命令行 toolkit predict-files。",
         too_many_columns="{name}：列太多（{columns:,} 列）；请只保留影评和需要的列。",
         no_text_column="{name}：需要名为 {expected} 的列，实际为：{found}；请把影评所在的列改名为 text。",
@@ -251,6 +253,7 @@ TEXTS = {
         no_room="too many files are stored already; start a new chat, or try again later",
         busy="Earlier messages are still being answered; send this one again in a moment.",
         no_rows="{name}: there is no review in this file; put one on each line, or under a column text.",
+        too_many_files="Too many files: at most {limit} go with one message; send the others in another.",
         too_many_rows="{name}: over {limit:,} rows; split the file, or use toolkit predict-files on the command line.",
         too_many_columns="{name}: too many columns ({columns:,}); keep the review's and those you need.",
         no_text_column="{name}: expected a column called {expected}, found: {found}; rename the reviews' column to text.",

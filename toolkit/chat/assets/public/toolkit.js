@@ -84,7 +84,7 @@
     const arrow = document.querySelector(ARROW)
     if (!arrow) return
     const frame = arrow.parentElement.previousElementSibling
-    const last = [...frame.querySelectorAll("[data-step-type], #welcome-screen")].at(-1)
+    const last = [...frame.querySelectorAll("[data-step-type] .message-content, #welcome-screen")].at(-1)
     const isBelow = last && last.getBoundingClientRect().bottom > frame.getBoundingClientRect().bottom + 16
     arrow.style.visibility = isBelow ? "" : "hidden"
   }
