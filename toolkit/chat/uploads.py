@@ -218,8 +218,9 @@ class SpreadsheetWriter(CsvWriter):
     A number is none, whatever its sign, so that its column can still be joined.
     """
 
-    def _line(self, cells: Iterable[str]) -> bytes:
-        return super()._line(
+    def csv_line(self, cells: Iterable[str]) -> bytes:
+        """One line of the output, its cells harmless."""
+        return super().csv_line(
             f"'{cell}" if cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell) else cell for cell in cells
         )
 

@@ -193,11 +193,12 @@ class CsvWriter(_FieldWriter):
                 why := unwritable(cell)
             ):  # of the review itself the model read a replacement too
                 raise RecordError(record.place, f"the column {shown(name)} {why}: {shown(cell)}")
-        header = b"" if self._has_header else self._line([*columns, *self._names, self._error_name])
+        header = b"" if self._has_header else self.csv_line([*columns, *self._names, self._error_name])
         self._columns, self._has_header = columns, True  # now that there is a line to stand under it
-        return self._show(header + self._line([*(cells.get(name, "") for name in columns), *answer, message]))
+        return self._show(header + self.csv_line([*(cells.get(name, "") for name in columns), *answer, message]))
 
-    def _line(self, cells: Iterable[str]) -> bytes:
+    def csv_line(self, cells: Iterable[str]) -> bytes:
+        """One line of the output."""
         stream = io.StringIO()
         csv.writer(stream).writerow(cells)  # its own line end makes it quote \r and \n, so it is changed afterwards
         return (stream.getvalue().removesuffix("\r\n") + "\n").encode(errors="replace")
