@@ -10,26 +10,19 @@ others follow for so long.
 
 import asyncio
 import itertools
-import os
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import click
 
+from app_visitors import Visitor, memory_of, start_server
 from toolkit.datasets.splits import read_reviews
-from toolkit.prediction import InferenceOptions, load_predictor
+from toolkit.prediction import load_predictor
 
-PATIENCE = 600.0  # seconds for an answer, after which it is missing
 EVERY = 5.0  # seconds between looks at the memory
 MEGABYTE = 1e6
 
@@ -62,13 +55,13 @@ class Load:
 def main(sessions: int, reviews: int, minutes: float, file: Path, onnx_model: Path) -> None:
     """Print what was seen; the exit code is 1 where an answer was wrong or missing."""
     texts = [review.text for review in read_reviews(file)]
-    predictor = load_predictor("onnx", onnx_model=onnx_model, options=InferenceOptions(120))  # the app's default
+    predictor = load_predictor("onnx", onnx_model=onnx_model)
     expected = {
         text: f"This text is classified as: {prediction.label.name}"
         for text, prediction in zip(texts, predictor.predict_many(texts), strict=True)
     }
     with tempfile.TemporaryDirectory(prefix="app-load.") as state:
-        url, server = _start(onnx_model, state)
+        url, server = start_server(onnx_model, state)
         try:
             load = asyncio.run(_visit(url, server.pid, sessions, reviews, minutes * 60, texts, expected))
         finally:
@@ -97,29 +90,11 @@ def report(load: Load, sessions: int, reviews: int) -> str:
     return "\n".join(lines)
 
 
-def _start(onnx_model: Path, state: str) -> tuple[str, subprocess.Popen[bytes]]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "toolkit", "chat", "--port", str(port), "--onnx-model", str(onnx_model.absolute()),
-               "--state", state]  # fmt: skip
-    server = subprocess.Popen(command, env={**os.environ, "TOOLKIT_CHAT_LANGUAGE": "en"})
-    url = f"http://127.0.0.1:{port}"
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(f"{url}/health", timeout=30).close()  # noqa: S310 - our own
-            return url, server
-        except OSError as error:
-            if server.poll() is not None:
-                raise click.ClickException("the server did not start") from error
-            time.sleep(0.2)
-    raise click.ClickException("the server does not answer")
-
-
 async def _visit(
     url: str, pid: int, sessions: int, reviews: int, seconds: float, texts: Sequence[str], expected: dict[str, str]
 ) -> Load:
     load, started = Load(), time.monotonic()
-    load.memory.append((0.0, _memory(pid)))
+    load.memory.append((0.0, memory_of(pid)))
     turn = itertools.cycle(texts)
     done = asyncio.Event()
 
@@ -128,7 +103,7 @@ async def _visit(
             try:
                 await asyncio.wait_for(done.wait(), EVERY)
             except TimeoutError:
-                load.memory.append((time.monotonic() - started, _memory(pid)))
+                load.memory.append((time.monotonic() - started, memory_of(pid)))
 
     async def come_again() -> None:
         await _one_visitor(url, list(itertools.islice(turn, reviews)), expected, load)
@@ -139,54 +114,23 @@ async def _visit(
     await asyncio.gather(*(come_again() for _ in range(sessions)))
     done.set()
     await watching
-    load.memory.append((time.monotonic() - started, _memory(pid)))
+    load.memory.append((time.monotonic() - started, memory_of(pid)))
     return load
 
 
 async def _one_visitor(url: str, reviews: Sequence[str], expected: dict[str, str], load: Load) -> None:
-    import socketio
-
-    client = socketio.AsyncClient(reconnection=False)
-    answers: asyncio.Queue[str] = asyncio.Queue()
-
-    async def hear(message: dict[str, Any]) -> None:
-        if message["type"] == "assistant_message":
-            await answers.put(message["output"])
-
-    client.on("new_message", hear)
-    auth = {"sessionId": str(uuid4()), "clientType": "webapp", "threadId": "", "userEnv": "", "chatProfile": ""}
-    await client.connect(
-        url, headers={"Accept-Language": "en"}, auth=auth, socketio_path="/ws/socket.io", transports=["websocket"],
-        wait_timeout=60,
-    )  # fmt: skip
-    await client.emit("connection_successful")
-    load.sessions += 1
-    for number, text in enumerate(reviews):
-        message = {
-            "id": str(uuid4()),
-            "threadId": "",
-            "name": "User",
-            "type": "user_message",
-            "output": text,
-            "createdAt": "",
-        }
-        sent = time.monotonic()
-        await client.emit("client_message", {"message": message, "fileReferences": []})
-        try:
-            answer = await asyncio.wait_for(answers.get(), PATIENCE)
-        except TimeoutError:
-            load.missing += len(reviews) - number
-            break
-        load.seconds.append(time.monotonic() - sent)
-        load.wrong += answer != expected[text]
-    await client.disconnect()
-    load.wrong += answers.qsize()  # more answers than reviews
-
-
-def _memory(pid: int) -> int:
-    """Bytes of a process's resident set; see proc(5)."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+    async with Visitor(url) as visitor:
+        load.sessions += 1
+        for number, text in enumerate(reviews):
+            sent = time.monotonic()
+            try:
+                answer = await visitor.ask(text)
+            except TimeoutError:
+                load.missing += len(reviews) - number
+                break
+            load.seconds.append(time.monotonic() - sent)
+            load.wrong += answer != expected[text]
+    load.wrong += visitor.answers.qsize()  # more answers than reviews
 
 
 if __name__ == "__main__":

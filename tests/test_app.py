@@ -31,7 +31,7 @@ def test_a_review_gets_the_documented_sentence(start, tiny_bundle):
     from toolkit.prediction import InferenceOptions, load_predictor
 
     start(TOOLKIT_ONNX_MODEL=tiny_bundle)
-    predictor = load_predictor(onnx_model=tiny_bundle, options=InferenceOptions(120))
+    predictor = load_predictor(onnx_model=tiny_bundle, options=InferenceOptions())
     for text in ("A quiet film.", "Loud and dull, all of it.", "It goes on. " * 200):
         assert app.classify_review(text) == f"该文本被分类为: {predictor.predict(text).label.display('zh')}"
 
@@ -51,7 +51,9 @@ def test_the_model_is_loaded_once_and_reads_as_documented(start, tiny_bundle):
     start(TOOLKIT_ONNX_MODEL=tiny_bundle)
     (first, tokenizer), (second, _) = app.get_model_and_tokenizer(), app.get_model_and_tokenizer()
     assert first._sessions is second._sessions
-    assert tokenizer.max_length == 120
+    assert tokenizer.max_length == first.manifest.max_length, "as the shell does"
+    start(TOOLKIT_ONNX_MODEL=tiny_bundle, TOOLKIT_CHAT_MAX_LENGTH="120")
+    assert app.get_model_and_tokenizer()[1].max_length == 120
 
 
 class Part:
@@ -62,7 +64,9 @@ class Part:
     def __init__(self, **fields):
         self.__dict__.update(fields)
 
-    async def send(self):
+    id = "a message"
+
+    async def send(self, **_):
         self.sent.append(self)
         return self
 
@@ -85,10 +89,18 @@ def conversation(monkeypatch, fake_predictor):
     monkeypatch.setattr(app, "models", lambda: SimpleNamespace(load=lambda backend: model))
     monkeypatch.setattr(app, "_user_settings", lambda: UserSettings("zh", "onnx", 64, 0.5))
     monkeypatch.setattr(app, "_remember", lambda identifier, answer: None)
+
+    async def persist_file(**file):
+        return {"id": "a file"}
+
     monkeypatch.setattr(app, "is_connected", lambda session: fake_predictor.connected)
-    monkeypatch.setattr(app.chainlit, "context", SimpleNamespace(session=SimpleNamespace(id="a conversation")))
+    monkeypatch.setattr(
+        app.chainlit,
+        "context",
+        SimpleNamespace(session=SimpleNamespace(id="a conversation", persist_file=persist_file)),
+    )
     fake_predictor.connected = True
-    for name in ("Message", "CustomElement", "Action", "File"):
+    for name in ("Message", "CustomElement"):
         monkeypatch.setattr(app.chainlit, name, Part)
     Part.sent.clear()
     return fake_predictor
@@ -111,6 +123,13 @@ def test_a_slow_model_holds_nobody_up(conversation, tmp_path, kind):
     asyncio.run(answer_and_release())
     contents = [part.content for part in Part.sent if hasattr(part, "content")]
     assert contents[-1].startswith({"review": "该文本被分类为: ", "file": "reviews.txt：共 20 条影评。"}[kind])
+
+
+def test_too_many_files_get_a_sentence(conversation, tmp_path):
+    """The page would refuse them too, but in English."""
+    files = [SimpleNamespace(path=str(tmp_path / "a.txt"), name="a.txt")] * 6
+    asyncio.run(app.on_message(SimpleNamespace(content="A quiet film.", elements=files)))
+    assert [part.content for part in Part.sent] == ["一次最多发送 5 个文件；请分几次发送。"]
 
 
 def test_a_failure_in_a_conversation_is_shown_and_logged(conversation, caplog):

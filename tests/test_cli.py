@@ -572,7 +572,8 @@ def test_the_app_s_help_promises_what_the_app_does():
     from toolkit.chat.settings import ServerSettings
 
     text = " ".join(run("chat", "--help").output.split())
-    assert f"until the user chooses. [default: {ServerSettings.max_length}]" in text
+    assert "until the user chooses. [default: the model's own, as in the shell]" in text
+    assert ServerSettings.max_length is None
     assert "--truncation" not in text
 
 

@@ -93,7 +93,7 @@ def character(operation, argument) -> str:
         return chr(argument)
     pattern = re.compile({opcodes.NOT_LITERAL: lambda: f"[^{re.escape(chr(argument))}]", opcodes.ANY: lambda: "."}.get(
         operation, lambda: members(argument))())  # fmt: skip
-    return next(each for each in " a0.<\"'!A\n\xe9\u4e00\ud800\udc80[\u3002\uff0c" if pattern.match(each))
+    return next(each for each in " a0.<\"'!A+e\n\xe9\u4e00\ud800\udc80[\u3002\uff0c" if pattern.match(each))
 
 
 def members(items) -> str:

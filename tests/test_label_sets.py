@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import FakePredictor
-from toolkit.chat.panels import file_panel, verdict_panel, why_panel
-from toolkit.chat.uploads import classify_rows, read_upload, to_csv
+from toolkit.chat.panels import feedback_panel, file_panel, verdict_panel, why_panel
+from toolkit.chat.uploads import Report, classify_rows, read_upload
 from toolkit.cli import cli
 from toolkit.models.bundle import Kind, Manifest, read_manifest
 from toolkit.prediction import load_predictor
@@ -171,23 +171,30 @@ def test_torch_and_onnx_agree_on_them(adapter, bundle):
 def test_the_app_shows_them(bundle, tmp_path):
     with load_predictor("onnx", onnx_model=bundle) as predictor:
         text = "match goal team. bank price market bank."
-        panel = verdict_panel(predictor.predict(text), predictor, "zh", "an answer")
+        prediction = predictor.predict(text)
+        panel = verdict_panel(prediction, predictor, "zh")
         assert panel["apart"]
         assert sorted(each["name"] for each in panel["classes"]) == sorted(("体育新闻", *NAMES[1:]))
         assert [each["percent"] for each in panel["classes"]] == sorted(
             (each["percent"] for each in panel["classes"]), reverse=True
         )
-        assert [each["label"] for each in panel["menu"]["labels"]] == list(NAMES)
+        feedback = feedback_panel(prediction, predictor.labels, "zh", "an answer", None)
+        assert [each["label"] for each in feedback["buttons"]] == [prediction.label.name]
+        assert [each["label"] for each in feedback["menu"]["labels"]] == [
+            name for name in NAMES if name != prediction.label.name
+        ]
         why = why_panel(explain(predictor, text), predictor.labels, "zh")
         assert {each["kind"] for each in why["segments"]} <= {"positive", "negative"}
         (tmp_path / "a.txt").write_text("match goal team\n \nbank price market\n")
         from toolkit.chat.texts import TEXTS
 
         rows = read_upload(tmp_path / "a.txt", "a.txt", TEXTS["zh"])
-        classified = [row for batch in classify_rows(rows, predictor) for row in batch]
-        bars = file_panel(classified, predictor.labels, "zh")["counts"]["bars"]
+        report = Report(rows.columns, predictor.labels)
+        for batch in classify_rows(rows, predictor):
+            report.add(batch)
+        bars = file_panel(report, "zh", 512)["counts"]["bars"]
         assert [(bar["name"], bar["count"]) for bar in bars] == [("体育新闻", 1), ("财经", 1)]
-        made = list(csv.DictReader(io.StringIO(to_csv(classified, predictor.labels).decode("utf-8-sig"))))
+        made = list(csv.DictReader(io.StringIO(report.csv().decode("utf-8-sig"))))
         assert tuple(json.loads(made[0]["probabilities"])) == NAMES
 
 

@@ -3,26 +3,26 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from toolkit.chat.corrections import Correction, save_correction
+from toolkit.chat.corrections import Correction, save_correction, take_back_correction
 from toolkit.chat.guard import read_cookies
-from toolkit.chat.limits import KEPT_ANSWERS, KEPT_CHARACTERS, WAITING, WAITING_EACH, Budget
+from toolkit.chat.limits import FILES_OF_A_MESSAGE, KEPT_ANSWERS, KEPT_CHARACTERS, WAITING, WAITING_EACH, Budget
 from toolkit.chat.models import Model
-from toolkit.chat.panels import file_panel, verdict_panel, why_panel
+from toolkit.chat.panels import feedback_panel, file_panel, verdict_panel, why_panel
 from toolkit.chat.plain import inert
 from toolkit.chat.server import models, serve, server_settings
-from toolkit.chat.settings import LONGEST_TEXT, UserSettings
+from toolkit.chat.settings import LONGEST_TEXT, SETTINGS_COOKIE, UserSettings, carried_settings
 from toolkit.chat.sockets import is_connected
 from toolkit.chat.state import CORRECTIONS
 from toolkit.chat.texts import LANGUAGE_COOKIE, TEXTS, choose_language, starters
-from toolkit.chat.uploads import ClassifiedRow, classify_rows, read_upload, to_csv
+from toolkit.chat.uploads import Report, classify_rows, read_upload
 from toolkit.errors import EmptyReviewError, ToolkitError, needs_extra
 from toolkit.prediction import Prediction, Predictor
-from toolkit.text.labels import UNCERTAIN, LabelSet
+from toolkit.text.labels import LabelSet
 from toolkit.text.normalisation import normalise
 from toolkit.text.tokenisation import ReviewTokenizer
 
@@ -30,22 +30,24 @@ with needs_extra("app", "the chat app"):
     import chainlit
     from chainlit.config import config
 
+POSITIONS = 512  # of a model that is still being loaded
 PROGRESS_SECONDS = 0.5
 ABSENCE_SECONDS = 15.0  # after which nobody waits for a file any more; a lost connection is back sooner
 _waiting = Budget(WAITING, WAITING_EACH)
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Answer:
-    """What has to be known of an answer when its 👍 or 👎 is pressed."""
+    """What has to be known of an answer when its 👍 or 👎 is pressed; the panel with its reasons is not kept."""
 
     text: str
     prediction: Prediction
-    verdict: str
+    labels: LabelSet
     model_hash: str
-    actions: tuple[Any, ...]
-    panel: Any
+    feedback: Any  # the element with the buttons
+    saved: Correction | None = None
+    pressed: asyncio.Lock = field(default_factory=asyncio.Lock)  # one press after the other
 
 
 def get_model_and_tokenizer() -> tuple[Predictor, ReviewTokenizer]:
@@ -102,8 +104,9 @@ async def on_settings_update(panel: Mapping[str, Any]) -> None:
         return
     _memory()["settings"] = settings
     if settings.language != before.language:
-        await chainlit.send_window_message({"toolkitLanguage": settings.language})
-        await _send_panel(settings)
+        # Half of the page is the browser's: it is loaded anew, and brings these settings back.
+        await chainlit.send_window_message({"toolkitSettings": asdict(settings)})
+        return
     await chainlit.context.emitter.send_toast(TEXTS[settings.language].settings_saved, "success")
 
 
@@ -124,35 +127,59 @@ async def on_message(message: Any) -> None:  # noqa: ANN401
         _waiting.give(session, size)
 
 
+@chainlit.on_stop  # type: ignore[untyped-decorator]
+async def on_stop() -> None:
+    """Say that what was being done is given up."""
+    await _say(TEXTS[_user_settings().language].stopped)
+
+
 @chainlit.action_callback("correct")  # type: ignore[untyped-decorator]
 async def on_correction(action: Any) -> None:  # noqa: ANN401
-    """Save what a user says of an answer, once."""
-    texts = TEXTS[_user_settings().language]
-    identifier, corrected = str(action.payload.get("answer")), action.payload.get("label")
+    """Save what a user says of an answer in the place of what was said before; said again, it is taken back."""
+    language = _user_settings().language
+    texts = TEXTS[language]
+    identifier, label = str(action.payload.get("answer")), action.payload.get("label")
     answer = _answers().get(identifier)
-    if answer is None or corrected not in answer.prediction.probabilities:
+    if answer is None or label not in answer.prediction.probabilities:
         await chainlit.context.emitter.send_toast(texts.gone, "warning")
         return
-    correction = Correction(answer.text, answer.verdict, corrected, answer.prediction.score, answer.model_hash)
-    del _answers()[identifier]  # before anything is waited for, so that a second press finds nothing
-    try:
-        await asyncio.to_thread(save_correction, server_settings().state / CORRECTIONS, correction)
-    except OSError as error:
-        _logger.exception("a correction could not be saved")
-        _answers()[identifier] = answer
-        await chainlit.context.emitter.send_toast(texts.failure.format(error=error), "error")
-        return
-    for each in answer.actions:
-        await each.remove()
-    if answer.panel.props["menu"]:
-        answer.panel.props = {**answer.panel.props, "menu": None}
-        await answer.panel.update()
-    await chainlit.context.emitter.send_toast(texts.thanks, "success")
+    async with answer.pressed:
+        try:
+            done = await asyncio.to_thread(_correct, answer, label)
+        except OSError as error:
+            _logger.exception("a correction could not be saved")
+            await chainlit.context.emitter.send_toast(texts.failure.format(error=error), "error")
+            return
+        chosen = answer.saved.corrected if answer.saved else None
+        answer.feedback.props = feedback_panel(answer.prediction, answer.labels, language, identifier, chosen)
+        await answer.feedback.update()
+    if not done:
+        await chainlit.context.emitter.send_toast(texts.already_taken, "warning")
+    else:
+        await chainlit.context.emitter.send_toast(texts.thanks if chosen else texts.taken_back, "success")
+
+
+def _correct(answer: Answer, label: str) -> bool:
+    """Save a label, or take it back where it is the one that was saved; False where that is not there any more."""
+    path = server_settings().state / CORRECTIONS
+    before, prediction = answer.saved, answer.prediction
+    was_there = before is None or take_back_correction(path, before)
+    if before is not None and before.corrected == label:
+        answer.saved = None if was_there else before
+        return was_there
+    answer.saved = None
+    correction = Correction(answer.text, prediction.verdict, label, prediction.score, answer.model_hash)
+    save_correction(path, correction)
+    answer.saved = correction
+    return True
 
 
 async def _answer_message(message: Any, settings: UserSettings) -> None:  # noqa: ANN401
     texts = TEXTS[settings.language]
     files = [element for element in message.elements if element.path]
+    if len(files) > FILES_OF_A_MESSAGE:
+        await _say(texts.too_many_files.format(limit=FILES_OF_A_MESSAGE))
+        return
     model = await asyncio.to_thread(models().load, settings.backend)
     for file in files:
         await _answer_file(Path(file.path), file.name, model, settings)
@@ -173,48 +200,54 @@ async def _answer_review(text: str, model: Model, settings: UserSettings) -> Non
     except EmptyReviewError:
         await _say(texts.empty)
         return
-    verdict = prediction.verdict
-    identifier = uuid4().hex
-    props = verdict_panel(prediction, predictor, settings.language, identifier)
-    panel = chainlit.CustomElement(name="Verdict", props=props)
-    actions = _correction_actions(identifier, prediction, predictor.labels, settings.language)
-    _remember(identifier, Answer(text, prediction, verdict, model.model_hash, tuple(actions), panel))
+    labels, identifier = predictor.labels, uuid4().hex
+    panel = chainlit.CustomElement(name="Verdict", props=verdict_panel(prediction, predictor, settings.language))
+    props = feedback_panel(prediction, labels, settings.language, identifier, None)
+    feedback = chainlit.CustomElement(name="Feedback", props=props)
+    _remember(identifier, Answer(text, prediction, labels, model.model_hash, feedback))
     sentence = texts.verdict.format(label=prediction.display(settings.language))
-    await _say(sentence, elements=[panel], actions=actions)
+    message = await _say(sentence, elements=[panel])
+    await feedback.send(for_id=message.id)  # after the other: what is sent at once arrives in any order
     explanation = await asyncio.to_thread(predictor.explain, text)
-    panel.props = {**panel.props, "why": why_panel(explanation, predictor.labels, settings.language)}
+    panel.props = {**panel.props, "why": why_panel(explanation, labels, settings.language)}
     await panel.update()
 
 
 async def _answer_file(path: Path, name: str, model: Model, settings: UserSettings) -> None:
     """Counts, first rows and a CSV, with progress on the way."""
     texts = TEXTS[settings.language]
+    predictor = model.view(settings.max_length, settings.uncertain_below)
     try:
-        rows = await asyncio.to_thread(read_upload, path, name, texts)
+        upload = await asyncio.to_thread(read_upload, path, name, texts)
     except ToolkitError as refused:
         await _say(str(refused))
         return
-    message = await _say(texts.progress.format(name=name, done=0, total=len(rows)))
-    batches = classify_rows(rows, model.view(settings.max_length, settings.uncertain_below), texts.empty_row)
+    report = Report(upload.columns, predictor.labels)
+    message = await _say(texts.progress.format(name=name, done=0, total=len(upload)))
+    batches = classify_rows(upload, predictor, texts.empty_row)
     clock = asyncio.get_running_loop().time
-    classified: list[ClassifiedRow] = []
     shown = seen = clock()
     while batch := await asyncio.to_thread(next, batches, None):
-        classified += batch
+        report.add(batch)
         seen = clock() if is_connected(chainlit.context.session) else seen
         if clock() - seen > ABSENCE_SECONDS:
             return
         if clock() - shown >= PROGRESS_SECONDS:
             shown = clock()
-            message.content = inert(texts.progress.format(name=name, done=len(classified), total=len(rows)))
+            message.content = inert(texts.progress.format(name=name, done=report.rows, total=len(upload)))
             await message.update()
-    content = await asyncio.to_thread(to_csv, classified, model.predictor.labels)
-    props = await asyncio.to_thread(file_panel, classified, model.predictor.labels, settings.language)
-    panel = chainlit.CustomElement(name="Reviews", props=props)
-    download = chainlit.File(name=f"{Path(name).stem}-predictions.csv", content=content, mime="text/csv")
-    message.content = inert(texts.summary.format(name=name, total=len(rows)))
-    message.elements = [panel, download]
+    props = file_panel(report, settings.language, predictor.tokenizer.max_length)
+    props["download"] = await _offer(f"{Path(name).stem}-predictions.csv", report.csv(), texts.download)
+    message.content = inert(texts.summary.format(name=name, reviews=texts.counted(report.rows)))
+    message.elements = [chainlit.CustomElement(name="Reviews", props=props)]
     await message.update()
+
+
+async def _offer(name: str, content: bytes, title: str) -> dict[str, str]:
+    """A file to download, as the panel shows it."""
+    session = chainlit.context.session
+    stored = await session.persist_file(name=name, mime="text/csv", content=content)
+    return {"title": title, "name": name, "path": f"/project/file/{stored['id']}?session_id={session.id}"}
 
 
 async def _say(sentence: str, **attached: Any) -> Any:  # noqa: ANN401
@@ -233,24 +266,32 @@ def _user_settings() -> UserSettings:
     chosen: UserSettings | None = _memory().get("settings")
     if chosen:
         return chosen
-    environ = chainlit.context.session.environ
-    server = server_settings()
-    language = choose_language(
-        environ.get("HTTP_ACCEPT_LANGUAGE"),
-        read_cookies(environ.get("HTTP_COOKIE")).get(LANGUAGE_COOKIE),
-        server.language,
-    )
-    return UserSettings(language, models().default.backend, server.max_length, server.uncertain_below)
+    environ, server, model = chainlit.context.session.environ, server_settings(), models().loaded
+    cookies = read_cookies(environ.get("HTTP_COOKIE"))
+    language = choose_language(environ.get("HTTP_ACCEPT_LANGUAGE"), cookies.get(LANGUAGE_COOKIE), server.language)
+    settings = UserSettings(language, models().default.backend, server.max_length, server.uncertain_below)
+    if carried := carried_settings(cookies.get(SETTINGS_COOKIE)):
+        settings = settings.changed_by(
+            {**carried, "language": language}, models().backends(), model.predictor.positions if model else POSITIONS
+        )
+        _memory()["settings"] = settings
+    return settings
 
 
 async def _send_panel(settings: UserSettings) -> None:
     texts = TEXTS[settings.language]
     model = models().loaded
-    positions = model.predictor.positions if model else max(settings.max_length, 512)
+    own_length = model.predictor.tokenizer.max_length if model else POSITIONS
+    length = settings.max_length or own_length
+    positions = model.predictor.positions if model else max(length, POSITIONS)
     names = {"中文": "zh", "English": "en"}
     inputs = [
         chainlit.input_widget.Select(
-            id="language", label=texts.setting_language, items=names, initial_value=settings.language
+            id="language",
+            label=texts.setting_language,
+            description=texts.setting_language_help,
+            items=names,
+            initial_value=settings.language,
         ),
         chainlit.input_widget.Select(
             id="backend",
@@ -262,7 +303,7 @@ async def _send_panel(settings: UserSettings) -> None:
             id="max_length",
             label=texts.setting_max_length,
             description=texts.setting_max_length_help,
-            initial=min(settings.max_length, positions),
+            initial=min(length, positions),
             min=min(16, positions),
             max=positions,
             step=1,
@@ -278,24 +319,6 @@ async def _send_panel(settings: UserSettings) -> None:
         ),
     ]
     await chainlit.ChatSettings(inputs).send()
-
-
-def _correction_actions(identifier: str, prediction: Prediction, labels: LabelSet, language: str) -> list[Any]:
-    """👍 and 👎, or both labels where the verdict was neither; of more labels 👍 alone, beside the panel's menu of all."""
-    texts = TEXTS[language]
-    icons = {True: "thumbs-up", False: "thumbs-down"}
-    uncertain = prediction.verdict == UNCERTAIN
-    others = [label for label in labels if label != prediction.label] if len(labels) == 2 else []
-    actions = []
-    for label in (prediction.label, *others):
-        right = label == prediction.label
-        words = texts.right if right else texts.wrong
-        if uncertain:
-            words = texts.rather.format(label=label.display(language))
-        payload = {"answer": identifier, "label": label.name}
-        icon = None if uncertain else icons[right]
-        actions.append(chainlit.Action(name="correct", payload=payload, label=words, icon=icon))
-    return actions
 
 
 def _answers() -> dict[str, Answer]:

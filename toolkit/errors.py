@@ -42,6 +42,18 @@ class HubError(ToolkitError):
     """The model hub cannot be reached, or does not have what was asked of it."""
 
 
+class MissingColumnError(ToolkitError):
+    """A table has no column for the texts.
+
+    Attributes:
+        found: The columns that it has.
+    """
+
+    def __init__(self, message: str, found: Sequence[str]) -> None:
+        self.found = found
+        super().__init__(message)
+
+
 class ExportError(ToolkitError):
     """The exported model does not do what the adapter did; nothing was published."""
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from toolkit.prediction import load_predictor
 
 SHIPPED = ROOT / "onnx_model"
 # Imported by the server's Python before anything else: every attempt to leave the machine fails and is written down.
@@ -134,3 +135,66 @@ def is_ready(server: Server) -> bool:
         return server.health()[0] == 200
     except OSError:
         return False
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Headless Chromium; CI has it, elsewhere its absence skips."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="the extra 'dev' is not installed")
+    from tests.chat.tabs import ARGUMENTS, CHROMIUM
+
+    if CHROMIUM is None:
+        if os.environ.get("CI", "").lower() in ("1", "true"):
+            pytest.fail("no chromium found, and CI has to have it: apt-get install chromium fonts-noto-cjk")
+        pytest.skip("no chromium found: apt-get install chromium fonts-noto-cjk")
+    with playwright.sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_tab(chromium, server):
+    """Open pages of the shared server; none of them may have asked another host for anything."""
+    from tests.chat.tabs import Tab
+
+    tabs = []
+
+    def open_one(**options) -> Tab:
+        tabs.append(Tab(chromium, server, **options))
+        return tabs[-1]
+
+    yield open_one
+    for tab in tabs:
+        assert tab.outside == []
+        tab.context.close()
+
+
+@pytest.fixture(scope="module")
+def reader(bundle):
+    """The same model, asked directly."""
+    return load_predictor("onnx", onnx_model=bundle)
+
+
+@pytest.fixture(scope="session")
+def locked_server(start_server) -> Server:
+    """A server that asks for a password, `open sesame`."""
+    return start_server(TOOLKIT_CHAT_PASSWORD="open sesame")
+
+
+@pytest.fixture
+def locked(chromium, locked_server):
+    """Open the page on which one signs in."""
+    from tests.chat.tabs import Tab
+
+    tabs = []
+
+    def open_one(**options) -> Tab:
+        tabs.append(Tab(chromium, locked_server, opened=False, **options))
+        tabs[-1].page.goto(locked_server.url)
+        return tabs[-1]
+
+    yield open_one
+    for tab in tabs:
+        assert tab.outside == []
+        tab.context.close()

@@ -3,10 +3,7 @@
 import csv
 import io
 import json
-import os
 import re
-import shutil
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,15 +13,10 @@ from toolkit.datasets.importers import ImportOptions, import_dataset
 from toolkit.prediction import InferenceOptions, load_predictor
 
 pytest.importorskip("chainlit", reason="the extra 'app' is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="the extra 'dev' is not installed")
+pytest.importorskip("playwright.sync_api", reason="the extra 'dev' is not installed")
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-DESKTOP = {"width": 1100, "height": 860}
-PHONE = {"width": 390, "height": 844}
+from tests.chat.tabs import CONTRAST, DESKTOP, PHONE, Tab
+
 POSITIVE = (
     "This is a wonderful film. The acting is superb and the story moved me to tears. "
     "I loved every minute and would gladly watch it again. One of the best of the year."
@@ -36,136 +28,6 @@ NEGATIVE = (
 SENTENCE = {"zh": "该文本被分类为: ", "en": "This text is classified as: "}
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    """Headless Chromium; CI has it, elsewhere its absence skips."""
-    if CHROMIUM is None:
-        if os.environ.get("CI", "").lower() in ("1", "true"):
-            pytest.fail("no chromium found, and CI has to have it: apt-get install chromium fonts-noto-cjk")
-        pytest.skip("no chromium found: apt-get install chromium fonts-noto-cjk")
-    with playwright.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-class Tab:
-    """One page of the app, and what somebody does on it."""
-
-    def __init__(self, browser, server, language="zh-CN", dark=False, size=DESKTOP, context=None, opened=True) -> None:
-        self.context = context or browser.new_context(
-            locale=language, viewport=size, color_scheme="dark" if dark else "light", accept_downloads=True
-        )
-        if dark:
-            self.context.add_init_script("localStorage.setItem('vite-ui-theme', 'dark')")
-        self.server = server
-        self.page = self.context.new_page()
-        self.outside: list[str] = []
-        self.errors: list[str] = []
-        self.page.on("request", lambda request: self._request(request.url))
-        self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.set_default_timeout(180_000)
-        if opened:
-            self.open()
-
-    def _request(self, url: str) -> None:
-        if urlsplit(url).scheme not in ("data", "blob") and urlsplit(url).netloc != f"127.0.0.1:{self.server.port}":
-            self.outside.append(url)
-
-    def open(self) -> None:
-        self.page.goto(self.server.url)
-        self.ready()
-
-    def ready(self) -> None:
-        self.page.wait_for_selector("#starters button:not([disabled])")  # the WebSocket is connected
-
-    def say(self, text: str) -> None:
-        self.page.fill("#chat-input", text)
-        if text.strip():
-            self.page.wait_for_selector("#chat-submit:not([disabled])")  # the page has taken the text in
-        self.page.press("#chat-input", "Enter")
-
-    def ask(self, text: str) -> str:
-        """Send a review, wait for its explanation, and return the whole answer."""
-        count = self.page.locator("[data-testid=verdict]").count()
-        self.say(text)
-        return self.explained(count)
-
-    def explained(self, count: int) -> str:
-        panel = self.page.locator("[data-testid=verdict]").nth(count)
-        panel.locator(".toolkit-review").wait_for(state="attached")  # that of a long one is folded
-        return self.last_answer()
-
-    def last_answer(self) -> str:
-        return self.page.locator("[data-step-type=assistant_message]").last.inner_text()
-
-    def percents(self) -> list[float]:
-        """Negative and positive of the last answer, 0 to 100."""
-        bar = self.page.locator("[data-testid=verdict] .toolkit-bar-names").last.inner_text()
-        return [float(number) for number in re.findall(r"([\d.]+)%", bar)]
-
-    def attach(self, path, content: bytes, accepted: bool = True) -> None:
-        """Choose a file; once more where the page, still busy with itself, took no notice."""
-        path.write_bytes(content)
-        for seconds in (30, 150):
-            self.page.locator("input[type=file]").first.set_input_files(path)
-            if not accepted:
-                return
-            try:
-                self.page.wait_for_selector("#chat-submit:not([disabled])", timeout=1000 * seconds)
-                return
-            except playwright.TimeoutError:
-                found = self.page.locator("#message-composer").inner_text()
-        raise AssertionError(f"the file was not taken: {found!r}\n{self.server.log.read_text()}")
-
-    def in_sight(self, selector: str) -> bool:
-        """Whether the last of these lies within the window, between the page's head and the field for the next review."""
-        return self.page.locator(selector).last.evaluate(
-            """(node) => {
-              const { top, bottom, left } = node.getBoundingClientRect()
-              return top >= 0 && bottom <= window.innerHeight && node.contains(document.elementFromPoint(left + 5, (top + bottom) / 2))
-            }"""
-        )
-
-    def overflow(self) -> list[str]:
-        """What reaches beyond the window's edges, be it cut off or scrolled to; a wide table has its own box."""
-        return self.page.evaluate(
-            """() => [...document.querySelectorAll("#root *")].filter((node) => {
-              const { left, right, width } = node.getBoundingClientRect()
-              return width && !node.closest(".toolkit-scroll table") && (left < -1 || right > document.documentElement.clientWidth + 1)
-            }).map((node) => `${node.tagName}.${node.className}`)"""
-        )
-
-    def picture(self, name: str) -> None:
-        if os.environ.get("TOOLKIT_SCREENSHOTS"):
-            folder = ROOT / "docs" / "images"
-            folder.mkdir(parents=True, exist_ok=True)
-            self.page.mouse.move(0, 0)
-            self.page.wait_for_timeout(800)  # fades and scrolls come to rest
-            self.page.screenshot(path=folder / f"{name}.png")
-
-
-@pytest.fixture
-def open_tab(chromium, server):
-    tabs = []
-
-    def open_one(**options) -> Tab:
-        tabs.append(Tab(chromium, server, **options))
-        return tabs[-1]
-
-    yield open_one
-    for tab in tabs:
-        assert tab.outside == []
-        tab.context.close()
-
-
-@pytest.fixture(scope="module")
-def reader(bundle):
-    """The same model, asked directly."""
-    return load_predictor("onnx", onnx_model=bundle, options=InferenceOptions(120))
-
-
 def test_it_loads_in_chinese_without_asking_anybody_else(open_tab, server):
     tab = open_tab()
     assert tab.page.title() == "影评分类"
@@ -173,7 +35,7 @@ def test_it_loads_in_chinese_without_asking_anybody_else(open_tab, server):
     labels = [label for label, _ in starters("zh")]
     assert tab.page.locator("#starters button").all_inner_texts() == labels
     tab.picture("welcome")
-    tab.page.get_by_text("说明").click()
+    tab.page.get_by_role("button", name="说明").click()
     tab.page.get_by_text("所有计算都在这台服务器上进行").wait_for()
     assert tab.outside == []
     assert tab.errors == []
@@ -274,7 +136,7 @@ def test_n_grams_shade_words_and_a_strange_text_gets_no_verdict(
     tab = Tab(chromium, server, dark=dark, size=size)
     review = "It is not good of the film. But a bad end!"
     tab.ask(review)
-    explanation = load_predictor("onnx", onnx_model=ngram_bundle, options=InferenceOptions(120)).explain(review)
+    explanation = load_predictor("onnx", onnx_model=ngram_bundle).explain(review)
     shaded = tab.page.locator("[data-testid=why] .toolkit-word")
     weighing = [word for word in explanation.words if abs(word.push) >= 0.08 * explanation.strongest_word]
     assert shaded.all_inner_texts() == [word.text for word in weighing]
@@ -351,17 +213,24 @@ def test_a_file_goes_in_and_a_csv_comes_out(open_tab, reader, tmp_path):
     }
     assert sum(expected.values()) == len(reviews)
     assert counts == {**{text: str(count) for text, count in expected.items() if count}, "无法读取": "1"}
+    widths = [
+        float(style[:-1])
+        for style in panel.locator(".toolkit-fill").evaluate_all("(all) => all.map((each) => each.style.width)")
+    ]
+    assert sum(widths) == pytest.approx(100, abs=0.1), "the track is all of the file"
     tab.picture("file")
     with tab.page.expect_download() as download:
-        tab.page.get_by_text("reviews-predictions.csv").click()
+        tab.page.get_by_role("link", name="下载结果：reviews-predictions.csv").click()
     assert download.value.suggested_filename == "reviews-predictions.csv"
     with open(download.value.path(), encoding="utf-8-sig", newline="") as saved:
         rows = list(csv.DictReader(saved))
     harmless = [*reviews[:-1], f"'{reviews[-1]}"]  # which a spreadsheet would have run
-    assert [row["text"] for row in rows[:-1]] == harmless
-    assert [row["verdict"] for row in rows[:-1]] == [prediction.verdict for prediction in predictions]
-    assert float(rows[0]["score"]) == pytest.approx(predictions[0].score, abs=1e-6)
-    assert rows[-1]["problem"] == "空影评"
+    assert list(rows[0]) == ["id", "Review", "label", "score", "probabilities", "tokens", "tokens_read", "error"]
+    assert [row["Review"] for row in rows[:-1]] == harmless
+    assert [row["id"] for row in rows] == [*map(str, range(len(reviews))), "99"]
+    assert [row["label"] for row in rows[:-1]] == [prediction.verdict for prediction in predictions]
+    assert float(rows[0]["score"]) == predictions[0].score
+    assert rows[-1]["error"].endswith("空影评")
     assert tab.errors == []
 
 
@@ -369,7 +238,8 @@ def test_a_file_goes_in_and_a_csv_comes_out(open_tab, reader, tmp_path):
     ("name", "content", "sentence"),
     [
         ("film.exe", b"MZ", "无法上传 film.exe: 只接受 .txt、.csv、.tsv、.jsonl 或 .json 文件"),
-        ("film.txt", b"x" * 21_000_000, "无法上传 film.txt: 文件超过 20 MB"),
+        ("film.txt", b"x" * 21_000_000, "无法上传 film.txt: 文件超过 20 MB；请分成几个文件"),
+        ("film.csv", b"", "无法上传 film.csv: 文件是空的；请选择每行一条影评、或含 text 列的文件"),
     ],
 )
 def test_a_file_that_is_refused_gets_a_sentence(open_tab, tmp_path, name, content, sentence):
@@ -421,58 +291,70 @@ def test_a_reload_in_the_middle_of_an_answer(open_tab, server, tmp_path):
     assert "Traceback" not in server.log.read_text()
 
 
-def choose(tab: Tab, position: int, *, label: str | None = None, keys: tuple[str, ...] = ()) -> None:
-    """Change one setting, the select or the slider at `position`, and confirm."""
-    tab.page.click("#chat-settings-open-modal")
-    dialog = tab.page.get_by_role("dialog")
-    dialog.wait_for()
-    if label:
-        dialog.get_by_role("combobox").nth(position).click()
-        tab.page.get_by_role("option", name=label).click()
-    else:
-        for key in keys:
-            dialog.get_by_role("slider").nth(position).press(key)
-    tab.picture("settings")
-    dialog.locator("#confirm").click()
-    dialog.wait_for(state="hidden")
-
-
 def test_the_settings_change_what_is_read_and_when_it_is_uncertain(open_tab, bundle):
     tab = open_tab()
     review = "It goes on and on, and nothing happens. " * 30
-    choose(tab, 0, keys=("End",))
-    longest = load_predictor("onnx", onnx_model=bundle, options=InferenceOptions(512)).predict(review)
-    assert f"读取 {longest.tokens_read} / {longest.tokens} 个词元" in tab.ask(review)
-    choose(tab, 1, keys=("End",))
+    tab.choose(0, keys=("Home",))
+    shortest = load_predictor("onnx", onnx_model=bundle, options=InferenceOptions(16)).predict(review)
+    assert f"读取 {shortest.tokens_read} / {shortest.tokens} 个词元" in tab.ask(review)
+    tab.choose(1, keys=("End",))
     answer = tab.ask(review)
     assert answer.startswith("该文本被分类为: 不确定")
-    assert "应为正面评论" in answer
-    assert "应为负面评论" in answer
+    buttons = tab.page.locator("[data-testid=feedback]").last.get_by_role("button")
+    assert buttons.all_inner_texts() == ["应为负面评论", "应为正面评论"]
 
 
-def test_the_language_can_be_chosen_and_is_remembered(open_tab):
+def test_another_language_is_the_whole_pages_and_is_remembered(open_tab):
     tab = open_tab()
-    choose(tab, 0, label="English")
-    tab.page.get_by_text("Settings saved.").wait_for()
-    assert tab.ask("A quiet film. A loud film.").startswith(SENTENCE["en"])
-    tab.open()
-    assert tab.page.title() == "Film reviews"
-    assert tab.page.get_attribute("#chat-input", "placeholder") == "Enter a film review in English"
-    assert tab.ask("A quiet film. A loud film.").startswith(SENTENCE["en"])
+    tab.ask("A quiet film. A loud film.")
+    with tab.page.expect_navigation():
+        tab.choose(0, label="English")
+    for _ in range(2):
+        tab.ready()
+        assert tab.page.title() == "Film reviews"
+        assert tab.page.get_attribute("html", "lang") == "en-US"
+        assert tab.page.get_attribute("#chat-input", "placeholder") == "Enter a film review in English"
+        assert tab.page.locator("#starters button").all_inner_texts() == [label for label, _ in starters("en")]
+        assert not re.search("[\u4e00-\u9fff]", tab.page.locator("body").inner_text())
+        tab.page.get_by_role("button", name="About").click()
+        dialog = tab.page.get_by_role("dialog")
+        dialog.get_by_text("Everything is computed on this server").wait_for()
+        assert not re.search("[\u4e00-\u9fff]", dialog.inner_text())
+        tab.page.keyboard.press("Escape")
+        dialog.wait_for(state="hidden")
+        assert tab.ask("A quiet film. A loud film.").startswith(SENTENCE["en"])
+        tab.page.reload()
 
 
-def test_thumbs_are_saved_and_can_be_imported(open_tab, server, reader, tmp_path):
+def test_a_file_alone_can_be_stopped(open_tab, server, tmp_path):
     tab = open_tab()
-    said = []
+    tab.attach(tmp_path / "long.txt", b"It goes on and on, and nothing happens in it at all.\n" * 50_000)
+    tab.page.press("#chat-input", "Enter")
+    tab.page.locator("#stop-button").click()
+    tab.page.locator("[data-step-type=assistant_message]", has_text="已停止。").wait_for()
+    assert tab.ask("A quiet film. A loud film.").startswith(SENTENCE["zh"])
+    assert "Task manually stopped" not in tab.page.locator("body").inner_text()
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_thumbs_leave_a_mark_stay_in_place_and_can_be_taken_back(open_tab, server, reader, tmp_path):
+    tab = open_tab()
+    said, places = [], []
     for number in range(2):
         review = f"A film called number {number}. It has an end."
         label = reader.predict(review).label.name
         tab.ask(review)
-        tab.page.get_by_role("button", name=("判断正确", "判断错误")[number]).click()
-        tab.page.get_by_text("已保存，谢谢。").nth(number).wait_for()
-        tab.page.get_by_role("button", name="判断正确").wait_for(state="detached")
+        thumbs = tab.page.locator("[data-testid=feedback]").last.get_by_role("button")
+        assert thumbs.all_inner_texts() == ["判断正确", "判断错误"]
+        places.append([thumb.bounding_box()["x"] for thumb in thumbs.all()])
+        thumbs.nth(number).click()
+        tab.page.locator("[data-testid=feedback] [aria-pressed=true]").nth(number).wait_for()
+        tab.page.get_by_text("已保存，谢谢。").last.wait_for()
         other = {"positive": "negative", "negative": "positive"}[label]
         said.append((review, label, (label, other)[number]))
+    assert places[0] == places[1]
+    marked = tab.page.locator("[data-testid=feedback] [aria-pressed=true]")
+    assert marked.all_inner_texts() == ["判断正确", "判断错误"]
     lines = (server.state / "corrections.jsonl").read_text(encoding="utf-8").splitlines()
     saved = [json.loads(line) for line in lines][-2:]
     assert [(each["text"], each["predicted"], each["corrected"]) for each in saved] == said
@@ -484,23 +366,32 @@ def test_thumbs_are_saved_and_can_be_imported(open_tab, server, reader, tmp_path
     (tmp_path / "corrections.jsonl").write_text("\n".join([*lines, *more]), encoding="utf-8")
     info = import_dataset(str(tmp_path / "corrections.jsonl"), tmp_path / "data", ImportOptions())
     assert sum(sum(counts.values()) for counts in info.counts.values()) >= 40
+    marked.last.click()
+    tab.page.get_by_text("已撤回。").wait_for()
+    assert marked.count() == 1
+    assert (server.state / "corrections.jsonl").read_text(encoding="utf-8").splitlines() == lines[:-1]
 
 
-def test_a_password_is_asked_for_in_words(chromium, start_server):
-    server = start_server(TOOLKIT_CHAT_PASSWORD="open sesame")
-    tab = Tab(chromium, server, opened=False)
-    tab.page.goto(server.url)
-    tab.page.get_by_text("请输入密码").wait_for()
+@pytest.mark.parametrize(
+    ("language", "title", "wrong"),
+    [("zh-CN", "请输入密码", "密码不对，请再试一次。"), ("en-GB", "Enter the password", "Wrong password; try again.")],
+)
+def test_a_password_is_asked_for_in_words_and_nothing_else(locked, language, title, wrong):
+    tab = locked(language=language)
+    tab.page.get_by_text(title).wait_for()
+    assert tab.page.locator("input:visible").count() == 1
+    assert tab.page.locator("img:visible").count() == 1, "no picture beside the logo"
+    tab.page.wait_for_function("document.activeElement.id === 'password'")
     for password in ("guess", "open sesame"):
-        tab.page.fill("#email", "reader")
         tab.page.fill("#password", password)
         with tab.page.expect_response("**/login") as answer:
             tab.page.press("#password", "Enter")
-        assert answer.value.status == (200 if password == "open sesame" else 401)
+        if password == "guess":
+            assert answer.value.status == 401
+            assert tab.page.locator("form .alert").inner_text().strip() == wrong
+            assert tab.page.get_by_text("credentialssignin").count() == 0
     tab.ready()
-    assert tab.ask("A quiet film. A loud film.").startswith(SENTENCE["zh"])
-    assert tab.outside == []
-    tab.context.close()
+    assert tab.ask("A quiet film. A loud film.").startswith(SENTENCE[language[:2]])
 
 
 @pytest.mark.parametrize(
@@ -525,33 +416,3 @@ def test_it_is_legible_and_overflows_nowhere(open_tab, tmp_path, dark, size, nam
         assert tab.page.evaluate(CONTRAST) == []
         if dark:
             tab.picture("phone-dark-file")
-
-
-# Texts of our panels whose contrast with what lies behind them is under 4.5 (WCAG 2.2, 1.4.3), as "ratio text".
-CONTRAST = """() => {
-  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true })
-  const rgba = (color) => {
-    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1)
-    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data
-    return [r, g, b, a / 255]
-  }
-  const over = ([r, g, b, a], under) => [r, g, b].map((value, index) => value * a + under[index] * (1 - a))
-  const chain = (node) => (node ? [...chain(node.parentElement), node] : [])
-  const behind = (node) => chain(node).reduce((under, each) => over(rgba(getComputedStyle(each).backgroundColor), under), [255, 255, 255])
-  const opacity = (node) => chain(node).reduce((product, each) => product * Number(getComputedStyle(each).opacity), 1)
-  const luminance = (color) => {
-    const [r, g, b] = color.map((value) => { const v = value / 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4 })
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b
-  }
-  const low = []
-  for (const node of document.querySelectorAll(".toolkit-panel *")) {
-    const text = [...node.childNodes].filter((each) => each.nodeType === 3).map((each) => each.data).join("").trim()
-    if (!text) continue
-    const under = behind(node)
-    const [r, g, b, a] = rgba(getComputedStyle(node).color)
-    const [light, dark] = [luminance(over([r, g, b, a * opacity(node)], under)), luminance(under)].sort((x, y) => y - x)
-    const ratio = (light + 0.05) / (dark + 0.05)
-    if (ratio < 4.5) low.push(`${ratio.toFixed(2)} ${text.slice(0, 40)}`)
-  }
-  return low
-}"""

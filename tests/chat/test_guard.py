@@ -20,7 +20,7 @@ from toolkit.chat.pages import Answer
 from toolkit.chat.plain import PlainFormatter, inert
 from toolkit.chat.settings import ServerSettings
 from toolkit.chat.state import prepare
-from toolkit.chat.uploads import MAX_ROWS
+from toolkit.chat.uploads import MAX_CELLS, MAX_ROWS
 from toolkit.errors import ToolkitError
 from toolkit.text.segmentation import clauses, sentences
 
@@ -230,6 +230,9 @@ def test_the_documented_limits_are_those_that_hold():
         f"| {limits.WAITING_EACH // 10**6} MB a conversation, {limits.WAITING // 10**6} MB in all |",
         f"| {settings.LARGEST_UPLOAD} MB, {MAX_ROWS:,} rows, a name of {limits.LONGEST_NAME} characters; "
         f"{limits.UPLOAD_SECONDS} s, {limits.IDLE_SECONDS} s between its parts |",
+        f"| files of a message | {limits.FILES_OF_A_MESSAGE} |",
+        f"| {MAX_CELLS:,} cells |",
+        f"{settings.KEPT_SECONDS} by default |",
         f"| {limits.UPLOADS_EACH} a conversation, {limits.UPLOADS} in all |",
         f"| {limits.STORED_EACH // 10**6} MB a conversation, {limits.STORED // 10**9} GB in all |",
         f"| {limits.LARGEST_FORM // 1000} kB, {limits.FORM_SECONDS} s |",

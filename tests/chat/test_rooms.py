@@ -5,24 +5,26 @@ import gzip
 import io
 import json
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from tests.prediction.test_explanation import ALONE, reader
-from toolkit.chat.corrections import Correction, save_correction
+from toolkit.chat.corrections import Correction, save_correction, take_back_correction
 from toolkit.chat.models import Models
-from toolkit.chat.panels import file_panel, verdict_panel, why_panel
-from toolkit.chat.settings import ServerSettings, UserSettings, default_state, upload_format
+from toolkit.chat.panels import feedback_panel, file_panel, verdict_panel, why_panel
+from toolkit.chat.settings import ServerSettings, UserSettings, carried_settings, default_state, upload_format
 from toolkit.chat.state import prepare
 from toolkit.chat.texts import TEXTS, choose_language, starters
-from toolkit.chat.uploads import MAX_ROWS, classify_rows, count_verdicts, read_upload, to_csv
+from toolkit.chat.uploads import MAX_ROWS, Report, classify_rows, read_upload
 from toolkit.cli import cli
 from toolkit.errors import ToolkitError
 from toolkit.models.bundle import Kind, Manifest
 from toolkit.prediction import Prediction, Predictor
 from toolkit.prediction.explanation import MAX_SEGMENTS, explain
+from toolkit.streaming.files import FileJob
 from toolkit.text.labels import POSITIVE
 from toolkit.text.tokenisation import ReviewTokenizer
 
@@ -83,13 +85,20 @@ def test_server_settings_come_from_the_environment(tmp_path):
             "TOOLKIT_CHAT_LANGUAGE": "en",
             "TOOLKIT_CHAT_MAX_LENGTH": "256",
             "TOOLKIT_CHAT_UNCERTAIN_BELOW": "0.7",
+            "TOOLKIT_CHAT_KEPT_SECONDS": "60",
         }
     )
     assert settings == ServerSettings(
-        tmp_path, " secret ", ("https://a.example", "https://b.example:8443"), "en", max_length=256, uncertain_below=0.7
+        tmp_path,
+        " secret ",
+        ("https://a.example", "https://b.example:8443"),
+        "en",
+        max_length=256,
+        uncertain_below=0.7,
+        kept_seconds=60,
     )
     assert ServerSettings.from_environment({"TOOLKIT_STATE": str(tmp_path)}) == ServerSettings(tmp_path)
-    assert ServerSettings(tmp_path).max_length == 120
+    assert ServerSettings(tmp_path).max_length is None, "as many as the shell reads"
 
 
 @pytest.mark.parametrize(
@@ -101,6 +110,7 @@ def test_server_settings_come_from_the_environment(tmp_path):
         ("TOOLKIT_CHAT_MAX_LENGTH", "2"),
         ("TOOLKIT_CHAT_MAX_LENGTH", "many"),
         ("TOOLKIT_CHAT_UNCERTAIN_BELOW", "0.4"),
+        ("TOOLKIT_CHAT_KEPT_SECONDS", "0"),
     ],
 )
 def test_a_wrong_variable_is_named(tmp_path, name, value):
@@ -117,7 +127,7 @@ def test_the_default_state_is_the_users_or_a_temporary_folder(tmp_path):
 
 
 def test_what_a_panel_sends_is_not_trusted():
-    before = UserSettings("zh", "onnx", 120, 0.5)
+    before = UserSettings("zh", "onnx", None, 0.5)
     after = before.changed_by(
         {"language": "en", "backend": "onnx", "max_length": 300, "uncertain_below": 0.8}, ("onnx",), 512
     )
@@ -128,18 +138,35 @@ def test_what_a_panel_sends_is_not_trusted():
         assert before.changed_by({"max_length": odd, "uncertain_below": odd, "language": odd}, ("onnx",), 512) == before
 
 
+@pytest.mark.parametrize(
+    ("cookie", "settings"),
+    [
+        ("%7B%22max_length%22%3A120%7D", {"max_length": 120}),
+        (None, {}),
+        ("", {}),
+        ("%5B1%5D", {}),
+        ("%7B", {}),
+        ("%5B" * 30_000, {}),
+        ("%ff", {}),
+    ],
+)
+def test_settings_are_carried_to_the_page_in_another_language(cookie, settings):
+    assert carried_settings(cookie) == settings
+
+
 # The state folder.
 
 
 def test_the_state_folder_is_all_that_chainlit_needs(tmp_path):
     pytest.importorskip("chainlit")
-    settings = ServerSettings(tmp_path / "state", origins=("https://a.example",))
+    settings = ServerSettings(tmp_path / "state", origins=("https://a.example",), kept_seconds=61)
     environment = prepare(settings, 8000)
     root = Path(environment["CHAINLIT_APP_ROOT"])
     assert root.parent == settings.state
     assert Path(environment["TMPDIR"]).is_relative_to(root)
     configuration = (root / ".chainlit" / "config.toml").read_text()
     assert 'allow_origins = ["https://a.example"]' in configuration
+    assert "session_timeout = 61 " in configuration
     chinese = json.loads((root / ".chainlit" / "translations" / "zh-CN.json").read_text())
     assert chinese["chat"]["input"]["placeholder"] == "请输入一段英文影评以进行分类"
     assert chinese["chat"]["input"]["actions"]["send"]  # Chainlit's own stay
@@ -254,17 +281,15 @@ def test_a_text_that_is_not_for_the_model_is_not_judged_at_first_sight(tiny_toke
     predictor = WordPredictor(manifest, ReviewTokenizer(tiny_tokenizer, 64))
     prediction = predictor.predict("这部电影 a b")
     for language, sentence in (("zh", "大多不是拉丁字母"), ("en", "most letters of this text are of another script")):
-        withheld = verdict_panel(prediction, predictor, language, "an answer")["withheld"]
+        withheld = verdict_panel(prediction, predictor, language)["withheld"]
         assert sentence in withheld["note"]
         assert withheld["show"] == TEXTS[language].any_text
-    assert verdict_panel(predictor.predict("Good."), predictor, "zh", "an answer")["withheld"] is None
-    rows = upload(tmp_path, "a.txt", "这部电影 a b\nGood.\n \n".encode())
-    classified = [row for batch in classify_rows(rows, predictor) for row in batch]
-    assert file_panel(classified, predictor.labels, "en")["withheld"].endswith("and therefore uncertain: 1.")
-    assert file_panel(classified[1:], predictor.labels, "en")["withheld"] is None
-    table = list(csv.DictReader(io.StringIO(to_csv(classified, predictor.labels).decode("utf-8-sig"))))
-    assert [row["reason"] for row in table] == ["script", ""]
-    assert table[0]["verdict"] == "uncertain"
+    assert verdict_panel(predictor.predict("Good."), predictor, "zh")["withheld"] is None
+    report = classified(upload(tmp_path, "a.txt", "这部电影 a b\nGood.\n \n".encode()), predictor)
+    (note,) = file_panel(report, "en", 64)["notes"]
+    assert note.endswith("and therefore uncertain: 1.")
+    assert [row["label"] for row in table_of(report)] == ["uncertain", "positive"]
+    assert file_panel(classified(upload(tmp_path, "a.txt", b"Good."), predictor), "en", 64)["notes"] == []
 
 
 def test_unread_text_plays_no_part(words):
@@ -328,6 +353,17 @@ def upload(tmp_path, name: str, content: bytes):
     return read_upload(path, name, TEXTS["en"])
 
 
+def classified(rows, predictor) -> Report:
+    report = Report(rows.columns, predictor.labels)
+    for batch in classify_rows(rows, predictor):
+        report.add(batch)
+    return report
+
+
+def table_of(report) -> list[dict]:
+    return list(csv.DictReader(io.StringIO(report.csv().decode("utf-8-sig"), newline="")))
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -344,27 +380,77 @@ def test_files_are_read_by_their_names_ending(tmp_path, name, content):
 def test_a_row_that_cannot_be_read_stops_nothing(tmp_path, words):
     rows = upload(tmp_path, "a.csv", b"text\nGood.\n<br />\n\xff\xfe\na,b\nBad.\n")
     assert [row.problem is None for row in rows] == [True, False, False, False, True]
-    classified = [row for batch in classify_rows(rows, words) for row in batch]
-    assert [row.verdict for row in classified] == ["positive", *["unreadable"] * 3, "negative"]
-    assert count_verdicts(classified, words.labels) == {"negative": 1, "positive": 1, "unreadable": 3}
-    table = list(csv.DictReader(io.StringIO(to_csv(classified, words.labels).decode("utf-8-sig"))))
-    assert [row["verdict"] for row in table] == ["positive", "", "", "", "negative"]
-    assert table[1]["problem"] == "empty review"
+    report = classified(rows, words)
+    assert [row.verdict for row in report.first] == ["positive", *["unreadable"] * 3, "negative"]
+    assert report.counts() == {"negative": 1, "positive": 1, "unreadable": 3}
+    table = table_of(report)
+    assert [row["label"] for row in table] == ["positive", "", "", "", "negative"]
+    assert table[1]["error"] == "a.csv: line 3: empty review"
     assert table[0]["tokens"] == "4"
-    assert float(table[4]["positive_probability"]) < 0.5 < float(table[4]["score"])
+    assert json.loads(table[4]["probabilities"])["positive"] < 0.5 < float(table[4]["score"])
+
+
+FILES = {
+    "a.csv": b'id,Review,stars\r\nx1,"Good, and fine.",-2\r\nx2,<br />,5\r\n\r\nx3,Bad.\r\nx4,Bad.,1\r\n',
+    "b.tsv": b"review\tid\nGood.\t1\nBad.\t2\n",
+    "c.jsonl": b'{"id": 1.50, "text": "Good."}\n{"id": null, "text": "Bad."}\n{"id": [1, 2.0], "text": 3}\n',
+    "d.json": b'[{"text": "Good.", "a": {"b": true}}, {"text": "Bad."}]',
+    "e.csv": b"text\n\xff\xfe\nGood.\n",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_results_are_those_of_the_shell(tmp_path, words, name):
+    """All that differs is what a spreadsheet needs: a mark for UTF-8, and no cell that is a formula."""
+    rows = upload(tmp_path, name, FILES[name])
+    (tmp_path / name).write_bytes(FILES[name])
+    FileJob(tmp_path / name, tmp_path / "out.csv").run(lambda: words)
+    shell = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text(), newline="")))
+    shell = [row for row in shell if "blank line" not in row["error"]]  # no row of a table in the app
+    table = table_of(classified(rows, words))
+    assert [list(row) for row in table] == [list(row) for row in shell]
+    for ours, theirs in zip(table, shell, strict=True):
+        assert bool(ours.pop("error")) == bool(theirs.pop("error"))
+        assert ours == theirs
+
+
+def test_columns_of_the_same_name_stay_the_files_own(tmp_path, words):
+    rows = upload(tmp_path, "a.csv", b"text,label,predicted_score\nGood.,1,x\nBad.,0,y\n")
+    (first, second) = table_of(classified(rows, words))
+    assert (first["label"], first["predicted_score"], first["predicted_predicted_label"]) == ("1", "x", "positive")
+    assert second["predicted_predicted_label"] == "negative"
+    rows = upload(tmp_path, "a.csv", b"text,label\nGood.,1\n")
+    assert table_of(classified(rows, words))[0]["predicted_label"] == "positive"
+
+
+def test_objects_with_other_fields_have_the_columns_of_all(tmp_path, words):
+    content = b'not JSON\n{"text": "Good."}\n{"id": 7, "text": "Bad."}\n'
+    table = table_of(classified(upload(tmp_path, "a.jsonl", content), words))
+    assert [list(row)[:3] for row in table] == [["text", "id", "label"]] * 3
+    assert [(row["text"], row["id"], row["label"]) for row in table] == [
+        ("", "", ""), ("Good.", "", "positive"), ("Bad.", "7", "negative"),
+    ]  # fmt: skip
+    assert "broken JSON" in table[0]["error"]
+
+
+def test_what_was_read_in_part_is_counted(tmp_path, words):
+    report = classified(upload(tmp_path, "a.txt", b"Good.\n" + b"Bad. " * 100 + b"\n"), words)
+    (note,) = file_panel(report, "en", 64)["notes"]
+    assert note == "Over 64 tokens long, and therefore read in part: 1. The settings can raise that limit."
 
 
 def test_no_cell_of_the_download_is_a_formula(tmp_path, words):
     """As OWASP has it: a spreadsheet runs what begins so, and shows what begins with an apostrophe."""
-    formulas = ["=HYPERLINK(1)", "+1+1", "-2", "@SUM(A1)", "＝1", "\t=1"]
-    plain = ["Good = 1", "'quoted", "3 - 2"]
-    content = "".join(json.dumps({"text": text}) + "\n" for text in [*formulas, *plain])
-    rows = upload(tmp_path, "a.jsonl", content.encode())
-    classified = [row for batch in classify_rows(rows, words) for row in batch]
-    table = list(csv.DictReader(io.StringIO(to_csv(classified, words.labels).decode("utf-8-sig"), newline="")))
-    assert [row["text"] for row in table] == [*(f"'{text}" for text in formulas), *plain]
-    assert file_panel(classified, words.labels, "en")["rows"][0]["text"] == "=HYPERLINK(1)"
-    assert table[6]["score"] == f"{classified[6].prediction.score:.6f}"
+    formulas = ["=HYPERLINK(1)", "+1+1", "-2 films", "@SUM(A1)", "＝1", "\t=1", "-1+cmd|' /C calc'!A0", "+49 30 1"]
+    plain = ["Good = 1", "'quoted", "3 - 2", "-2", "+1.5", "-2,5", "-1e-3"]
+    content = "".join(json.dumps({"=note": text, "text": text}) + "\n" for text in [*formulas, *plain])
+    report = classified(upload(tmp_path, "=1.jsonl", content.encode()), words)
+    table = table_of(report)
+    expected = [*(f"'{text}" for text in formulas), *plain]
+    assert [row["text"] for row in table] == expected
+    assert [row["'=note"] for row in table] == expected
+    assert file_panel(report, "en", 64)["rows"][0]["text"] == "=HYPERLINK(1)"
+    assert float(table[8]["score"]) == report.first[8].prediction.score
 
 
 @pytest.mark.parametrize("name", ["a.csv", "A.CSV", "a.tsv", "a.csv.gz", "a.CSV.GZ", "a.json", "a.jsonl", "a.txt.gz"])
@@ -393,10 +479,22 @@ def test_a_row_that_is_too_long_is_not_parsed(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.exe", b"x", "only .txt, .csv, .tsv, .jsonl and .json"),
-        ("a.csv", b"title,stars\nx,3\n", "expected a column called text / review / content / sentence, found: title"),
-        ("a.txt", b"\n \n", "no review"),
-        ("a.txt", b"x\n" * (MAX_ROWS + 1), "over 50,000 rows"),
+        ("a.exe", b"x", "only .txt, .csv, .tsv, .jsonl and .json .*; save a spreadsheet as CSV UTF-8"),
+        (
+            "a.csv",
+            b"title,stars\nx,3\n",
+            "expected a column called text / review / content / sentence, found: title, stars; rename the reviews' column",
+        ),
+        ("a.jsonl", b'nothing\n{"title": 1}\n', "expected a column called .*, found: title"),
+        ("a.txt", b"\n \n", "no review in this file; put one on each line"),
+        ("a.txt", b"x\n" * (MAX_ROWS + 1), "over 50,000 rows; split the file"),
+        (
+            "a.csv",
+            b"text" + b",x%d" * 999 % tuple(range(999)) + b"\ny" * 25_000,
+            "too many columns .*; keep the review's",
+        ),
+        ("a.json", b'{\n"text": 1\n}', "expected an array of JSON objects.*; if in doubt, save the file as CSV UTF-8"),
+        ("a.jsonl", b'{"text": "x", "\\ud800": 1}', "half a character"),
     ],
 )
 def test_a_file_that_cannot_be_used_gets_a_sentence(tmp_path, name, content, message):
@@ -413,14 +511,56 @@ def test_large_files_leave_room_for_others(words, tmp_path):
 
 def test_a_file_preview_is_bounded(words, tmp_path):
     rows = upload(tmp_path, "a.txt", (b"Good " * 100 + b"\n") * 30)
-    panel = file_panel([row for batch in classify_rows(rows, words) for row in batch], words.labels, "zh")
+    panel = file_panel(classified(rows, words), "zh", 64)
     assert len(panel["rows"]) == 20
     assert max(len(row["text"]) for row in panel["rows"]) < 200
     assert panel["note"] == "前 20 条，共 30 条；完整结果见 CSV。"
     assert [(bar["name"], bar["count"]) for bar in panel["counts"]["bars"]] == [("负面评论", 0), ("正面评论", 30)]
 
 
+def test_bars_are_shares_of_all_rows_and_nothing_is_said_of_the_first_of_as_many(words, tmp_path):
+    panel = file_panel(classified(upload(tmp_path, "a.txt", b"Good.\n" * 3 + b"Bad.\n"), words), "en", 64)
+    assert [bar["percent"] for bar in panel["counts"]["bars"]] == [25, 75]
+    assert panel["note"] is None
+    assert [row["row"] for row in panel["rows"]] == [1, 2, 3, 4]
+    assert [TEXTS["en"].counted(number) for number in (0, 1, 2_000)] == ["0 reviews", "1 review", "2,000 reviews"]
+
+
 # Corrections.
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_buttons_stand_in_one_order_whatever_the_verdict(words, language):
+    texts = TEXTS[language]
+    for text in ("Good.", "Bad."):
+        prediction = words.predict(text)
+        panel = feedback_panel(prediction, words.labels, language, "an answer", None)
+        assert [button["name"] for button in panel["buttons"]] == [texts.right, texts.wrong]
+        assert panel["buttons"][0]["label"] == prediction.label.name
+        unsure = feedback_panel(
+            replace(prediction, verdict="uncertain"), words.labels, language, "an answer", "positive"
+        )
+        assert [button["label"] for button in unsure["buttons"]] == ["negative", "positive"]
+        assert unsure["chosen"] == "positive"
+
+
+def test_a_correction_that_is_taken_back_is_gone_and_the_others_stay(tmp_path):
+    path = tmp_path / "corrections.jsonl"
+    first, second, third = (
+        Correction(text, "positive", "negative", 0.9, "ab") for text in ("One.", "Two. 电影", "Three.")
+    )
+    for correction in (first, second, first, third):
+        save_correction(path, correction)
+    assert take_back_correction(path, first)
+    assert [json.loads(line)["text"] for line in path.read_text().splitlines()] == ["One.", "Two. 电影", "Three."]
+    assert take_back_correction(path, third)
+    assert take_back_correction(path, first)
+    assert not take_back_correction(path, first)
+    path.write_text("{}" + path.read_text())  # the end of another line is not that line
+    assert not take_back_correction(path, second)
+    path.unlink()  # somebody imports them
+    assert not take_back_correction(path, second)
+    assert not path.exists()
 
 
 def test_dataset_import_takes_corrections(tmp_path):

@@ -18,6 +18,7 @@ import pytest
 
 from tests.chat.conftest import is_ready
 from tests.conftest import ROOT
+from toolkit.chat.texts import TEXTS
 from toolkit.prediction import InferenceOptions, load_predictor
 
 pytest.importorskip("chainlit", reason="the extra 'app' is not installed")
@@ -36,10 +37,10 @@ def checkout_files() -> set:
 class Visitor:
     """One browser session, without the browser: connects, asks, collects what comes back."""
 
-    def __init__(self, url: str, language: str = "zh-CN") -> None:
+    def __init__(self, url: str, language: str = "zh-CN", cookie: str = "") -> None:
         import socketio
 
-        self.url, self.language = url, language
+        self.url, self.language, self.cookie = url, language, cookie
         self.session = str(uuid4())
         self.client = socketio.AsyncClient(reconnection=False)
         self.answers: asyncio.Queue = asyncio.Queue()
@@ -49,6 +50,8 @@ class Visitor:
         self.client.on("update_message", self._message)
         self.client.on("element", self._element)
         self.toasts: asyncio.Queue = asyncio.Queue()
+        self.windows: asyncio.Queue = asyncio.Queue()
+        self.client.on("window_message", self.windows.put_nowait)
         self.client.on("chat_settings", self._panel)
         self.client.on("toast", self._toast)
 
@@ -67,7 +70,7 @@ class Visitor:
 
     async def __aenter__(self):
         auth = {"sessionId": self.session, "clientType": "webapp", "threadId": "", "userEnv": "", "chatProfile": ""}
-        headers = {"Accept-Language": self.language}
+        headers = {"Accept-Language": self.language} | ({"Cookie": self.cookie} if self.cookie else {})
         await self.client.connect(
             self.url, headers=headers, auth=auth, socketio_path="/ws/socket.io", transports=["websocket"]
         )
@@ -173,16 +176,19 @@ def test_uploads_are_limited_in_type_and_size_and_refused_in_words(server):
         async with Visitor(server.url) as visitor:
             for name, content, language, status, detail in (
                 ("a.txt", b"x", "zh-CN", 200, None),
-                ("a.exe", b"x", "zh-CN", 400, "只接受 .txt、.csv、.tsv、.jsonl 或 .json 文件（可压缩为 .gz 或 .zip）"),
+                ("a.exe", b"x", "zh-CN", 400, TEXTS["zh"].upload_type),
+                ("a.txt.html", b"x", "en-US", 400, TEXTS["en"].upload_type),
+                ("a.txt", b"x" * 20_000_001, "zh-CN", 400, TEXTS["zh"].upload_size.format(limit=20)),
+                ("a.txt", b"x" * 30_000_000, "en-US", 413, TEXTS["en"].upload_size.format(limit=20)),
                 (
-                    "a.txt.html",
-                    b"x",
+                    "a.txt",
+                    b"",
                     "en-US",
                     400,
-                    "only .txt, .csv, .tsv, .jsonl and .json files are accepted, also as .gz or .zip",
+                    "the file is empty; choose one with a review a line, or with a column text",
                 ),
-                ("a.txt", b"x" * 20_000_001, "zh-CN", 400, "文件超过 20 MB"),
-                ("a.txt", b"x" * 30_000_000, "en-US", 413, "the file is over 20 MB"),
+                ("a.csv", b"", "zh-CN", 400, "文件是空的；请选择每行一条影评、或含 text 列的文件"),
+                (f"{'a' * 200}.txt", b"x", "zh-CN", 400, "文件名太长；请改名，最多 200 个字符"),
             ):
                 answer = await asyncio.to_thread(upload, server, visitor.session, name, content, language)
                 assert answer[0] == status, name
@@ -194,6 +200,7 @@ def test_uploads_are_limited_in_type_and_size_and_refused_in_words(server):
                     assert headers["content-security-policy"] == "sandbox"
 
     asyncio.run(visit())
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_uploads_of_a_killed_server_go_with_the_next_start_and_a_living_ones_stay(start_server, server):
@@ -223,11 +230,11 @@ def test_a_body_of_unknown_size_is_refused(server):
     connection.endheaders()  # and no body, which the answer would come before
     response = connection.getresponse()
     assert response.status == 413
-    assert json.loads(response.read())["detail"] == "上传请求没有说明大小"
+    assert json.loads(response.read())["detail"] == TEXTS["zh"].upload_length
 
 
 def test_twenty_sessions_at_once_all_get_their_own_answers(server, bundle):
-    predictor = load_predictor("onnx", onnx_model=bundle, options=InferenceOptions(120))
+    predictor = load_predictor("onnx", onnx_model=bundle, options=InferenceOptions())
     texts = [
         f"{'Good fun. ' * (number % 5)}{'Awful and dull. ' * (number % 7)}Film number {number}." for number in range(20)
     ]
@@ -253,27 +260,125 @@ def test_twenty_sessions_at_once_all_get_their_own_answers(server, bundle):
         assert " ".join(segment["text"] for segment in panel["why"]["segments"]) == text
 
 
+async def send_file(server, visitor, lines: bytes) -> None:
+    """A file without a word beside it."""
+    _, stored, _ = await asyncio.to_thread(upload, server, visitor.session, "a.txt", lines)
+    message = {
+        "id": str(uuid4()),
+        "threadId": "",
+        "name": "User",
+        "type": "user_message",
+        "output": "",
+        "createdAt": "",
+    }
+    await visitor.client.emit("client_message", {"message": message, "fileReferences": [{"id": stored["id"]}]})
+
+
 def test_nobody_waits_for_a_long_file(server, tmp_path):
     """While one user's file of thousands of reviews runs, another's review is answered before the file is done."""
 
     async def visit():
         async with Visitor(server.url) as busy, Visitor(server.url) as other:
             lines = b"It goes on and on, and nothing happens in it at all. " * 20 + b"\n"
-            _, stored, _ = await asyncio.to_thread(upload, server, busy.session, "a.txt", lines * 2000)
-            message = {
-                "id": str(uuid4()),
-                "threadId": "",
-                "name": "User",
-                "type": "user_message",
-                "output": "",
-                "createdAt": "",
-            }
-            await busy.client.emit("client_message", {"message": message, "fileReferences": [{"id": stored["id"]}]})
+            await send_file(server, busy, lines * 2000)
             assert "0 / 2,000" in await asyncio.wait_for(busy.answers.get(), PATIENCE)
             assert (await other.ask("A quiet film.")).startswith("该文本被分类为: ")
             while not busy.answers.empty():
                 assert "共 2,000 条" not in busy.answers.get_nowait()
             await busy.client.emit("stop")
+
+    asyncio.run(visit())
+
+
+@pytest.mark.parametrize(("language", "stopped"), [("zh-CN", "已停止。"), ("en-US", "Stopped.")])
+def test_a_file_alone_can_be_stopped_also_by_a_page_that_comes_back(server, language, stopped):
+    """The page offers it once the conversation has a name, and as long as it knows of work."""
+
+    async def visit():
+        events: asyncio.Queue = asyncio.Queue()
+        async with Visitor(server.url, language) as visitor:
+            visitor.client.on("first_interaction", lambda data: events.put_nowait(("named", data["interaction"])))
+            await send_file(server, visitor, b"It goes on and on, and nothing happens in it at all.\n" * 50_000)
+            assert await asyncio.wait_for(events.get(), PATIENCE) == ("named", "files")
+            assert "0" in await asyncio.wait_for(visitor.answers.get(), PATIENCE)
+            returned = Visitor(server.url, language)
+            returned.session = visitor.session
+            returned.client.on("task_start", lambda *_: events.put_nowait("working"))
+            returned.client.on("task_end", lambda *_: events.put_nowait("done"))
+            async with returned:
+                assert [await asyncio.wait_for(events.get(), PATIENCE) for _ in range(2)] == ["done", "working"]
+                await returned.client.emit("stop")
+                assert await asyncio.wait_for(events.get(), PATIENCE) == "done"
+                said = []
+                while not said or stopped not in said[-1]:
+                    said.append(await asyncio.wait_for(returned.answers.get(), PATIENCE))
+                assert (await returned.ask("A quiet film.")).startswith(TEXTS[language[:2]].verdict[:5])
+
+    asyncio.run(visit())
+
+
+def test_what_is_said_of_an_answer_can_be_changed_and_taken_back(server):
+    path = server.state / "corrections.jsonl"
+
+    def saved() -> list[dict]:
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def press(session: str, answer: str, label: str) -> None:
+        action = {"name": "correct", "payload": {"answer": answer, "label": label}}
+        body = json.dumps({"sessionId": session, "action": action}).encode()
+        request = urllib.request.Request(f"{server.url}/project/action", body, {"Content-Type": "application/json"})
+        assert server.request(request)[0] == 200
+
+    async def visit():
+        before = saved()
+        async with Visitor(server.url, "en-US") as visitor:
+            await visitor.ask("A film with an end of its own.")
+            await visitor.why()
+
+            async def pressed(label):
+                await asyncio.to_thread(press, visitor.session, answer, label)
+                toast = await asyncio.wait_for(visitor.toasts.get(), PATIENCE)
+                return toast, panel()["chosen"], [each["corrected"] for each in saved()[len(before) :]]
+
+            def panel():
+                (found,) = (each["props"] for each in visitor.elements.values() if each["name"] == "Feedback")
+                return found
+
+            answer = panel()["answer"]
+            assert await pressed("positive") == ("Saved, thank you.", "positive", ["positive"])
+            assert await pressed("negative") == ("Saved, thank you.", "negative", ["negative"])
+            assert await pressed("negative") == ("Taken back.", None, [])
+            presses = [asyncio.to_thread(press, visitor.session, answer, "positive") for _ in range(5)]
+            await asyncio.gather(*presses)
+            assert [each["corrected"] for each in saved()[len(before) :]] == ["positive"], "one after the other"
+            for _ in presses:
+                await visitor.toasts.get()
+            path.rename(path.with_suffix(".imported"))
+            assert await pressed("positive") == (TEXTS["en"].already_taken, "positive", [])
+            path.with_suffix(".imported").rename(path)
+            await pressed("positive")
+        assert saved() == before
+
+    asyncio.run(visit())
+
+
+def test_settings_follow_a_page_into_another_language(server):
+    async def visit():
+        cookie = "toolkit-language=en; toolkit-settings=%7B%22language%22%3A%22zh%22%2C%22max_length%22%3A20%7D"
+        async with Visitor(server.url, "zh-CN", cookie) as visitor:
+            assert (await visitor.ask("It goes on and on. " * 40)).startswith("This text is classified as: ")
+            length = next(each for each in visitor.panels[0] if each["id"] == "max_length")
+            assert length["initial"] == 20
+            await visitor.client.emit("chat_settings_change", {"language": "zh", "max_length": 30})
+            message = await asyncio.wait_for(visitor.windows.get(), PATIENCE)
+            assert {name: message["toolkitSettings"][name] for name in ("language", "max_length")} == {
+                "language": "zh",
+                "max_length": 30,
+            }
+        async with Visitor(server.url, "zh-CN") as visitor:
+            await visitor.ask("A quiet film.")
+            length = next(each for each in visitor.panels[0] if each["id"] == "max_length")
+            assert length["initial"] == length["max"], "the model's own length, as in the shell"
 
     asyncio.run(visit())
 
@@ -329,12 +434,15 @@ def test_a_password_is_asked_for_where_one_is_set(start_server):
     assert server.health()[0] == 200
     assert server.get("/project/settings?language=zh-CN")[0] == 401
 
-    def log_in(password: str) -> int:
+    def log_in(password: str, language: str = "en") -> tuple[int, str | None]:
         form = urllib.parse.urlencode({"username": "me", "password": password}).encode()
-        return server.request(urllib.request.Request(f"{server.url}/login", form))[0]
+        request = urllib.request.Request(f"{server.url}/login", form, {"Accept-Language": language})
+        status, _, body = server.request(request)
+        return status, json.loads(body).get("detail")
 
-    assert log_in("guess") == 401
-    assert log_in("open sesame") == 200
+    assert log_in("guess") == (401, "Wrong password; try again.")
+    assert log_in("guess", "zh-CN") == (401, "密码不对，请再试一次。")
+    assert log_in("open sesame") == (200, None)
 
     async def enter():
         from socketio.exceptions import ConnectionError as Refused

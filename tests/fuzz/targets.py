@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT, FakePredictor
 from toolkit.chat.texts import TEXTS
-from toolkit.chat.uploads import classify_rows, read_upload, to_csv
+from toolkit.chat.uploads import Report, classify_rows, read_upload
 from toolkit.datasets.importers import ImportOptions, import_dataset
 from toolkit.datasets.splits import read_splits
 from toolkit.errors import BundleError, EmptyReviewError, ToolkitError
@@ -157,10 +157,13 @@ def upload(data: bytes) -> None:
         except ToolkitError as error:
             assert str(error)
             return
-    classified = [row for batch in classify_rows(rows, fake_predictor()) for row in batch]
-    assert [(each.row.place, each.row.text) for each in classified] == [(row.place, row.text) for row in rows]
-    table = list(csv.reader(io.StringIO(to_csv(classified, fake_predictor().labels).decode("utf-8-sig"), newline="")))
+        classified = [row for batch in classify_rows(rows, fake_predictor()) for row in batch]
+        assert [(each.row.place, each.row.text) for each in classified] == [(row.place, row.text) for row in rows]
+        report = Report(rows.columns, fake_predictor().labels)
+        report.add(classified)
+    table = list(csv.reader(io.StringIO(report.csv().decode("utf-8-sig"), newline="")))
     assert len(table) == len(rows) + 1
+    assert {len(row) for row in table} == {len(table[0])}
 
 
 @cache

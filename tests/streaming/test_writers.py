@@ -60,6 +60,14 @@ def test_a_row_without_columns_has_no_place_in_a_csv_yet(run):
     assert written.startswith(b"text,label")
 
 
+def test_a_first_record_that_cannot_be_written_takes_no_header_with_it(run):
+    written, _, tally = run(b'{"text": "a", "x": "\\ud800"}\n{"text": "b", "x": "1"}\n', "jsonl", "csv")
+    rows = list(csv.DictReader(io.StringIO(written.decode())))
+    assert [(row["text"], row["x"]) for row in rows] == [("a", "?"), ("b", "1")]
+    assert "half a character" in rows[0]["error"]
+    assert (tally.kept, tally.problems) == (1, 1)
+
+
 def test_surrogates_are_no_trouble(run):
     data = b'{"text": "half \\ud83d"}\n'
     assert b'"half \\ud83d", "label"' in run(data, "jsonl", "jsonl")[0]

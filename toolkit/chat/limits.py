@@ -12,6 +12,7 @@ LARGEST_FORM = 64_000  # bytes of a request that is no upload, and of a multipar
 LARGEST_MESSAGE = 1 << 20  # bytes of one WebSocket message: 200,000 characters at up to four bytes each, and their JSON
 LARGEST_FRAME = 4 << 20  # of one that is still answered in a sentence; a larger one closes its connection
 MESSAGE_BURST, MESSAGES_PER_SECOND = 30, 10  # of one connection; what comes faster waits in the sender's socket
+FILES_OF_A_MESSAGE = 5
 LONGEST_NAME = 200  # characters of a file's name or of a user's
 LARGE_MESSAGE = 64_000  # bytes from which messages of all connections are taken one after the other …
 LARGE_BYTES_PER_SECOND = 5 * MEGABYTE  # … at this speed, since parsing JSON holds everybody up

@@ -30,16 +30,15 @@ class Model:
     predictor: Predictor
     model_hash: str
 
-    def view(self, max_length: int, uncertain_below: float | None = None) -> Predictor:
+    def view(self, max_length: int | None = None, uncertain_below: float | None = None) -> Predictor:
         """The same predictor, reading at most `max_length` tokens of a review, or as many as it can.
 
         Args:
-            max_length: The number of tokens.
+            max_length: The number of tokens; the model's own by default.
             uncertain_below: See `Abstention`; the model's own by default.
         """
-        return self.predictor.with_options(
-            max_length=min(max_length, self.predictor.positions), abstention=Abstention(uncertain_below)
-        )
+        length = None if max_length is None else min(max_length, self.predictor.positions)
+        return self.predictor.with_options(max_length=length, abstention=Abstention(uncertain_below))
 
 
 class Models:

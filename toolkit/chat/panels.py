@@ -3,16 +3,14 @@
 from typing import Any
 
 from toolkit.chat.texts import TEXTS
-from toolkit.chat.uploads import UNREADABLE, ClassifiedRow, count_verdicts
+from toolkit.chat.uploads import UNREADABLE, Report
 from toolkit.prediction import Prediction, Predictor
-from toolkit.prediction.abstention import FOREIGN, display
+from toolkit.prediction.abstention import display
 from toolkit.prediction.attribution import Segment
 from toolkit.prediction.explanation import Explanation
-from toolkit.text.labels import SENTIMENT, Label, LabelSet
+from toolkit.text.labels import SENTIMENT, UNCERTAIN, Label, LabelSet
 
-PREVIEW_ROWS = 20
 PREVIEW_CHARACTERS = 160
-
 
 LIKELIEST = 5  # labels with a bar
 AT_A_GLANCE = 400  # characters of a review that is shown with its reasons at once; of a longer one they are folded
@@ -21,16 +19,15 @@ MOST_SHADED = 500  # words, the weightiest: each is a part of the page
 TONES = 5  # colours in toolkit.css that labels take in turn
 
 
-def verdict_panel(prediction: Prediction, predictor: Predictor, language: str, answer: str) -> dict[str, Any]:
+def verdict_panel(prediction: Prediction, predictor: Predictor, language: str) -> dict[str, Any]:
     """The bars and the token counts; the explanation follows when it is computed.
 
-    Two labels share a bar; of more, the likeliest have one each, and a menu of all of them takes a correction.
+    Two labels share a bar; of more, the likeliest have one each.
 
     Args:
         prediction: What is shown.
         predictor: What said it.
         language: `zh` or `en`.
-        answer: The identifier by which the answer is corrected.
     """
     texts, labels = TEXTS[language], predictor.labels
     two = len(labels) == 2
@@ -47,13 +44,6 @@ def verdict_panel(prediction: Prediction, predictor: Predictor, language: str, a
             for label in (labels if two else likeliest)
         ],
         "apart": not two,
-        "menu": None
-        if two
-        else {
-            "title": texts.corrected,
-            "answer": answer,
-            "labels": [{"label": label.name, "name": label.display(language)} for label in labels],
-        },
         "tokens": texts.tokens.format(read=read, total=total, backend=predictor.backend, device=predictor.device),
         "withheld": None
         if (sentence := texts.withheld(prediction.reason, labels)) is None
@@ -68,6 +58,45 @@ def verdict_panel(prediction: Prediction, predictor: Predictor, language: str, a
             "phrasesTitle": texts.why_phrases,
             "phrases": [],
             "open": True,
+        },
+    }
+
+
+def feedback_panel(
+    prediction: Prediction, labels: LabelSet, language: str, answer: str, chosen: str | None
+) -> dict[str, Any]:
+    """What a user can say of an answer: right or wrong, or both labels where the verdict was neither.
+
+    Of more than two labels one is right, and the others stand in a menu.
+
+    Args:
+        prediction: What is judged.
+        labels: The model's labels.
+        language: `zh` or `en`.
+        answer: The identifier by which the answer is corrected.
+        chosen: The label that the user has said it has; None where nothing is said.
+    """
+    texts, predicted = TEXTS[language], prediction.label
+    others = [label for label in labels if label != predicted]
+    two = len(labels) == 2
+    words: dict[Label, tuple[str, str | None]]
+    if two and prediction.verdict == UNCERTAIN:
+        words = {label: (texts.rather.format(label=label.display(language)), None) for label in labels}
+    else:
+        words = {predicted: (texts.right, "up")}
+        if two:
+            words[others[0]] = (texts.wrong, "down")
+    return {
+        "ask": texts.ask,
+        "answer": answer,
+        "chosen": chosen,
+        "saved": texts.saved,
+        "buttons": [{"label": label.name, "name": name, "thumb": thumb} for label, (name, thumb) in words.items()],
+        "menu": None
+        if two
+        else {
+            "title": texts.corrected,
+            "labels": [{"label": label.name, "name": label.display(language)} for label in others],
         },
     }
 
@@ -152,9 +181,15 @@ def _signed(push: float) -> str:
     return f"{'+' if push >= 0 else '−'}{abs(push):.2f}"
 
 
-def file_panel(rows: list[ClassifiedRow], labels: LabelSet, language: str) -> dict[str, Any]:
-    """The counts and the first rows of a classified file."""
-    texts = TEXTS[language]
+def file_panel(report: Report, language: str, limit: int) -> dict[str, Any]:
+    """The counts and the first rows of a classified file.
+
+    Args:
+        report: What became of the rows.
+        language: `zh` or `en`.
+        limit: Tokens of a review that were read at most.
+    """
+    texts, labels = TEXTS[language], report.labels
 
     def name(verdict: str) -> str:
         if verdict == UNREADABLE:
@@ -165,34 +200,32 @@ def file_panel(rows: list[ClassifiedRow], labels: LabelSet, language: str) -> di
         label = labels.named(verdict)
         return verdict if label is None else _kind(label, labels)
 
-    counts = count_verdicts(rows, labels)
-    foreign = sum(each.prediction is not None and each.prediction.reason in FOREIGN for each in rows)
+    notes = (
+        texts.unfamiliar_rows.format(count=report.foreign) if report.foreign else None,
+        texts.in_part.format(limit=limit, count=report.in_part) if report.in_part else None,
+    )
+    shown = len(report.first)
     return {
         "counts": {
             "title": texts.counts,
             "bars": [
-                {
-                    "kind": kind(verdict),
-                    "name": name(verdict),
-                    "count": count,
-                    "percent": 100 * count / max(counts.values()),
-                }
-                for verdict, count in counts.items()
+                {"kind": kind(verdict), "name": name(verdict), "count": count, "percent": 100 * count / report.rows}
+                for verdict, count in report.counts().items()
             ],
         },
         "columns": texts.columns,
         "rows": [
             {
-                "place": each.row.place.removeprefix("row ").partition(" ")[0],
+                "row": each.row.record.place.row,
                 "kind": kind(each.verdict),
                 "verdict": name(each.verdict),
                 "score": f"{each.prediction.score:.3f}" if each.prediction else "",
                 "text": _cut(each.row.text or each.row.problem or ""),
             }
-            for each in rows[:PREVIEW_ROWS]
+            for each in report.first
         ],
-        "withheld": texts.unfamiliar_rows.format(count=foreign) if foreign else None,
-        "note": texts.shown.format(shown=min(PREVIEW_ROWS, len(rows)), total=len(rows)),
+        "notes": [note for note in notes if note],
+        "note": texts.shown.format(shown=shown, total=report.rows) if shown < report.rows else None,
     }
 
 

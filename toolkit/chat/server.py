@@ -77,23 +77,23 @@ async def authenticate(user: str, password: str) -> Any:  # noqa: ANN401
     Nothing is awaited between the question whether a guess may be made and its outcome, so guesses come one by one.
 
     Raises:
-        HTTPException: there were too many wrong ones; this one was not looked at.
+        HTTPException: It is wrong; or there were too many wrong ones, and this one was not looked at.
     """
     from chainlit import User
     from fastapi import HTTPException
 
-    address = request_address.get()
+    address, texts = request_address.get(), TEXTS[request_language.get()]
     wait = _guesses.wait(address)
     if wait > 0:
         seconds = str(int(wait) + 1)
-        raise HTTPException(429, f"too many wrong passwords; try again in {seconds} s", {"Retry-After": seconds})
+        raise HTTPException(429, texts.denied_for_now.format(seconds=seconds), {"Retry-After": seconds})
     given, expected = (
         sha256(each.encode(errors="surrogatepass")).digest() for each in (password, server_settings().password or "")
     )  # of one length, so that a comparison tells nothing of it
     if not hmac.compare_digest(given, expected):
         _guesses.wrong(address)
         _logger.warning("a wrong password from %s", address)
-        return None
+        raise HTTPException(401, texts.denied)
     _guesses.right(address)
     return User(identifier=secrets.token_hex(16), display_name=user[:LONGEST_NAME] or "reader")
 
@@ -106,9 +106,11 @@ def refuse_upload(file: Any, spec: object = None) -> None:  # noqa: ANN401
     """
     texts = TEXTS[request_language.get()]
     if max(len(file.filename or ""), len(file.content_type or "")) > LONGEST_NAME:
-        raise ValueError(texts.upload_name)
+        raise ValueError(texts.upload_name.format(limit=LONGEST_NAME))
     if upload_format(file.filename or "") is None:
         raise ValueError(texts.upload_type)
+    if file.size == 0:
+        raise ValueError(texts.upload_empty)
     if file.size is None or file.size > LARGEST_UPLOAD * MEGABYTE:
         raise ValueError(texts.upload_size.format(limit=LARGEST_UPLOAD))
 

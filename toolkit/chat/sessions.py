@@ -12,7 +12,9 @@ from typing import Any
 
 from chainlit import socket as chainlit_socket
 from chainlit.chat_context import chat_context
-from chainlit.config import FILES_DIRECTORY
+from chainlit.config import FILES_DIRECTORY, config
+from chainlit.context import init_ws_context
+from chainlit.emitter import ChainlitEmitter
 from chainlit.server import sio
 from chainlit.session import WebsocketSession, ws_sessions_id
 from chainlit.user_session import user_sessions
@@ -24,7 +26,9 @@ from toolkit.chat.sockets import EVENTS, is_connected
 from toolkit.chat.texts import TEXTS
 from toolkit.errors import ToolkitError
 
-FILES_OF_A_MESSAGE = 5  # as in assets/config.toml
+MOST_FILES = (
+    100  # that the page lets somebody choose, as in assets/config.toml; the app takes fewer, and has words for it
+)
 _UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _SETTINGS = ("language", "backend", "max_length", "uncertain_below")
 _KEPT_HEADERS = ("HTTP_ACCEPT_LANGUAGE", "HTTP_COOKIE")
@@ -81,11 +85,20 @@ class Session(WebsocketSession):
             self._work.add(task)
             task.add_done_callback(self._work.discard)
 
+    @property
+    def is_working(self) -> bool:
+        """Whether a message is being answered."""
+        return any(not task.done() for task in self._work)
+
+    def stop(self) -> None:
+        """Give up what is being done."""
+        for task in self._work:
+            task.cancel()
+
     async def delete(self) -> None:
         """End the conversation: its work, its files and all that was remembered of it."""
         self._ended.set()
-        for task in self._work:
-            task.cancel()
+        self.stop()
         await super().delete()
         self._forget_files()
         self.memory.clear()
@@ -107,12 +120,44 @@ def secure_sessions() -> None:
         "client_message": _checked_event(handlers["client_message"], _message),
         "chat_settings_change": _checked_event(handlers["chat_settings_change"], _settings),
     }
+    handlers |= {"stop": _stop, "connection_successful": _greet_again(handlers["connection_successful"])}
     sio.handlers["/"] = {name: _without_arguments(handlers[name]) for name in EVENTS} | checked
+    ChainlitEmitter.init_thread = _named_thread(ChainlitEmitter.init_thread)
 
 
 def has_session(session_id: str) -> bool:
     """Whether there is a conversation of this id."""
     return session_id in ws_sessions_id
+
+
+def _named_thread(init_thread: Any) -> Any:  # noqa: ANN401
+    """The page offers to stop only what a conversation with a name does, and a file without a message gives it none."""
+
+    async def init(emitter: Any, interaction: str) -> None:  # noqa: ANN401
+        await init_thread(emitter, interaction or "files")
+
+    return init
+
+
+async def _stop(sid: str) -> None:
+    """Stop every message that is being answered, and let the app say so; Chainlit would in English."""
+    session = Session.get(sid)
+    init_ws_context(session)
+    session.stop()
+    if config.code.on_stop:
+        await config.code.on_stop()
+
+
+def _greet_again(greet: Any) -> Any:  # noqa: ANN401
+    """A page that comes back is told that nothing is being done; where something is, it can still be stopped."""
+
+    async def greeted(sid: str) -> None:
+        await greet(sid)
+        session = Session.get(sid)
+        if session is not None and session.is_working:
+            await init_ws_context(session).emitter.task_start()
+
+    return greeted
 
 
 def _checked_connect(connect: Any) -> Any:  # noqa: ANN401
@@ -166,7 +211,7 @@ def _message(payload: Any) -> dict[str, Any]:  # noqa: ANN401
     """A message with its text and files, and nothing else that a client may say of it."""
     message, files = payload["message"], payload.get("fileReferences") or []
     text, identifier = message["output"], message["id"]
-    if not isinstance(text, str) or uuid.UUID(identifier).version != 4 or len(files) > FILES_OF_A_MESSAGE:
+    if not isinstance(text, str) or uuid.UUID(identifier).version != 4 or len(files) > MOST_FILES:
         raise ValueError("a message of another form")
     references = [{"id": str(uuid.UUID(file["id"]))} for file in files]
     step = {"id": str(uuid.UUID(identifier)), "threadId": "", "name": "User", "type": "user_message"}

@@ -1,5 +1,6 @@
 """What the server is told by its environment, and what a user may choose in the settings panel."""
 
+import json
 import math
 import os
 import tempfile
@@ -7,19 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
+from urllib.parse import unquote
 
 from toolkit.chat.texts import LANGUAGES
 from toolkit.choices import Backend, choices
 from toolkit.errors import ToolkitError
 from toolkit.formats.names import split_name
 
-ORIGINAL_MAX_LENGTH = (
-    120  # tokens, what the app reads by default; the panel goes up to what the model has positions for
-)
 LONGEST_TEXT = 200_000  # characters of one message: some 35,000 words
 LARGEST_UPLOAD = 20  # MB of one file
+KEPT_SECONDS = 600
 UPLOAD_FORMATS = (".txt", ".csv", ".tsv", ".jsonl", ".json")
 _Otherwise = TypeVar("_Otherwise")
+SETTINGS_COOKIE = "toolkit-settings"  # of a page that is loaded anew in another language
 STATE_NAME = "distilbert-review-toolkit"
 
 
@@ -42,8 +43,9 @@ class ServerSettings:
         onnx_model: See `load_predictor`.
         adapter: See `load_predictor`.
         base_model: See `load_predictor`.
-        max_length: tokens read of a review until the user chooses.
+        max_length: tokens read of a review until the user chooses; None for the model's own, as in the shell.
         uncertain_below: see `Abstention`, until the user chooses; None for the model's own.
+        kept_seconds: how long a conversation and its files outlive their page, in case it comes back.
     """
 
     state: Path
@@ -54,8 +56,9 @@ class ServerSettings:
     onnx_model: str | None = None
     adapter: str | None = None
     base_model: str | None = None
-    max_length: int = ORIGINAL_MAX_LENGTH
+    max_length: int | None = None
     uncertain_below: float | None = None
+    kept_seconds: int = KEPT_SECONDS
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -68,6 +71,10 @@ class ServerSettings:
         def read(name: str) -> str | None:
             return environment.get(name, "").strip() or None
 
+        def number(name: str, low: float, high: float = math.inf) -> float | None:
+            value = read(name)
+            return None if value is None else _number(value, name, low, high)
+
         settings = cls(
             state=Path(read("TOOLKIT_STATE") or default_state(environment)).absolute(),
             password=environment.get("TOOLKIT_CHAT_PASSWORD") or None,
@@ -77,10 +84,9 @@ class ServerSettings:
             onnx_model=read("TOOLKIT_ONNX_MODEL"),
             adapter=read("TOOLKIT_ADAPTER"),
             base_model=read("TOOLKIT_BASE_MODEL"),
-            max_length=int(_number(read("TOOLKIT_CHAT_MAX_LENGTH"), "TOOLKIT_CHAT_MAX_LENGTH", cls.max_length, 3)),
-            uncertain_below=_number(below, "TOOLKIT_CHAT_UNCERTAIN_BELOW", 0.5, 0.5, 1)
-            if (below := read("TOOLKIT_CHAT_UNCERTAIN_BELOW"))
-            else None,
+            max_length=None if (length := number("TOOLKIT_CHAT_MAX_LENGTH", 3)) is None else int(length),
+            uncertain_below=number("TOOLKIT_CHAT_UNCERTAIN_BELOW", 0.5, 1),
+            kept_seconds=int(number("TOOLKIT_CHAT_KEPT_SECONDS", 1, 86_400) or KEPT_SECONDS),
         )
         for name, value, allowed in (
             ("TOOLKIT_CHAT_LANGUAGE", settings.language, (None, *LANGUAGES)),
@@ -100,13 +106,13 @@ class UserSettings:
     Attributes:
         language: `zh` or `en`.
         backend: `onnx` or `torch`.
-        max_length: tokens read of a review.
-        uncertain_below: see `Abstention`; None for the model's own, as long as the user has not chosen.
+        max_length: tokens read of a review; None for the model's own, as long as the user has not chosen.
+        uncertain_below: see `Abstention`; None likewise.
     """
 
     language: str
     backend: Backend
-    max_length: int
+    max_length: int | None
     uncertain_below: float | None
 
     def changed_by(
@@ -121,13 +127,23 @@ class UserSettings:
             lowest_score: the least that the model's likeliest label can have.
         """
         language, backend = panel.get("language"), panel.get("backend")
+        length = _within(panel.get("max_length"), 3, positions, None)
         return replace(
             self,
             language=language if language in LANGUAGES else self.language,
             backend=backend if backend in backends else self.backend,
-            max_length=int(_within(panel.get("max_length"), 3, positions, self.max_length)),
+            max_length=self.max_length if length is None else int(length),
             uncertain_below=_within(panel.get("uncertain_below"), lowest_score, 1, self.uncertain_below),
         )
+
+
+def carried_settings(cookie: str | None) -> dict[str, Any]:
+    """What `SETTINGS_COOKIE` holds, as a panel would send it; nothing where it is not ours."""
+    try:
+        settings = json.loads(unquote(cookie or ""))
+    except (ValueError, RecursionError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def default_state(environment: Mapping[str, str] = os.environ) -> str:
@@ -141,9 +157,9 @@ def default_state(environment: Mapping[str, str] = os.environ) -> str:
     return str(folder) if os.access(folder, os.W_OK) else tempfile.mkdtemp(prefix=f"{STATE_NAME}-")
 
 
-def _number(value: str | None, name: str, default: float, low: float, high: float = math.inf) -> float:
+def _number(value: str, name: str, low: float, high: float) -> float:
     try:
-        number = default if value is None else float(value)
+        number = float(value)
     except ValueError:
         number = math.nan
     if not low <= number <= high:

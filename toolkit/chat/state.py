@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from toolkit.chat.settings import ServerSettings
-from toolkit.chat.texts import CHAINLIT_TEXTS
+from toolkit.chat.settings import KEPT_SECONDS, ServerSettings
+from toolkit.chat.translations import CHAINLIT_TEXTS
 from toolkit.errors import ToolkitError, needs_extra
 
 ASSETS = Path(__file__).parent / "assets"
@@ -116,11 +116,16 @@ def _write_configuration(root: Path, settings: ServerSettings) -> None:
     folder = root / ".chainlit"
     (folder / "translations").mkdir(parents=True, exist_ok=True)
     configuration = (ASSETS / CONFIGURATION).read_text(encoding="utf-8")
-    origins = f"allow_origins = {json.dumps(settings.origins)}"
-    (folder / CONFIGURATION).write_text(configuration.replace("allow_origins = []", origins), encoding="utf-8")
-    for tag, ours in CHAINLIT_TEXTS.items():
+    changes = {
+        "allow_origins = []": f"allow_origins = {json.dumps(settings.origins)}",
+        f"session_timeout = {KEPT_SECONDS}": f"session_timeout = {settings.kept_seconds}",
+    }
+    for default, ours in changes.items():
+        configuration = configuration.replace(default, ours)
+    (folder / CONFIGURATION).write_text(configuration, encoding="utf-8")
+    for tag, changed in CHAINLIT_TEXTS.items():
         translation = json.loads((_chainlit_folder() / "translations" / f"{tag}.json").read_text(encoding="utf-8"))
-        merged = json.dumps(_merge(translation, ours), ensure_ascii=False)
+        merged = json.dumps(_merge(translation, changed), ensure_ascii=False)
         (folder / "translations" / f"{tag}.json").write_text(merged, encoding="utf-8")
 
 

@@ -1,7 +1,6 @@
 """Every sentence the app says, in Chinese and in English."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from toolkit.choices import Reason
 from toolkit.errors import MissingModelError
@@ -51,7 +50,12 @@ class Texts:
     wrong: str
     rather: str
     thanks: str
+    taken_back: str
+    already_taken: str
     gone: str
+    ask: str
+    saved: str
+    upload_empty: str
     upload_type: str
     upload_size: str
     upload_length: str
@@ -61,24 +65,38 @@ class Texts:
     no_room: str
     busy: str
     no_rows: str
+    too_many_files: str
     too_many_rows: str
+    too_many_columns: str
     no_text_column: str
+    unreadable_file: str
     bad_utf8: str
     likeliest: str
     empty_row: str
     progress: str
     summary: str
+    reviews: tuple[str, str]
+    stopped: str
     shown: str
+    in_part: str
+    download: str
     counts: str
     columns: tuple[str, str, str, str]
     unreadable: str
     setting_language: str
+    setting_language_help: str
     setting_backend: str
     setting_max_length: str
     setting_max_length_help: str
     setting_threshold: str
     setting_threshold_help: str
     settings_saved: str
+    denied: str
+    denied_for_now: str
+
+    def counted(self, reviews: int) -> str:
+        """A number of reviews, as `1 review` or `1,200 reviews`."""
+        return self.reviews[reviews != 1].format(count=reviews)
 
     def withheld(self, reason: Reason | None, labels: LabelSet) -> str | None:
         """Why a text gets no verdict whatever its score, see `toolkit.prediction.Prediction`; None where that is not why."""
@@ -140,34 +158,49 @@ TEXTS = {
         wrong="判断错误",
         rather="应为{label}",
         thanks="已保存，谢谢。",
+        taken_back="已撤回。",
+        already_taken="这条更正已被取走，无法撤回。",
         gone="这条回答已不在了，请重新发送影评。",
-        upload_type="只接受 .txt、.csv、.tsv、.jsonl 或 .json 文件（可压缩为 .gz 或 .zip）",
-        upload_size="文件超过 {limit} MB",
-        upload_length="上传请求没有说明大小",
-        upload_name="文件名太长",
-        upload_stalled="上传太慢，已中止",
+        ask="判断对吗？",
+        saved="已保存；再按一次可撤回。",
+        upload_empty="文件是空的；请选择每行一条影评、或含 text 列的文件",
+        upload_type="只接受 .txt、.csv、.tsv、.jsonl 或 .json 文件（可压缩为 .gz 或 .zip）；表格请另存为 CSV UTF-8",
+        upload_size="文件超过 {limit} MB；请分成几个文件，或使用命令行 toolkit predict-files",
+        upload_length="上传请求没有说明大小；请在此页面上传",
+        upload_name="文件名太长；请改名，最多 {limit} 个字符",
+        upload_stalled="上传太慢，已中止；请重试，或先压缩为 .gz 或 .zip",
         uploads_busy="正在上传的文件太多，请稍后再试",
         no_room="已保存的文件太多；请新建对话，或稍后再试",
         busy="前面的消息还没有处理完，请稍后再发。",
-        no_rows="{name}：文件里没有影评。",
-        too_many_rows="{name}：超过 {limit:,} 行；请分成几个文件，或使用命令行 toolkit filter。",
-        no_text_column="{name}：需要名为 {expected} 的列，实际为：{found}",
+        no_rows="{name}：文件里没有影评；每行应有一条，或在 text 列中。",
+        too_many_files="一次最多发送 {limit} 个文件；请分几次发送。",
+        too_many_rows="{name}：超过 {limit:,} 行；请分成几个文件，或使用命令行 toolkit predict-files。",
+        too_many_columns="{name}：列太多（{columns:,} 列）；请只保留影评和需要的列。",
+        no_text_column="{name}：需要名为 {expected} 的列，实际为：{found}；请把影评所在的列改名为 text。",
+        unreadable_file="无法读取这个文件，请另存为 CSV UTF-8 后再试。（{error}）",
         bad_utf8="不是有效的 UTF-8{likeliest}；请另存为 UTF-8（CSV UTF-8）",
         likeliest="，可能是 {encoding}",
         empty_row="空影评",
         progress="{name}：已分类 {done:,} / {total:,}",
-        summary="{name}：共 {total:,} 条影评。",
+        summary="{name}：共 {reviews}。",
+        reviews=("{count:,} 条影评", "{count:,} 条影评"),
+        stopped="已停止。",
         shown="前 {shown} 条，共 {total:,} 条；完整结果见 CSV。",
+        in_part="超过 {limit:,} 个词元、因此只读取了一部分的有 {count:,} 条；上限可在设置中调高。",
+        download="下载结果：",
         counts="各类数量",
         columns=("行", "结果", "概率", "影评"),
         unreadable="无法读取",
         setting_language="语言 / Language",
+        setting_language_help="更改语言会重新载入页面，并开始新的对话。",
         setting_backend="后端",
         setting_max_length="最多读取的词元数",
         setting_max_length_help="读得越多越准，也越慢。",
         setting_threshold="低于此概率时回答“不确定”",
         setting_threshold_help="0.5 表示总是给出判断。",
         settings_saved="设置已保存。",
+        denied="密码不对，请再试一次。",
+        denied_for_now="密码错误次数太多，请在 {seconds} 秒后再试。",
     ),
     "en": Texts(
         title="Film reviews",
@@ -205,34 +238,49 @@ TEXTS = {
         wrong="Wrong",
         rather="It is {label}",
         thanks="Saved, thank you.",
+        taken_back="Taken back.",
+        already_taken="That correction was taken away already and cannot be taken back.",
         gone="That answer is no longer here; send the review again.",
-        upload_type="only .txt, .csv, .tsv, .jsonl and .json files are accepted, also as .gz or .zip",
-        upload_size="the file is over {limit} MB",
-        upload_length="the upload does not say its size",
-        upload_name="the file's name is too long",
-        upload_stalled="the upload took too long and was given up",
+        ask="Is this right?",
+        saved="Saved; press again to take it back.",
+        upload_empty="the file is empty; choose one with a review a line, or with a column text",
+        upload_type="only .txt, .csv, .tsv, .jsonl and .json files are accepted, also as .gz or .zip; save a spreadsheet as CSV UTF-8",
+        upload_size="the file is over {limit} MB; split it, or use toolkit predict-files on the command line",
+        upload_length="the upload does not say its size; send the file from this page",
+        upload_name="the file's name is too long; rename it, {limit} characters at most",
+        upload_stalled="the upload took too long and was given up; try again, or compress the file as .gz or .zip first",
         uploads_busy="too many files are being uploaded; try again in a moment",
         no_room="too many files are stored already; start a new chat, or try again later",
         busy="Earlier messages are still being answered; send this one again in a moment.",
-        no_rows="{name}: there is no review in this file.",
-        too_many_rows="{name}: over {limit:,} rows; split the file, or use toolkit filter on the command line.",
-        no_text_column="{name}: expected a column called {expected}, found: {found}",
+        no_rows="{name}: there is no review in this file; put one on each line, or under a column text.",
+        too_many_files="Too many files: at most {limit} go with one message; send the others in another.",
+        too_many_rows="{name}: over {limit:,} rows; split the file, or use toolkit predict-files on the command line.",
+        too_many_columns="{name}: too many columns ({columns:,}); keep the review's and those you need.",
+        no_text_column="{name}: expected a column called {expected}, found: {found}; rename the reviews' column to text.",
+        unreadable_file="{error}; if in doubt, save the file as CSV UTF-8 and send it again",
         bad_utf8="not valid UTF-8{likeliest}; save the file as UTF-8 (CSV UTF-8)",
         likeliest=", likeliest {encoding}",
         empty_row="empty review",
         progress="{name}: {done:,} of {total:,} classified",
-        summary="{name}: {total:,} reviews.",
+        summary="{name}: {reviews}.",
+        reviews=("{count:,} review", "{count:,} reviews"),
+        stopped="Stopped.",
         shown="The first {shown} of {total:,}; the CSV has them all.",
+        in_part="Over {limit:,} tokens long, and therefore read in part: {count:,}. The settings can raise that limit.",
+        download="Download the results: ",
         counts="Counts",
         columns=("Row", "Verdict", "Score", "Review"),
         unreadable="unreadable",
         setting_language="Language / 语言",
+        setting_language_help="Another language loads the page anew and starts a new chat.",
         setting_backend="Backend",
         setting_max_length="Tokens read of a review, at most",
         setting_max_length_help="More is more accurate, and slower.",
         setting_threshold='Answer "uncertain" below this probability',
         setting_threshold_help="0.5 always gives a verdict.",
         settings_saved="Settings saved.",
+        denied="Wrong password; try again.",
+        denied_for_now="Too many wrong passwords; try again in {seconds} s.",
     ),
 }
 
@@ -257,38 +305,6 @@ _STARTERS = (
         "older than the cast. Still, the last ten minutes moved me more than I expected.",
     ),
 )
-
-# What is said differently from Chainlit's own translations, by its tags and keys.
-CHAINLIT_TEXTS: dict[str, dict[str, Any]] = {
-    TAGS["zh"]: {
-        "chat": {
-            "input": {"placeholder": TEXTS["zh"].placeholder},
-            "watermark": "模型也会判断错误；它只读过英文影评。",
-            "settings": {"title": "设置", "customize": "只影响当前对话"},
-            "fileUpload": {"errors": {"failed": "无法上传"}},
-        },
-        "auth": {
-            "login": {
-                "title": "请输入密码",
-                "form": {"email": {"label": "姓名（任意）", "required": "请填写姓名", "placeholder": "姓名"}},
-            }
-        },
-    },
-    TAGS["en"]: {
-        "chat": {
-            "input": {"placeholder": TEXTS["en"].placeholder},
-            "watermark": "The model can be wrong; it has read English reviews only.",
-            "settings": {"title": "Settings", "customize": "For this conversation only"},
-            "fileUpload": {"errors": {"failed": "Not uploaded:"}},
-        },
-        "auth": {
-            "login": {
-                "title": "Enter the password",
-                "form": {"email": {"label": "Name (any)", "required": "Enter a name", "placeholder": "name"}},
-            }
-        },
-    },
-}
 
 
 def choose_language(tag: str | None, chosen: str | None = None, default: str | None = None) -> str:

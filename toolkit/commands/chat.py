@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from toolkit.chat.settings import ORIGINAL_MAX_LENGTH
 from toolkit.chat.texts import LANGUAGES
 from toolkit.choices import Backend
 from toolkit.commands.options import PATH, model_options
@@ -34,7 +33,7 @@ _logger = logging.getLogger(__name__)
 @click.option(
     "--max-length",
     type=click.IntRange(min=3),
-    help=f"Tokens of a review that are read until the user chooses.  [default: {ORIGINAL_MAX_LENGTH}]",
+    help="Tokens of a review that are read until the user chooses.  [default: the model's own, as in the shell]",
 )
 @model_options
 def chat(host: str, port: int, state: Path | None, **options: Any) -> None:  # noqa: ANN401 - load's arguments

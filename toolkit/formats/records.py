@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from toolkit.errors import ToolkitError
+from toolkit.errors import MissingColumnError, ToolkitError
 from toolkit.formats.encodings import NOT_UTF8
 from toolkit.formats.limits import listed
 from toolkit.formats.names import TEXT_COLUMNS, find_column, say_columns, wanted_column
@@ -175,7 +175,8 @@ def read_records(source: Source, input_format: str, field: str | None = None) ->
         field: name of the text's field or column, one of the usual by default; of no matter for `lines` and `nul`.
 
     Raises:
-        ToolkitError: a CSV without that column, or compressed data that is broken.
+        MissingColumnError: A CSV has no such column.
+        ToolkitError: Compressed data is broken.
     """
     yield from INPUTS[input_format](source, field)
 
@@ -211,8 +212,9 @@ def _csv_rows(source: Source, field: str | None) -> Iterator[Record]:
     column = find_column(columns, field)
     if column is None:
         found = listed(columns) or "a blank line"
-        raise ToolkitError(
-            f"{source.place}expected a column {wanted_column(field)}, found {found}; name the text's with --column"
+        raise MissingColumnError(
+            f"{source.place}expected a column {wanted_column(field)}, found {found}; name the text's with --column",
+            columns,
         )
     if field is None:
         say_columns(source.name, text=column)

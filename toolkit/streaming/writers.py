@@ -138,7 +138,8 @@ class JsonWriter(_FieldWriter):
         self._check_names(record, record.names(), new)
         members = record.json()[:-1].rstrip()  # without the closing brace
         comma = "" if members == "{" else ", "
-        _check_encodable(record, (members,))
+        if unwritable(members):
+            _check_encodable(record, record.names())
         return self._show(f"{members}{comma}{to_json(new)[1:]}\n".encode())
 
 
@@ -147,11 +148,24 @@ class CsvWriter(_FieldWriter):
 
     The columns are those of the first record that has any. A JSON object with fewer fields leaves cells empty; one with
     others cannot be written.
+
+    Args:
+        label: See `Writer`.
+        prefix: Stands before the names of new columns.
+        show: See `Writer`.
+        columns: The input's columns, where they are known before its first record.
     """
 
-    def __init__(self, label: Callable[[Prediction], str], prefix: str, show: Callable[[bytes], bytes] = bytes) -> None:
+    def __init__(
+        self,
+        label: Callable[[Prediction], str],
+        prefix: str,
+        show: Callable[[bytes], bytes] = bytes,
+        columns: Iterable[str] | None = None,
+    ) -> None:
         super().__init__(label, prefix, show)
-        self._columns: dict[str, None] | None = None  # in order, and found in no time
+        self._columns = None if columns is None else dict.fromkeys(columns)  # in order, and found in no time
+        self._has_header = False
 
     def answer(self, record: Record, prediction: Prediction) -> bytes:
         """The probabilities are one cell of JSON."""
@@ -165,28 +179,33 @@ class CsvWriter(_FieldWriter):
         return self._row(record, [""] * len(NEW_FIELDS), str(error))
 
     def _row(self, record: Record, answer: list[str], message: str) -> bytes:
-        header = b""
-        if self._columns is None:
-            self._check_names(record, record.names())
-            self._columns = dict.fromkeys(record.names())
-            _check_encodable(record, self._columns)
-            header = _csv_line([*self._columns, *self._names, self._error_name])
+        columns = dict.fromkeys(record.names()) if self._columns is None else self._columns
+        if not self._has_header:
+            self._check_names(record, columns)
+            _check_encodable(record, columns)
         cells = record.cells()
-        if not message and (others := [name for name in cells if name not in self._columns]):
+        if not message and (others := [name for name in cells if name not in columns]):
             raise RecordError(
-                record.place, f"{shown(others[0])} is not among the first record's columns, {listed(self._columns)}"
+                record.place, f"{shown(others[0])} is not among the first record's columns, {listed(columns)}"
             )
         for name, cell in () if message else cells.items():
             if cell != record.text and (
                 why := unwritable(cell)
             ):  # of the review itself the model read a replacement too
                 raise RecordError(record.place, f"the column {shown(name)} {why}: {shown(cell)}")
-        return self._show(header + _csv_line([*(cells.get(name, "") for name in self._columns), *answer, message]))
+        header = b"" if self._has_header else self.csv_line([*columns, *self._names, self._error_name])
+        self._columns, self._has_header = columns, True  # now that there is a line to stand under it
+        return self._show(header + self.csv_line([*(cells.get(name, "") for name in columns), *answer, message]))
+
+    def csv_line(self, cells: Iterable[str]) -> bytes:
+        """One line of the output."""
+        stream = io.StringIO()
+        csv.writer(stream).writerow(cells)  # its own line end makes it quote \r and \n, so it is changed afterwards
+        return (stream.getvalue().removesuffix("\r\n") + "\n").encode(errors="replace")
 
 
 def _check_encodable(record: Record, names: Iterable[str]) -> None:
-    if any(map(unwritable, names)):
-        found = next(name for name in record.names() if unwritable(name))
+    if (found := next(filter(unwritable, names), None)) is not None:
         raise ToolkitError(
             f"{record.place}: the name of a column, {shown(found)}, {unwritable(found)}; "
             "give it another, or convert the file to UTF-8"
@@ -218,9 +237,3 @@ OUTPUTS: dict[OutputFormat, Callable[[Callable[[Prediction], str], str, bytes, C
     "csv": lambda label, prefix, _end, show: CsvWriter(label, prefix, show),
     "label": lambda label, _prefix, end, show: LabelWriter(label, end, show),
 }
-
-
-def _csv_line(cells: list[str]) -> bytes:
-    stream = io.StringIO()
-    csv.writer(stream).writerow(cells)  # its own line end makes it quote both \r and \n, so it is changed afterwards
-    return (stream.getvalue().removesuffix("\r\n") + "\n").encode(errors="replace")

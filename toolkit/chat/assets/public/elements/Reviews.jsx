@@ -1,8 +1,10 @@
+import { Download } from "lucide-react"
+
 export default function Reviews() {
-  const { counts, columns, rows, withheld, note } = props
+  const { counts, columns, rows, notes, note, download } = props
   return (
     <div className="toolkit-panel" data-testid="reviews">
-      <h4>{counts.title}</h4>
+      <h2>{counts.title}</h2>
       <div className="toolkit-chart">
         {counts.bars.map((each) => (
           <div key={each.name} className="toolkit-chart-row">
@@ -14,8 +16,19 @@ export default function Reviews() {
           </div>
         ))}
       </div>
-      {withheld ? <p className="toolkit-note">{withheld}</p> : null}
-      <div className="toolkit-scroll" tabIndex={0}>
+      {notes.map((each) => (
+        <p key={each} className="toolkit-note">
+          {each}
+        </p>
+      ))}
+      <a className="toolkit-download" download={download.name} href={apiClient.buildEndpoint(download.path)}>
+        <Download aria-hidden="true" />
+        <span>
+          {download.title}
+          <b>{download.name}</b>
+        </span>
+      </a>
+      <div className="toolkit-scroll" tabIndex={0} role="region" aria-label={columns[3]}>
         <table className="toolkit-table">
           <thead>
             <tr>
@@ -27,7 +40,7 @@ export default function Reviews() {
           <tbody>
             {rows.map((each, index) => (
               <tr key={index}>
-                <td>{each.place}</td>
+                <td>{each.row}</td>
                 <td className={`toolkit-name toolkit-${each.kind}`}>{each.verdict}</td>
                 <td>{each.score}</td>
                 <td className="toolkit-text">{each.text}</td>
@@ -36,7 +49,7 @@ export default function Reviews() {
           </tbody>
         </table>
       </div>
-      <p className="toolkit-note">{note}</p>
+      {note ? <p className="toolkit-note">{note}</p> : null}
     </div>
   )
 }

@@ -91,30 +91,13 @@ const Reasons = ({ why }) => (
 )
 
 export default function Verdict() {
-  const { classes, apart, menu, tokens, truncated, withheld, why } = props
+  const { classes, apart, tokens, truncated, withheld, why } = props
   const bars = apart ? <Bars classes={classes} /> : <SharedBar classes={classes} />
   return (
     <div className="toolkit-panel" data-testid="verdict">
       {withheld ? <p className="toolkit-withheld">{withheld.note}</p> : <div className="toolkit-verdict">{bars}</div>}
       <p className="toolkit-note">{tokens}</p>
       {truncated ? <p className="toolkit-note">{truncated}</p> : null}
-      {menu ? (
-        <select
-          className="toolkit-menu"
-          aria-label={menu.title}
-          defaultValue=""
-          onChange={(event) => callAction({ name: "correct", payload: { answer: menu.answer, label: event.target.value } })}
-        >
-          <option value="" disabled>
-            {menu.title}
-          </option>
-          {menu.labels.map((each) => (
-            <option key={each.label} value={each.label}>
-              {each.name}
-            </option>
-          ))}
-        </select>
-      ) : null}
       {withheld ? (
         <details className="toolkit-why">
           <summary>{withheld.show}</summary>
