@@ -16,6 +16,7 @@ from toolkit.web.limits import (
     network_of,
 )
 
+GONE = "gone"  # in a request's state: an event that is set when its connection is lost, whatever is left to be read
 _BACKLOG = 128  # connections taken in one turn of the loop, each with a file descriptor, before any can be closed
 
 
@@ -61,6 +62,7 @@ class PatientConnection(Stalling, H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a place, and start to wait for a request."""
+        self.app_state = {**self.app_state, GONE: asyncio.Event()}
         super().connection_made(transport)
         self._waiting_since = self.loop.time()
         self._allow(HEAD_SECONDS)
@@ -91,6 +93,7 @@ class PatientConnection(Stalling, H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing."""
         self._forget_deadline()
+        self.app_state[GONE].set()
         super().connection_lost(exc)
 
     def _find_a_place(self) -> None:
