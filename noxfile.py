@@ -35,7 +35,7 @@ def check_style(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Style, then the whole test suite; arguments after `--` go to pytest (`-- -k hub`)."""
-    install(session, "train,offline,app,ray,dev")
+    install(session, "train,offline,app,serve,ray,dev")
     check_style(session)
     # A process a core; the tests of a file stay together, since many share a model, a server or a run that takes seconds.
     cores = len(os.sched_getaffinity(0))
@@ -95,7 +95,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Throw bytes at everything that reads some, for ten minutes; `-- --seconds 60` for one, `-- toml` for one reader."""
-    install(session, "train,app,ray,dev,fuzz")
+    install(session, "train,app,serve,ray,dev,fuzz")
     session.run("python", "-m", "tests.fuzz", *session.posargs)
 
 

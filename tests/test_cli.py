@@ -30,9 +30,12 @@ HEAVY = (
     "optimum",
     "peft",
     "chainlit",
+    "starlette",
+    "uvicorn",
+    "prometheus_client",
 )
 COMMANDS = ((), ("dataset",), ("dataset", "import"), ("dataset", "check"), ("train",), ("export",), ("predict",),
-            ("filter",), ("evaluate",), ("doctor",), ("chat",), ("bench",), ("completion",), ("predict-files",))  # fmt: skip
+            ("filter",), ("evaluate",), ("doctor",), ("chat",), ("serve",), ("bench",), ("completion",), ("predict-files",))  # fmt: skip
 
 
 def run(*arguments, stdin=b"", obj=None):
@@ -74,6 +77,8 @@ def test_the_fixed_option_names_are_there():
         "--invert --count --min-score --uncertain-below --summary --strict --on-error --lang",
         "evaluate": "--backend --onnx-model --adapter --max-length --dataset --split --file --json --lang --output --slice "
         "--no-texts --compare --uncertain-below",
+        "serve": "--host --port --lang --uncertain-below --any-text --readers --truncation --max-length --backend --onnx-model --adapter "
+        "--queue --most-texts --deadline --grace --name --origin",
         "chat": "--host --port --lang --language --uncertain-below --state --backend --onnx-model --adapter --max-length",
     }
     for command, names in options.items():

@@ -146,6 +146,37 @@ def test_what_needs_torch_says_in_a_line_what_to_install(alone, statement, purpo
     )
 
 
+def test_serve_is_enough_for_the_server(alone, tiny_bundle):
+    pytest.importorskip("starlette", reason="the extra serve is not installed")
+    process = alone("", "serve", "--onnx-model", tiny_bundle)
+    assert process.returncode == 1
+    assert b"pip install -c constraints.txt '.[serve]'" in process.stderr
+    asked = (
+        ALONE
+        + f"""
+import http.client, os, signal, threading
+from pathlib import Path
+from toolkit.models.bundle import Kind
+from toolkit.prediction import load_predictor
+from toolkit.server.models import Models
+from toolkit.server.running import run
+from toolkit.server.settings import ServerSettings
+from toolkit.web.hosts import listen
+bundle = Path({str(tiny_bundle)!r})
+listener = listen("127.0.0.1", 0)
+def ask():
+    connection = http.client.HTTPConnection("127.0.0.1", listener.getsockname()[1])
+    connection.request("POST", "/predict", '{{"inputs": "A film."}}', {{"content-type": "application/json"}})
+    print(connection.getresponse().status)
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=ask).start()
+run(ServerSettings(), Models(lambda: load_predictor("onnx", onnx_model=bundle), bundle, Kind.ONNX), listener)
+"""
+    )
+    process = alone("serve", script=asked)
+    assert process.stdout == b"200\n", process.stderr.decode()
+
+
 def test_zstd_is_enough_for_zstd(alone, tiny_bundle):
     data = pytest.importorskip("zstandard", reason="the extra zstd is not installed").compress(b"A film.\n")
     arguments = ("filter", "--onnx-model", tiny_bundle)

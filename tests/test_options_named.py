@@ -10,7 +10,7 @@ from toolkit.cli import cli
 
 PAGES = ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "dataset/README.md", *(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]  # fmt: skip
 # Of pip, docker, nox's own sessions, ray and grep, where a page shows them.
-OTHERS = {"--no-deps", "--nproc_per_node", "--standalone", "--wheel-dir", "--rm", "--user", "--network", "--read-only", "--cpus", "--memory", "--check", "--peers",
+OTHERS = {"--no-deps", "--nproc_per_node", "--standalone", "--wheel-dir", "--rm", "--user", "--network", "--read-only", "--cpus", "--memory", "--build", "--build-arg", "--no-healthcheck", "--check", "--peers",
           "--head", "--line-buffered", "--nproc-per-node", "--preload", "--seconds"}  # fmt: skip
 SCRIPTS = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("benchmarks/*.py"))
 

@@ -27,13 +27,14 @@ COMMANDS = {
     "doctor": "doctor",
     "bench": "bench",
     "chat": "chat",
+    "serve": "serve",
     "completion": "completion",
 }
 
 
 # The help's headings; a command that is in none of them stands under the last.
 SECTIONS = {
-    "Ask a model": ("predict", "predict-files", "filter", "chat"),
+    "Ask a model": ("predict", "predict-files", "filter", "chat", "serve"),
     "Make a model": ("dataset", "train", "export", "evaluate"),
     "Know your machine": ("doctor", "bench", "completion"),
 }

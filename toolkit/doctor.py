@@ -20,7 +20,7 @@ from toolkit.prediction.selection import Choice as BackendChoice
 from toolkit.prediction.selection import choose_backend, load_predictor, sees_gpu
 
 PACKAGES = ("distilbert-review-toolkit", "onnxruntime", "tokenizers", "numpy", "click", "torch", "transformers", "peft",
-            "optimum", "optimum-onnx", "chainlit", "ray")  # fmt: skip
+            "optimum", "optimum-onnx", "chainlit", "starlette", "uvicorn", "prometheus-client", "ray")  # fmt: skip
 HUB_SECONDS = 3.0
 _PROBE = "A quiet film that stays with you."
 

@@ -17,7 +17,7 @@ from uuid import uuid4
 import pytest
 
 from tests.chat.test_server import Visitor, upload
-from toolkit.chat import limits
+from toolkit.web import limits as web_limits
 
 pytest.importorskip("chainlit", reason="the extra 'app' is not installed")
 
@@ -298,7 +298,7 @@ def test_a_large_head_costs_nothing(server):
 
 def test_who_is_slow_is_not_waited_for_and_keeps_nobody_out(closed):
     """More connections than there are places send half a head; others stop in a body; a WebSocket never joins."""
-    waiting = [connect(closed) for _ in range(limits.CONNECTIONS + 50)]
+    waiting = [connect(closed) for _ in range(web_limits.CONNECTIONS + 50)]
     for number, connection in enumerate(waiting):
         with contextlib.suppress(ConnectionError):
             connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" if number % 2 else b"")
@@ -325,7 +325,7 @@ def test_who_is_slow_is_not_waited_for_and_keeps_nobody_out(closed):
 
 def test_one_address_has_so_many_connections(server):
     """Loopback itself is where a proxy is; its neighbour is anybody."""
-    connections = [connect(server, "127.0.0.5") for _ in range(limits.CONNECTIONS_EACH + 30)]
+    connections = [connect(server, "127.0.0.5") for _ in range(web_limits.CONNECTIONS_EACH + 30)]
     time.sleep(0.5)
     ended = 0
     for connection in connections:

@@ -15,14 +15,17 @@ from toolkit.chat import limits, settings
 from toolkit.chat.corrections import Correction, save_correction
 from toolkit.chat.guard import Guard, Questions, read_cookies
 from toolkit.chat.guesses import FREE_MISTAKES, FREE_MISTAKES_OF_ALL, LONGEST_WAIT, LONGEST_WAIT_OF_ALL, Guesses
-from toolkit.chat.limits import Budget, network_of
+from toolkit.chat.limits import Budget
 from toolkit.chat.pages import Answer
-from toolkit.chat.plain import PlainFormatter, inert
+from toolkit.chat.plain import inert
 from toolkit.chat.settings import ServerSettings
 from toolkit.chat.state import prepare
 from toolkit.chat.uploads import MAX_CELLS, MAX_ROWS
 from toolkit.errors import ToolkitError
 from toolkit.text.segmentation import clauses, sentences
+from toolkit.web import limits as web_limits
+from toolkit.web.limits import network_of
+from toolkit.web.logs import PlainFormatter
 
 ORIGIN = "https://reviews.example.org"
 
@@ -229,17 +232,17 @@ def test_the_documented_limits_are_those_that_hold():
         f"{limits.LARGE_MESSAGE // 1000} kB, of all connections, {limits.LARGE_BYTES_PER_SECOND // 10**6} MB a second |",
         f"| {limits.WAITING_EACH // 10**6} MB a conversation, {limits.WAITING // 10**6} MB in all |",
         f"| {settings.LARGEST_UPLOAD} MB, {MAX_ROWS:,} rows, a name of {limits.LONGEST_NAME} characters; "
-        f"{limits.UPLOAD_SECONDS} s, {limits.IDLE_SECONDS} s between its parts |",
+        f"{limits.UPLOAD_SECONDS} s, {web_limits.IDLE_SECONDS} s between its parts |",
         f"| files of a message | {limits.FILES_OF_A_MESSAGE} |",
         f"| {MAX_CELLS:,} cells |",
         f"{settings.KEPT_SECONDS} by default |",
         f"| {limits.UPLOADS_EACH} a conversation, {limits.UPLOADS} in all |",
         f"| {limits.STORED_EACH // 10**6} MB a conversation, {limits.STORED // 10**9} GB in all |",
         f"| {limits.LARGEST_FORM // 1000} kB, {limits.FORM_SECONDS} s |",
-        f"| {limits.LARGEST_HEAD // 1000} kB, {limits.HEAD_SECONDS} s |",
-        f"| {limits.CONNECTIONS_EACH} an address, {limits.CONNECTIONS} in all |",
+        f"| {web_limits.LARGEST_HEAD // 1000} kB, {web_limits.HEAD_SECONDS} s |",
+        f"| {web_limits.CONNECTIONS_EACH} an address, {web_limits.CONNECTIONS} in all |",
         f"| {limits.SOCKETS_EACH} an address, {limits.SOCKETS} in all; {limits.JOIN_SECONDS} s to join",
-        f"| {limits.STALLED_SECONDS} s |",
+        f"| {web_limits.STALLED_SECONDS} s |",
         f"| {limits.SESSIONS:,} |",
         f"| {limits.KEPT_ANSWERS}, with {limits.KEPT_CHARACTERS:,} characters |",
         f"| {limits.LARGEST_CORRECTIONS // 10**6} MB |",

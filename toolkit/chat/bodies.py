@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from toolkit.chat.limits import DISCARDED, FORM_SECONDS, IDLE_SECONDS, UPLOAD_SECONDS
+from toolkit.chat.limits import FORM_SECONDS, UPLOAD_SECONDS
 from toolkit.chat.settings import LARGEST_UPLOAD
 from toolkit.chat.texts import TEXTS
+from toolkit.web.bodies import is_number
+from toolkit.web.limits import IDLE_SECONDS
 
 Message = MutableMapping[str, Any]
 
@@ -51,7 +53,7 @@ class Body:
     ) -> None:
         length, texts = headers.get("content-length"), TEXTS[language]
         # With both headers, one of two servers in a row believes the one and the second the other.
-        if length is None or not _is_number(length) or "transfer-encoding" in headers:
+        if length is None or not is_number(length) or "transfer-encoding" in headers:
             raise BodyError(413, texts.upload_length)
         self._too_large = BodyError(413, texts.upload_size.format(limit=LARGEST_UPLOAD))
         self._too_late = BodyError(408, texts.upload_stalled)
@@ -82,22 +84,3 @@ class Body:
             raise self.problem
         self.finished = not message.get("more_body")
         return message
-
-
-async def discard(receive: Callable[[], Awaitable[Message]], headers: Mapping[str, str]) -> None:
-    """Read a refused body and throw it away, for a while, since a browser shows an answer only after sending."""
-    length = headers.get("content-length", "")
-    read = 0 if _is_number(length) and int(length) <= DISCARDED and "transfer-encoding" not in headers else DISCARDED
-    try:
-        async with asyncio.timeout(IDLE_SECONDS):
-            while read < DISCARDED:
-                message = await receive()
-                read += len(message.get("body", b""))
-                if not message.get("more_body"):
-                    return
-    except TimeoutError:
-        return
-
-
-def _is_number(length: str) -> bool:
-    return length.isascii() and length.isdigit() and len(length) < 16

@@ -1,36 +1,33 @@
 """What stands between the network and Chainlit: who may ask what, how much may be sent, and what a page may load."""
 
-import ipaddress
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
-from toolkit.chat.bodies import Body, BodyError, discard
+from toolkit.chat.bodies import Body, BodyError
 from toolkit.chat.limits import (
     LARGEST_FORM,
-    LARGEST_HEAD,
     MEGABYTE,
     SOCKETS,
     SOCKETS_EACH,
     UPLOADS,
     UPLOADS_EACH,
     Budget,
-    is_proxy,
-    network_of,
 )
 from toolkit.chat.pages import Answer, Application, Receive, Scope, Send, answer, refuse
 from toolkit.chat.settings import LARGEST_UPLOAD, ServerSettings
 from toolkit.chat.sockets import Socket
 from toolkit.chat.texts import LANGUAGE_COOKIE, TAGS, TEXTS, choose_language
+from toolkit.web.bodies import discard
+from toolkit.web.hosts import head_size, may_ask
+from toolkit.web.limits import LARGEST_HEAD, is_proxy, network_of
 
 SOCKET_PATH = "/ws/socket.io"
 UPLOAD_PATH = "/project/file"
 
-_HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]+))(?::\d*)?", re.ASCII)
 _LONGEST_LINE = 200  # characters that somebody else chose
 _logger = logging.getLogger(__name__)
 
@@ -101,7 +98,6 @@ class Guard:
         self._settings = settings
         self._root_path = root_path.rstrip("/")
         self._questions = questions
-        # Against DNS rebinding: a name that nobody told us may be a stranger's, whose page then counts as ours.
         self._names = {"localhost", host.lower(), *(urlsplit(each).hostname or "" for each in settings.origins)}
         self._uploads = Budget(UPLOADS, UPLOADS_EACH)
         self._sockets = Budget(SOCKETS, SOCKETS_EACH)
@@ -111,7 +107,7 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        if _head_size(scope) > LARGEST_HEAD:  # before anything reads them
+        if head_size(scope) > LARGEST_HEAD:  # before anything reads them
             await refuse(scope, send, 431, "the headers are too large; delete this site's cookies")
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -122,20 +118,12 @@ class Guard:
         request_language.set(language)
         request_address.set((scope.get("client") or ("", 0))[0])
         path = scope["path"].removeprefix(self._root_path)
-        if not self._may_ask(headers):
+        if not may_ask(headers, self._names, self._settings.origins):
             await refuse(scope, send, 403, "this page may not use the server; see TOOLKIT_CHAT_ORIGINS")
         elif scope["type"] == "websocket":
             await self._open_socket(scope, receive, send, path, cookies)
         else:
             await self._answer(scope, receive, send, path, headers, cookies)
-
-    def _may_ask(self, headers: Mapping[str, str]) -> bool:
-        """Whether Host is an address or a name of ours, and the page one of ours."""
-        host, origin = headers.get("host", ""), headers.get("origin")
-        name = _hostname(host)
-        if name is None or not (name in self._names or _is_address(name)):
-            return False
-        return origin is None or origin in (f"http://{host}", f"https://{host}", *self._settings.origins)
 
     async def _open_socket(
         self, scope: Scope, receive: Receive, send: Send, path: str, cookies: Mapping[str, str]
@@ -235,25 +223,6 @@ def read_cookies(header: str | None) -> dict[str, str]:
     """The cookies in a `Cookie` header; in one pass, whatever it holds."""
     pairs = (part.partition("=") for part in (header or "").split(";"))
     return {name.strip(): value.strip() for name, _, value in pairs}
-
-
-def _head_size(scope: Scope) -> int:
-    size = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
-    return size + sum(len(name) + len(value) for name, value in scope["headers"])
-
-
-def _hostname(host: str) -> str | None:
-    """The name in a `Host` header, which has a port beside it and nothing else."""
-    matched = _HOST.fullmatch(host)
-    return (matched["address"] or matched["name"]).lower() if matched else None
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _speak(query: bytes, language: str) -> bytes:

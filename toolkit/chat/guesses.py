@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from toolkit.chat.limits import is_proxy, network_of
+from toolkit.web.limits import is_proxy, network_of
 
 FREE_MISTAKES, LONGEST_WAIT = 3, 300.0  # of one address, in seconds
 FREE_MISTAKES_OF_ALL, LONGEST_WAIT_OF_ALL = 20, 10.0

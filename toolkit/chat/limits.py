@@ -1,13 +1,14 @@
-"""How much the server takes, keeps and waits for. docs/app.md lists the numbers; a test holds it to them."""
+"""How much the app takes, keeps and waits for, beside what every server of ours does (`toolkit.web.limits`).
 
-import ipaddress
+docs/app.md lists the numbers of both; a test holds it to them.
+"""
+
 from collections import Counter
 from collections.abc import Hashable
 
 MEGABYTE = 1_000_000
 
 # What is sent.
-LARGEST_HEAD = 32_000  # bytes of a request's line and headers; a browser sends a server all cookies of its host
 LARGEST_FORM = 64_000  # bytes of a request that is no upload, and of a multipart form around its file
 LARGEST_MESSAGE = 1 << 20  # bytes of one WebSocket message: 200,000 characters at up to four bytes each, and their JSON
 LARGEST_FRAME = 4 << 20  # of one that is still answered in a sentence; a larger one closes its connection
@@ -16,19 +17,14 @@ FILES_OF_A_MESSAGE = 5
 LONGEST_NAME = 200  # characters of a file's name or of a user's
 LARGE_MESSAGE = 64_000  # bytes from which messages of all connections are taken one after the other …
 LARGE_BYTES_PER_SECOND = 5 * MEGABYTE  # … at this speed, since parsing JSON holds everybody up
-DISCARDED = 200 * MEGABYTE  # of a refused body read and thrown away, since a browser shows an answer only after sending
 
 # How long is waited, in seconds.
-HEAD_SECONDS = 10  # for the headers of a request; also for the first byte of the next one, if uvicorn should not
-IDLE_SECONDS = 15  # for the next part of a body
 FORM_SECONDS = 15  # for a whole body that is no upload
 UPLOAD_SECONDS = 300  # for a whole upload: 20 MB at half a megabit a second
 REQUEST_SECONDS = UPLOAD_SECONDS + 60  # for a whole request with its answer
-STALLED_SECONDS = 30  # until a connection that takes no answer is closed
 JOIN_SECONDS = 10  # until a WebSocket has joined the conversation
 
 # How many at once.
-CONNECTIONS, CONNECTIONS_EACH = 500, 100  # of all and of one address; loopback, where a proxy is, may have them all
 SOCKETS, SOCKETS_EACH = 400, 50  # WebSockets likewise, so that there is always a connection left for `/health`
 UPLOADS, UPLOADS_EACH = 20, 2  # being sent, on the server and in one session
 SESSIONS = 1_000  # conversations kept; over that, one whose page is gone makes room
@@ -70,20 +66,3 @@ class Budget:
         self._taken[holder] -= given
         if not self._taken[holder]:
             del self._taken[holder]
-
-
-def network_of(address: str) -> str:
-    """The network that counts as one address: an IPv6 customer has 2^64 of them."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv6Address):
-        mapped = ip.ipv4_mapped
-        return str(mapped) if mapped else str(ipaddress.ip_network((ip, 64), strict=False))
-    return str(ip)
-
-
-def is_proxy(address: str) -> bool:
-    """Whether many people may come from here: a proxy on this machine."""
-    return address in ("127.0.0.1", "::1")

@@ -12,6 +12,7 @@ from toolkit.models.bundle import Kind
 from toolkit.models.completion import model_hash
 from toolkit.prediction import Abstention, Predictor, load_predictor
 from toolkit.prediction.selection import Choice, choose_backend
+from toolkit.web.predictors import open_whole
 
 _WEIGHTS: dict[Backend, str] = {"onnx": "model.onnx", "torch": "adapter_model.safetensors"}
 _logger = logging.getLogger(__name__)
@@ -95,7 +96,6 @@ def _load(choice: Choice, base_model: str | None) -> Model:
     predictor = load_predictor(
         choice.backend, onnx_model=choice.folder, adapter=choice.folder, base_model=base_model
     )  # each backend looks at its own folder only
-    predictor.predict("Ready.")
-    list(predictor.predict_many(["Ready.", "Set."]))  # what is opened lazily is opened now, before it can be replaced
+    open_whole(predictor)
     _logger.info("%s on %s serves %s", predictor.backend, predictor.device, choice.folder)
     return Model(predictor, model_hash(choice.folder, Kind.ONNX if choice.backend == "onnx" else Kind.ADAPTER))

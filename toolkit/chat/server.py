@@ -2,24 +2,23 @@
 
 import asyncio
 import functools
-import hmac
 import logging
 import os
 import secrets
 import sys
 from collections.abc import Mapping
 from functools import cache
-from hashlib import sha256
 from typing import Any
 
 from toolkit.chat.guard import Guard, Questions, request_address, request_language
 from toolkit.chat.guesses import Guesses
 from toolkit.chat.limits import LARGEST_FRAME, LONGEST_NAME, MEGABYTE
 from toolkit.chat.models import Models
-from toolkit.chat.plain import log_plainly
 from toolkit.chat.settings import LARGEST_UPLOAD, ServerSettings, upload_format
 from toolkit.chat.state import is_prepared, prepare
 from toolkit.chat.texts import TEXTS
+from toolkit.web.hosts import is_loopback, is_secret
+from toolkit.web.logs import log_plainly
 
 _guesses = Guesses()
 _logger = logging.getLogger(__name__)
@@ -87,10 +86,7 @@ async def authenticate(user: str, password: str) -> Any:  # noqa: ANN401
     if wait > 0:
         seconds = str(int(wait) + 1)
         raise HTTPException(429, texts.denied_for_now.format(seconds=seconds), {"Retry-After": seconds})
-    given, expected = (
-        sha256(each.encode(errors="surrogatepass")).digest() for each in (password, server_settings().password or "")
-    )  # of one length, so that a comparison tells nothing of it
-    if not hmac.compare_digest(given, expected):
+    if not is_secret(password, server_settings().password or ""):
         _guesses.wrong(address)
         _logger.warning("a wrong password from %s", address)
         raise HTTPException(401, texts.denied)
@@ -134,7 +130,7 @@ def serve() -> None:
     if settings.password:
         os.environ.setdefault("CHAINLIT_AUTH_SECRET", secrets.token_hex(32))
         config.code.password_auth_callback = authenticate  # Chainlit's decorator would turn "later" into "wrong"
-    elif config.run.host not in ("127.0.0.1", "localhost", "::1"):
+    elif not is_loopback(config.run.host):
         _logger.warning("anybody who reaches %s can use this server; TOOLKIT_CHAT_PASSWORD asks them", config.run.host)
     chainlit.on_app_startup(load_in_background)
     config.run.headless = True
@@ -147,13 +143,13 @@ def _guard(settings: ServerSettings, run: Any) -> None:  # noqa: ANN401
     from fastapi.responses import JSONResponse
     from starlette.middleware import Middleware
 
-    from toolkit.chat.connections import patient_config
+    from toolkit.chat.connections import app_config
     from toolkit.chat.sessions import QuotaError, has_session, secure_sessions
 
     async def answer_quota(_: object, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 413)
 
-    uvicorn.Config = functools.partial(patient_config, uvicorn.Config)  # type: ignore[misc, assignment]
+    uvicorn.Config = functools.partial(app_config, uvicorn.Config)  # type: ignore[misc, assignment]
     secure_sessions()
     questions = Questions(health, signed_in, has_session)
     guard = Middleware(Guard, settings=settings, host=run.host, root_path=run.root_path, questions=questions)

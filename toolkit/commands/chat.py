@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import click
 from toolkit.chat.texts import LANGUAGES
 from toolkit.choices import Backend
 from toolkit.commands.options import PATH, model_options
-from toolkit.errors import ToolkitError
 
 _logger = logging.getLogger(__name__)
 
@@ -48,6 +46,7 @@ def chat(host: str, port: int, state: Path | None, **options: Any) -> None:  # n
     """
     from toolkit.chat.settings import ServerSettings
     from toolkit.chat.state import prepare
+    from toolkit.web.hosts import listen
 
     variables = {
         "TOOLKIT_STATE": state,
@@ -62,7 +61,7 @@ def chat(host: str, port: int, state: Path | None, **options: Any) -> None:  # n
     os.environ.update({name: str(value) for name, value in variables.items() if value is not None})
     settings = ServerSettings.from_environment()
     _check_model(settings)
-    _check_port(host, port)
+    listen(host, port).close()
     os.environ.update(prepare(settings, port))
     os.environ.update(CHAINLIT_HOST=host, CHAINLIT_PORT=str(port))
     # Chainlit would log to stdout, and every request of its libraries; what goes wrong is enough.
@@ -93,11 +92,3 @@ def _check_model(settings: Any) -> None:  # noqa: ANN401
 
     choice = choose_backend(settings.backend, onnx_model=settings.onnx_model, adapter=settings.adapter)
     read_model(choice.folder, Kind.ONNX if choice.backend == "onnx" else Kind.ADAPTER, settings.base_model)
-
-
-def _check_port(host: str, port: int) -> None:
-    try:
-        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
-            return
-    except OSError as error:
-        raise ToolkitError(f"cannot listen on {host}, port {port} ({error}); choose another with --port") from error

@@ -136,6 +136,7 @@ def predict(
     from toolkit.formats.hints import hint_at_arguments
     from toolkit.formats.limits import MAX_VALUE
     from toolkit.formats.sources import Source
+    from toolkit.prediction.explanation import answer_to_dict
     from toolkit.text.normalisation import TEXT_LIMIT
 
     for number, text in enumerate(texts, start=1):
@@ -153,8 +154,7 @@ def predict(
         review = reviews[number - 1]
         verdict = label(prediction)
         if as_json:
-            reasons = {"why": explanation.to_dict()} if explanation else {}
-            say_json({**prediction.to_dict(), "label": verdict, **reasons})
+            say_json(answer_to_dict(explanation or prediction, lang))
         elif on_terminal:
             beside = "" if explanation else printable(" ".join(review.split()))
             click.echo(_drawn(verdict, prediction.score, beside).rstrip())

@@ -85,6 +85,14 @@ class Explanation:
         }
 
 
+def answer_to_dict(answer: Prediction | Explanation, language: str = "en") -> dict[str, Any]:
+    """An answer as `toolkit predict --json` writes it: the verdict in a reader's language, and the reasons of an explanation."""
+    prediction, reasons = (
+        (answer.prediction, {"why": answer.to_dict()}) if isinstance(answer, Explanation) else (answer, {})
+    )
+    return {**prediction.to_dict(), "label": prediction.display(language), **reasons}
+
+
 def explain(predictor: Explainable, text: str) -> Explanation:
     """Explain an answer; the transformer, where it was asked, reads what is left without each sentence, in one batch.
 
