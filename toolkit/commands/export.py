@@ -72,7 +72,7 @@ def export(
     \b
     Examples:
       toolkit export --parity-set build/imdb/validation.csv --quantize int8
-      toolkit export --standard build/standard --parity-set build/imdb/validation.csv
+      toolkit export --standard build/plain --parity-set imdb/validation.csv
       toolkit export --adapter build/lora --output build/onnx --small-parity-set
     """
     if uncertain_below is not None and target_accuracy is not None:
