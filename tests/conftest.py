@@ -33,6 +33,19 @@ ROOT = Path(__file__).parent.parent
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
+# Begun first where files are shared out among processes, so that none of them is left to be waited for at the end.
+LONG_FILES = (
+    "training/test_run.py", "test_readme.py", "faults/test_kill.py", "chat/test_browser.py", "test_supply_chain.py",
+    "training/test_resume.py", "faults/test_full_disk.py", "test_sealed.py", "faults/test_surroundings.py", "models/test_hub.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """The long files before the others; each keeps its order."""
+    places = {str(ROOT / "tests" / name): place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(str(item.path), len(places)))
+
+
 def pytest_make_parametrize_id(val):
     """What gzip and ZIP write has the time in it, and the processes that share out the tests have to name them alike."""
     return "bytes" if isinstance(val, bytes) and len(val) > 8 else None

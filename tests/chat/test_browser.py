@@ -380,6 +380,7 @@ def test_a_password_is_asked_for_in_words_and_nothing_else(locked, language, tit
     tab = locked(language=language)
     tab.page.get_by_text(title).wait_for()
     assert tab.page.locator("input:visible").count() == 1
+    tab.page.locator("img:visible").first.wait_for()
     assert tab.page.locator("img:visible").count() == 1, "no picture beside the logo"
     tab.page.wait_for_function("document.activeElement.id === 'password'")
     for password in ("guess", "open sesame"):

@@ -98,7 +98,7 @@ def test_what_is_recorded_is_the_same_everywhere(config, tiny_base, monkeypatch,
     assert {name: manifest.training[name] for name in ("device", "precision", "threads", "processes")} == {
         "device": "cpu", "precision": "fp32", "threads": 1, "processes": 1,
     }  # fmt: skip
-    assert metadata_load(result.adapter / "README.md")["base_model"] == str(base)
+    assert "base_model" not in metadata_load(result.adapter / "README.md")  # the hub knows no folder of this machine
     (lines,) = re.findall(r"```toml\n(.*?)```", (result.adapter / "README.md").read_text(), re.DOTALL)
     assert tomllib.loads(lines)["base_model"] == str(base)
 

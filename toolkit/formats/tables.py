@@ -73,7 +73,8 @@ def _csv_rows(source: Source, needed: Choose, known: Collection[str]) -> Iterato
     place, columns, wrong = head
     if wrong:
         yield place, {}, wrong
-    indexes = [columns.index(name) for name in needed(columns)]
+    first = dict(zip(reversed(columns), range(len(columns) - 1, -1, -1), strict=True))  # of a name that comes twice
+    indexes = [first[name] for name in needed(columns)]
     for place, row, problem in rows:
         if problem is None and len(row) != len(columns):
             problem = f"broken row: expected {len(columns)} fields, found {len(row)}"

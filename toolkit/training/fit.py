@@ -78,14 +78,21 @@ def fit(
             trainer.train()
         elif not trainer.take_up(run.checkpoint):
             trainer.train(resume_from_checkpoint=str(run.checkpoint))
+        _part(trainer)
         if not trainer.is_world_process_zero():
-            torch.distributed.destroy_process_group()  # its threads, left to Python's end, now and then abort the process
             return None
         result, digest, logits = _measure(config, tokenizer, trainer, splits, conditions, warned)
         reader = ReviewTokenizer.wrap(tokenizer, config.max_length, DEFAULT_TRUNCATION)
         fitted = fit_reader(config, reader, splits, logits, soft)
     _publish(config, base, tokenizer, trainer, splits, result, digest, len(soft), fitted)
     return result
+
+
+def _part(trainer: ProbeTrainer) -> None:
+    """End what connects the processes, in all of them at once: its threads, left to Python's end, now and then abort or hold one."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        trainer.accelerator.wait_for_everyone()
+        torch.distributed.destroy_process_group()
 
 
 @contextmanager
