@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.benchmark.engines import OWN
+from toolkit.errors import needs_extra
 from toolkit.evaluation.plots import blank_figure, save_picture
 
+_COLORS = {True: "tab:orange", False: "tab:gray"}  # this toolkit's, others'
 _OWN = {engine.name for engine in OWN}
 _COLUMNS = {
     "reviews/s": ("reviews_per_second", "{:.1f}"),
@@ -122,6 +124,9 @@ def draw(report: Mapping[str, Any], path: Path, title: str) -> None:
         ToolkitError: see `refuse_picture`.
         OSError: likewise.
     """
+    with needs_extra("evaluate", "drawing a plot"):
+        from matplotlib.patches import Patch
+
     names = list(report["engines"])[::-1]  # the first on top
     figure = blank_figure(11, 1.8 + 0.6 * len(names))
     panels = (
@@ -133,7 +138,7 @@ def draw(report: Mapping[str, Any], path: Path, title: str) -> None:
     for axes, (label, key, number) in zip(figure.subplots(2, 2, sharey=True).flat, panels, strict=True):
         values = [report["engines"][name][key] for name in names]
         middles = [statistics.median(each) for each in values]
-        axes.barh(names, middles, color=["tab:orange" if name in _OWN else "tab:gray" for name in names])
+        axes.barh(names, middles, color=[_COLORS[name in _OWN] for name in names])
         whiskers = [[middle - min(each) for middle, each in zip(middles, values, strict=True)],
                     [max(each) - middle for middle, each in zip(middles, values, strict=True)]]  # fmt: skip
         axes.errorbar(middles, range(len(names)), xerr=whiskers, fmt="none", ecolor="black", elinewidth=0.8)
@@ -144,5 +149,9 @@ def draw(report: Mapping[str, Any], path: Path, title: str) -> None:
         axes.margins(x=0.15)
         axes.grid(axis="x", alpha=0.3)
         axes.set_axisbelow(True)
+    kinds = [("this toolkit", True), ("others", False)] if {*names} - {*_OWN} else []
+    if kinds:
+        handles = [Patch(color=_COLORS[own], label=kind) for kind, own in kinds]
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9)
     figure.suptitle(textwrap.fill(title, 120), fontsize=10)
     save_picture(figure, path, dpi=110)
