@@ -39,7 +39,14 @@ def tests(session: nox.Session) -> None:
     check_style(session)
     # A process a core; the tests of a file stay together, since many share a model, a server or a run that takes seconds.
     cores = len(os.sched_getaffinity(0))
-    session.run("pytest", f"--numprocesses={cores}", "--dist=loadfile", "--durations=10", *session.posargs)
+    session.run(
+        "pytest",
+        f"--numprocesses={cores}",
+        "--dist=loadfile",
+        "--no-loadscope-reorder",
+        "--durations=10",
+        *session.posargs,
+    )
 
 
 @nox.session
