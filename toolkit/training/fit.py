@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,6 +35,7 @@ from toolkit.training.result import Conditions, TrainingResult
 from toolkit.training.second_reader import FittedReader, describe, fit_reader, with_section, write_reader
 from toolkit.training.trainer import ProbeTrainer, build_trainer, compute_metrics, describe_precision, has_learnt
 
+_PARTING = 0.2  # seconds
 _logger = logging.getLogger(__name__)
 
 
@@ -92,6 +94,8 @@ def _part(trainer: ProbeTrainer) -> None:
     """End what connects the processes, in all of them at once: its threads, left to Python's end, now and then abort or hold one."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         trainer.accelerator.wait_for_everyone()
+        # Gloo's threads want the interpreter's lock to let go of their last work; who ends them holds it, and would wait for ever.
+        time.sleep(_PARTING)
         torch.distributed.destroy_process_group()
 
 
