@@ -41,6 +41,7 @@ from toolkit.text.labels import LabelSet
 from toolkit.text.tokenisation import ReviewTokenizer, count_read
 
 GATES = {"merged": EXACT, "onnx": EXACT, "fused": EXACT, "int8": QUANTIZED, FLOAT: EXACT, INT8: QUANTIZED}
+ROUNDED = {"int8", INT8}  # the stages whose weights are rounded; the others compute alike
 _logger = logging.getLogger(__name__)
 
 
@@ -164,10 +165,10 @@ def export_model(
             **graphs,
             **standard,
         }
-        float_stage = [stage for stage in (*(graphs or standard),) if stage not in ("int8", INT8)][-1]
+        float_stage = [stage for stage in (*(graphs or standard),) if stage not in ROUNDED][-1]
         _logger.info("comparing %s on reviews of %s", ", ".join(list(models)[1:]), parity_set)
         comparisons, measured = compare_stages(
-            models, float_stage, {"int8", INT8} & models.keys(), windows, reviews, tokens_read,
+            models, float_stage, ROUNDED & models.keys(), windows, reviews, tokens_read,
             {stage: path.stat().st_size for stage, path in weights.items()},
         )  # fmt: skip
         stages = tuple(each.parity for each in comparisons)
@@ -246,7 +247,7 @@ def _pass_gates(
     for each in comparisons[1:]:
         stage = each.parity.stage
         problems = each.parity.failures(gates[stage])
-        if problems and stage in ("int8", INT8) and quantize == "auto":
+        if problems and stage in ROUNDED and quantize == "auto":
             _logger.warning("%s fails its gate (%s); publishing float", stage, "; ".join(problems))
         elif problems:
             raise ExportError(_refusal(each, problems, reviews, labels))
@@ -287,7 +288,7 @@ def _fitted(
 
 def _refusal(comparison: Comparison, problems: list[str], reviews: Sequence[Review], labels: LabelSet) -> str:
     stage = comparison.parity.stage
-    other = "float model" if stage in ("int8", INT8) else ADAPTER
+    other = "float model" if stage in ROUNDED else ADAPTER
 
     def example(index: int) -> str:
         before, now = (softmax(logits[[index]])[0] for logits in (comparison.reference, comparison.logits))
