@@ -2,11 +2,9 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -16,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.servers import end, wait_until
 from toolkit.prediction import load_predictor
 
 SHIPPED = ROOT / "onnx_model"
@@ -107,21 +106,12 @@ def start_server(tmp_path_factory, bundle):
             )
         server = Server(f"http://127.0.0.1:{port}", port, folder / "state", folder / "home", process, log)
         servers.append(server)
-        deadline = time.monotonic() + 180
-        while wait and not is_ready(server):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, f"the server does not answer\n{log.read_text()}"
-            time.sleep(0.1)
+        if wait:
+            wait_until(lambda: is_ready(server), process, log.read_text, 180)
         return server
 
     yield start
-    for server in servers:
-        server.process.send_signal(signal.SIGTERM)
-    for server in servers:
-        try:
-            server.process.wait(10)
-        except subprocess.TimeoutExpired:
-            server.process.kill()
+    end(server.process for server in servers)
 
 
 @pytest.fixture(scope="session")

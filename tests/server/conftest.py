@@ -5,7 +5,6 @@ import contextlib
 import http.client
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pytest
 
 from tests.chat.conftest import NO_NETWORK, SHIPPED
 from tests.conftest import ROOT, FakePredictor
+from tests.servers import end, wait_until
 
 JSON = {"content-type": "application/json"}
 NDJSON = {"content-type": "application/x-ndjson"}
@@ -208,21 +208,12 @@ def start_serve(tmp_path_factory, bundle):
             )
         server = Server(f"http://127.0.0.1:{port}", port, process, folder)
         servers.append(server)
-        deadline = time.monotonic() + PATIENCE
-        while wait and not is_ready(server):
-            assert process.poll() is None, server.log()
-            assert time.monotonic() < deadline, f"the server does not answer\n{server.log()}"
-            time.sleep(0.1)
+        if wait:
+            wait_until(lambda: is_ready(server), process, server.log, PATIENCE)
         return server
 
     yield start
-    for server in servers:
-        server.process.send_signal(signal.SIGTERM)
-    for server in servers:
-        try:
-            server.process.wait(10)
-        except subprocess.TimeoutExpired:
-            server.process.kill()
+    end(server.process for server in servers)
 
 
 @pytest.fixture(scope="session")
