@@ -36,6 +36,7 @@ from toolkit.models.bundle import ADAPTER_WEIGHTS
 from toolkit.progress import style
 from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.text.truncation import DEFAULT_TRUNCATION
+from toolkit.training.attention import ReviewwiseAttention
 from toolkit.training.callbacks import Bar, Clock, FinalEvaluation, Steps
 from toolkit.training.checkpoints import (
     begin_checkpoint,
@@ -122,9 +123,11 @@ class ProbeTrainer(OpenTrainer):
     ) -> Any:  # noqa: ANN401 - Trainer's own signature
         """The loss of a batch; with a teacher's probabilities it is `distillation_loss`, else the model's own."""
         if "soft_labels" not in inputs:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            with ReviewwiseAttention():
+                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         labels, soft = inputs.pop("labels"), inputs.pop("soft_labels")
-        outputs = model(**inputs)
+        with ReviewwiseAttention():
+            outputs = model(**inputs)
         loss = distillation_loss(outputs.logits, labels, soft, self.soft_weight, self.soft_temperature)
         return (loss, outputs) if return_outputs else loss
 

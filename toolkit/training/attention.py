@@ -1,0 +1,124 @@
+"""The attention of a training step in bfloat16 on a CPU, one review at a time.
+
+torch's own kernel for CPUs computes the backward pass in blocks of a few rows. The scores of one review, (heads, tokens, tokens),
+fit into the processor's cache, where whole matrix products in bfloat16 take a third of its time; see docs/performance.md.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+_attention = torch.nn.functional.scaled_dot_product_attention
+
+
+class ReviewwiseAttention(TorchFunctionMode):
+    """Within it, `torch.nn.functional.scaled_dot_product_attention` of gradients in bfloat16 on a CPU is ours.
+
+    What it is not made for goes to torch: other devices and types, no gradients, causal or grouped attention, queries of
+    another text than the keys.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401 - any function of torch
+        if func is _attention:
+            ours = _reviewwise(*args, **(kwargs or {}))
+            if ours is not None:
+                return ours
+        return func(*args, **(kwargs or {}))
+
+
+def _reviewwise(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> torch.Tensor | None:
+    """As torch's own, whose names these are; None for what is left to it."""
+    if (
+        not (torch.is_grad_enabled() and query.requires_grad)
+        or query.device.type != "cpu"
+        or {query.dtype, key.dtype, value.dtype} != {torch.bfloat16}
+        or not (query.dim() == 4 and query.shape == key.shape == value.shape)
+        or is_causal
+        or enable_gqa
+    ):
+        return None
+    if attn_mask is not None:
+        if attn_mask.requires_grad:
+            return None
+        if attn_mask.dtype == torch.bool:
+            attn_mask = torch.zeros(attn_mask.shape, dtype=query.dtype).masked_fill_(~attn_mask, -torch.inf)
+        heads, tokens = query.shape[1], query.shape[2]
+        attn_mask = attn_mask.to(query.dtype).expand(query.shape[0], -1, -1, -1)
+        if not (attn_mask.shape[1] in (1, heads) and attn_mask.shape[3] == tokens):
+            return None
+    ours: torch.Tensor = _Attention.apply(query, key, value, attn_mask, dropout_p, query.shape[-1] ** -0.5 if scale is None else scale)
+    return ours
+
+
+class _Attention(torch.autograd.Function):
+    """softmax(q kᵀ · scale + mask) v, and its gradients, as in Dao et al. 2022 (arXiv:2205.14135), appendix B.
+
+    Unlike there, the weights are kept for the backward pass: computed again, they cost 7% of a step.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - takes any attribute
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        dropout: float,
+        scale: float,
+    ) -> torch.Tensor:
+        query, key, value = (query * scale).contiguous(), key.contiguous(), value.contiguous()
+        result = _like_projections(query)
+        kept, dropped = [], []
+        for number, each in enumerate(query):
+            scores = torch.bmm(each, key[number].transpose(1, 2))
+            if mask is not None:
+                scores += mask[number]
+            weights = torch.softmax(scores, dim=-1)  # (heads, tokens, tokens)
+            kept.append(weights)
+            if dropout:
+                dropped.append(torch.rand(weights.shape) < dropout)
+                weights = weights.masked_fill(dropped[number], 0)
+            result[number] = torch.bmm(weights, value[number])
+        result /= 1 - dropout
+        ctx.save_for_backward(query, key, value, result, *kept, *dropped)
+        ctx.scale, ctx.dropout = scale, dropout
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
+        query, key, value, result, *rest = ctx.saved_tensors
+        kept, dropped = rest[: len(query)], rest[len(query) :]
+        # Σⱼ Pᵢⱼ ∂Pᵢⱼ = Σ oᵢ ∂oᵢ, which needs the small matrices only.
+        inner = (gradient.float() * result.float()).sum(dim=-1, keepdim=True).to(query.dtype)
+        gradient = gradient.contiguous() / (1 - ctx.dropout)
+        by_query, by_key, by_value = (_like_projections(query) for _ in range(3))
+        for number, each in enumerate(query):
+            weights = kept[number]
+            by_scores = torch.bmm(gradient[number], value[number].transpose(1, 2))
+            if dropped:
+                by_scores.masked_fill_(dropped[number], 0)
+            by_scores.sub_(inner[number]).mul_(weights)
+            if dropped:
+                weights = weights.masked_fill(dropped[number], 0)
+            by_value[number] = torch.bmm(weights.transpose(1, 2), gradient[number])
+            by_query[number] = torch.bmm(by_scores, key[number])
+            by_key[number] = torch.bmm(by_scores.transpose(1, 2), each)
+        return by_query.mul_(ctx.scale), by_key, by_value, None, None, None
+
+
+def _like_projections(heads: torch.Tensor) -> torch.Tensor:
+    """An empty (B, heads, tokens, columns) that lies in memory as the models' projections do, (B, tokens, heads, columns)."""
+    return torch.empty_like(heads.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
