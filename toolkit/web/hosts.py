@@ -14,15 +14,20 @@ _HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]+))(?::\d
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """A socket that listens, whose connections send at once.
+
+    An answer is two writes, its head and its body. asyncio sets the option for sockets that name their protocol only; without it
+    the second waits until the client has acknowledged the first, which clients put off for 40 ms.
 
     Raises:
         ToolkitError: The address is taken, or none of this machine's.
     """
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise ToolkitError(f"cannot listen on {host}, port {port} ({error}); choose another with --port") from error
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # which those that it accepts inherit
+    return listener
 
 
 def is_loopback(host: str) -> bool:
