@@ -104,9 +104,7 @@ def prove_readers(
     labels = np.array([int(review.label) for review in reviews])
     sequences = tokenizer.encode_whole([review.text for review in reviews])
     scores, tokens = reader.table.score(sequences), lengths(sequences)
-    skipped = reader.rule.suffices(scores, tokens)
-    alone, both = reader.rule.alone(scores, tokens), reader.rule.together(scores, tokens, measured.logits)
-    auto = np.where(skipped[:, np.newaxis], alone, both)
+    _, both, auto, skipped = reader.rule.answers(scores, tokens, measured.logits)
     problems = _failures(auto, both, labels, skipped, tokens) if len(reviews) >= SKIPPING.reviews else []
     if problems:
         _logger.warning("auto fails its gate (%s); both readers will read every review", "; ".join(problems))

@@ -92,7 +92,7 @@ def test_dropout_drops_its_share_and_its_gradients_are_those_of_what_was_kept() 
     ],
     ids=["float32", "no gradient", "causal"],
 )
-def test_what_it_is_not_made_for_is_torchs(change, options) -> None:  # noqa: ANN001 - a lambda and its options
+def test_what_it_is_not_made_for_is_torchs(change, options) -> None:
     inputs = [change(each) for each in _inputs(torch.bfloat16)]
     expected = scaled_dot_product_attention(*inputs, **options)
     with ReviewwiseAttention(), mock.patch.object(attention, "_Attention") as used:
@@ -104,4 +104,7 @@ def test_what_it_is_not_made_for_is_torchs(change, options) -> None:  # noqa: AN
 def test_a_query_of_another_length_than_its_keys_is_torchs() -> None:
     query, key, value = _inputs(torch.bfloat16)
     with ReviewwiseAttention():
-        assert torch.equal(scaled_dot_product_attention(query[:, :, :5], key, value), scaled_dot_product_attention(query[:, :, :5], key, value))
+        assert torch.equal(
+            scaled_dot_product_attention(query[:, :, :5], key, value),
+            scaled_dot_product_attention(query[:, :, :5], key, value),
+        )

@@ -38,14 +38,14 @@ class SoftLabel:
     probabilities: np.ndarray
 
 
-def soft_label_files(paths: Sequence[Path]) -> list[Path]:
+def soft_label_files(paths: Sequence[str | Path]) -> list[Path]:
     """The files that are meant: each that is named, and of a folder those by their names, but for `.json`, which says of it what it is.
 
     Raises:
         DataError: one does not exist, or a folder has none.
     """
     files, problems = [], []
-    for path in paths:
+    for path in map(Path, paths):
         inside = (each for each in path.glob("*") if each.is_file() and format_of(each) not in (None, ".json"))
         found = sorted(inside) if path.is_dir() else [path]
         wrong = [each for each in found if not each.is_file() or not format_of(each)]
@@ -88,20 +88,20 @@ def read_soft_labels(files: Sequence[Path], labels: LabelSet) -> list[SoftLabel]
     return list(kept.values())
 
 
-def read_teacher(paths: Sequence[str | Path], splits: Splits) -> list[SoftLabel]:
-    """The soft labels in files or folders that may be learnt from: not of the texts on which the model is measured.
+def read_teacher(files: Sequence[Path], splits: Splits) -> list[SoftLabel]:
+    """The soft labels that may be learnt from: not of the texts on which the model is measured.
 
     Args:
-        paths: See `soft_label_files`; none of them means none.
+        files: See `read_soft_labels`; none of them means none.
         splits: The splits, of which `validation` and `test` are held back.
 
     Raises:
         DataError: A row is unusable.
         ToolkitError: No text is left.
     """
-    if not paths:
+    if not files:
         return []
-    found = read_soft_labels(soft_label_files([Path(path) for path in paths]), splits.labels)
+    found = read_soft_labels(files, splits.labels)
     held_back = {review.text for split in ("validation", "test") for review in splits[split]}
     kept = [each for each in found if each.text not in held_back]
     if len(kept) < len(found):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -14,6 +14,22 @@ from toolkit.prediction.ngrams import NgramScores, NgramTable
 
 NEVER = 2.0  # no probability is as high
 _PER_TOKENS = 100  # the length at which `slope` is what it says
+
+
+class Answers(NamedTuple):
+    """What n texts are answered by each choice of readers.
+
+    Attributes:
+        ngrams: Calibrated logits of the n-grams alone, (n, k).
+        both: Those of both readers, (n, k).
+        auto: Those of the n-grams where they suffice, of both where they do not, (n, k).
+        skipped: Whether the n-grams suffice, (n,).
+    """
+
+    ngrams: np.ndarray
+    both: np.ndarray
+    auto: np.ndarray
+    skipped: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +108,12 @@ class Combination:
         known = (tokens >= self.fewest_tokens) & (scores.familiarity >= self.least_familiar)
         sufficient: np.ndarray = (probabilities >= self.certain) & known
         return sufficient
+
+    def answers(self, scores: NgramScores, tokens: np.ndarray, logits: np.ndarray) -> Answers:
+        """Every choice of readers at once; arguments as those of `together`."""
+        alone, both = self.alone(scores, tokens), self.together(scores, tokens, logits)
+        skipped = self.suffices(scores, tokens)
+        return Answers(alone, both, np.where(skipped[:, np.newaxis], alone, both), skipped)
 
 
 class NgramReader:

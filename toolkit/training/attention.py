@@ -21,7 +21,11 @@ class ReviewwiseAttention(TorchFunctionMode):
     """
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None  # noqa: ANN401
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401 - any function of torch
         if func is _attention:
             ours = _reviewwise(*args, **(kwargs or {}))
@@ -59,7 +63,9 @@ def _reviewwise(
         attn_mask = attn_mask.to(query.dtype).expand(query.shape[0], -1, -1, -1)
         if not (attn_mask.shape[1] in (1, heads) and attn_mask.shape[3] == tokens):
             return None
-    ours: torch.Tensor = _Attention.apply(query, key, value, attn_mask, dropout_p, query.shape[-1] ** -0.5 if scale is None else scale)
+    ours: torch.Tensor = _Attention.apply(
+        query, key, value, attn_mask, dropout_p, query.shape[-1] ** -0.5 if scale is None else scale
+    )
     return ours
 
 

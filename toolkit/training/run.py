@@ -48,7 +48,7 @@ def train(config: TrainingConfig, resume: bool = False, encoding: str | None = N
             raise ToolkitError(
                 f"{base.name} has positions for {positions} tokens; give --max-length {positions} or less"
             )
-        soft_files = soft_label_files([Path(path) for path in config.soft_labels])
+        soft_files = soft_label_files(config.soft_labels)
         soft = read_teacher(soft_files, splits)
         if config.start_from:
             _check_start(Path(config.start_from), base, config, splits)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.datasets.soft_labels import SoftLabel, read_teacher
+from toolkit.datasets.soft_labels import SoftLabel, read_teacher, soft_label_files
 from toolkit.datasets.splits import Review, Splits, read_splits
 from toolkit.errors import ToolkitError, needs_extra
 from toolkit.evaluation.calibration import calibration_metrics
@@ -112,17 +112,12 @@ def measure_reader(
         `accuracy_ngrams`, `accuracy_both` and `accuracy_auto` of the n-grams alone, of both readers, and of both where the
         n-grams do not suffice; `skipped`, the share of texts where they do; `ece_auto`, see `calibration_metrics`.
     """
-    alone, both, skipped = (
-        rule.alone(scores, tokens),
-        rule.together(scores, tokens, logits),
-        rule.suffices(scores, tokens),
-    )
-    auto = np.where(skipped[:, np.newaxis], alone, both)
-    answers = {"ngrams": alone, "both": both, "auto": auto}
+    answers = rule.answers(scores, tokens, logits)
+    ways = {"ngrams": answers.ngrams, "both": answers.both, "auto": answers.auto}
     return {
-        **{f"accuracy_{name}": float((each.argmax(axis=1) == labels).mean()) for name, each in answers.items()},
-        "skipped": float(skipped.mean()),
-        "ece_auto": calibration_metrics(auto, labels, 1.0)["ece"],
+        **{f"accuracy_{name}": float((each.argmax(axis=1) == labels).mean()) for name, each in ways.items()},
+        "skipped": float(answers.skipped.mean()),
+        "ece_auto": calibration_metrics(answers.auto, labels, 1.0)["ece"],
     }
 
 
@@ -144,7 +139,7 @@ def add_reader(config: TrainingConfig, encoding: str | None = None) -> FittedRea
             f"{config.dataset} has the labels {', '.join(splits.labels.names)}, expected those of {folder}: "
             f"{', '.join(manifest.labels)}"
         )
-    soft = read_teacher(config.soft_labels, splits)
+    soft = read_teacher(soft_label_files(config.soft_labels), splits)
     with needs_extra("train", "asking the adapter"):
         from toolkit.models.adapter import adapter_tokenizer, load_adapter, merge_adapter
         from toolkit.training.measuring import whole_splits
