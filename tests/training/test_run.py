@@ -8,6 +8,7 @@ import sys
 import time
 import tomllib
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -202,8 +203,11 @@ def test_bf16_trains_on_any_cpu_and_is_measured_in_fp32(config, tiny_run, tiny_d
     from toolkit.datasets.splits import read_reviews
     from toolkit.evaluation.measuring import evaluate
     from toolkit.prediction.torch_backend import TorchPredictor
+    from toolkit.training import attention
 
-    result = train(replace(config, precision="bf16", max_steps=10))
+    with mock.patch.object(attention, "_Attention", wraps=attention._Attention) as reviewwise:
+        result = train(replace(config, precision="bf16", max_steps=10))
+    assert reviewwise.apply.call_count == 10 * 2  # steps, layers
     measured = evaluate(TorchPredictor.load(result.adapter), read_reviews(tiny_dataset / "test.csv"))
     assert result.test["roc_auc"] == pytest.approx(measured["roc_auc"], abs=1e-9)
     weights = load_file(result.adapter / "adapter_model.safetensors")
