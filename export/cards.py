@@ -19,7 +19,7 @@ It runs on a CPU with onnxruntime and without torch.
 ## Use
 
 ```sh
-pip install distilbert-review-toolkit
+python -m pip install -c constraints.txt .  # in a checkout of the toolkit
 toolkit predict --onnx-model onnx_model "{example}"
 ```
 
