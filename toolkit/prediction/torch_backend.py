@@ -67,6 +67,10 @@ class TorchPredictor(Predictor):
         self.device = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "CPU"
         self.model = model.to(self._device)
         self.precision = precision
+        if precision == "bf16":
+            for module in self.model.modules():
+                if isinstance(module, torch.nn.Linear):
+                    module.to(torch.bfloat16)  # as autocast would round it again for every batch
         self.batch_size = batch_size or (4 if self._device.type == "cpu" else 32)
         # Enough to sort by length, little enough to hold.
         self.chunk_size = 512 * (SKIPPED if self.readers == "auto" else 1)
