@@ -90,7 +90,8 @@ def test_a_student_learns_what_its_teacher_says_and_not_the_labels(config, tmp_p
     manifest = read_manifest(result.adapter, Kind.ADAPTER)
     assert (manifest.training["soft_labels"], manifest.training["soft_weight"]) == (64, 1.0)
     card = (result.adapter / "README.md").read_text()
-    assert "on what a teacher said of 64 texts: its probabilities have 1 of the loss, at a temperature of 2" in card
+    assert "trained on what a teacher said of 64 texts, at a temperature of 2." in card
+    assert "toolkit train --config config.toml --dataset DATASET --soft-labels TEXTS\n" in card
     assert str(tmp_path / "soft.jsonl") not in card
 
 

@@ -4,7 +4,7 @@ torch's own kernel for CPUs computes the backward pass in blocks of a few rows. 
 fit into the processor's cache, where whole matrix products in bfloat16 take a third of its time; see docs/performance.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,9 +23,9 @@ class ReviewwiseAttention(TorchFunctionMode):
     def __torch_function__(
         self,
         func: Callable[..., Any],
-        types: Any,
+        types: Sequence[type],
         args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,  # noqa: ANN401
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 - any function of torch
         if func is _attention:
             ours = _reviewwise(*args, **(kwargs or {}))

@@ -18,7 +18,7 @@ _TEMPLATE = """\
 
 # {title}
 
-A LoRA adapter and classification head for {base_description}, trained on {train} labelled {texts}{taught}.
+A LoRA adapter and classification head for {base_description}, trained on {learnt_from}.
 {task}
 
 ## Results
@@ -39,7 +39,7 @@ Measured at the end of the training run, on whole splits, reading up to {max_len
 |---|---|
 {settings}
 
-The same run again, where DATASET is a folder with the same data{preset_note}:
+The same run again, where DATASET is a folder with the same data{places}{preset_note}:
 
 ```
 {command}
@@ -90,13 +90,11 @@ def write_model_card(
     card = _TEMPLATE.format(
         front_matter=front_matter(config.base_model, labels, "peft", "lora"),
         title=title(labels),
-        texts="film reviews" if pair else "texts",
         task=describe_task(labels, config.max_length),
         limits=describe_limits(labels),
         averaged=_AVERAGED if len(labels) > 2 else "",
         base_description=describe_base(config.base_model),
-        train=counts["train"],
-        taught=_taught(config, counts.get("soft_labels", 0)),
+        learnt_from=_learnt_from(config, counts, "film reviews" if pair else "texts"),
         max_length=config.max_length,
         table=table,
         calibration=_calibration(result),
@@ -106,7 +104,8 @@ def write_model_card(
         precision=result.conditions.precision,
         threads=_threads(result.conditions),
         warnings="".join(f"\n**Warning:** {warning}\n" for warning in result.warnings),
-        command="toolkit train --config config.toml --dataset DATASET",
+        command=_command("--config config.toml", config),
+        places=_places(config),
         preset_note=_preset_note(config),
         settings="\n".join(f"| `{name}` | `{toml_value(value)}` |" for name, value in changed.items()),
         toml="\n".join(f"{name} = {toml_value(value)}" for name, value in changed.items()),
@@ -115,14 +114,26 @@ def write_model_card(
     write_text(folder / MODEL_CARD, card)
 
 
-def _taught(config: TrainingConfig, texts: int) -> str:
-    """What it learnt beside the labels."""
-    if not texts:
-        return ""
-    return (
-        f" and on what a teacher said of {texts} texts: its probabilities have {config.soft_weight:g} of the loss, at a "
-        f"temperature of {config.soft_temperature:g}"
-    )
+def _learnt_from(config: TrainingConfig, counts: dict[str, int], texts: str) -> str:
+    labelled, taught = f"{counts['train']} labelled {texts}", counts.get("soft_labels", 0)
+    begun = ", from the weights of an adapter trained before" if config.start_from else ""
+    if not taught:
+        return labelled + begun
+    said = f"what a teacher said of {taught} texts, at a temperature of {config.soft_temperature:g}"
+    if config.soft_weight == 1:
+        return said + begun
+    return f"{labelled} and on {said}; its probabilities have {config.soft_weight:g} of the loss{begun}"
+
+
+def _command(settings: str, config: TrainingConfig) -> str:
+    taught = " --soft-labels TEXTS" if config.soft_labels else ""
+    begun = " --start-from ADAPTER" if config.start_from else ""
+    return f"toolkit train {settings} --dataset DATASET{taught}{begun}"
+
+
+def _places(config: TrainingConfig) -> str:
+    taught = ", TEXTS a folder with what the teacher said" if config.soft_labels else ""
+    return f"{taught}, ADAPTER the one that it began with" if config.start_from else taught
 
 
 def _calibration(result: TrainingResult) -> str:
@@ -153,7 +164,7 @@ def _preset_note(config: TrainingConfig) -> str:
     """The shorter way to the same settings, where there is one."""
     for preset in PRESETS:
         if load_config(preset).recipe == config.recipe:
-            return f"; `toolkit train --preset {preset} --dataset DATASET` is the same"
+            return f"; `{_command(f'--preset {preset}', config)}` is the same"
     return ""
 
 
