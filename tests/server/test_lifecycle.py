@@ -123,6 +123,11 @@ def test_it_ends_within_the_grace_time_whoever_hangs_on(start_serve):
         time.sleep(0.2)
         server.process.terminate()
         assert server.process.wait(20) == 0
+        reply = slow.recv(4096)
+    assert reply.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: 1\r\n" in reply
+    assert b'{"error": "the server ends; send it again", "error_type": "Overloaded"}' in reply
+    assert "Traceback" not in server.log()
 
 
 def test_a_replaced_bundle_takes_over_between_two_requests_and_loses_none(start_serve, bundle, tmp_path):
