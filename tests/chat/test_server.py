@@ -544,7 +544,7 @@ def test_a_port_that_is_taken_is_one_line(server, toolkit_command, bundle, tmp_p
         "chat", "--port", server.port, "--onnx-model", bundle, "--state", tmp_path / "state", cwd=tmp_path
     )
     assert process.returncode == 1
-    assert b"choose another with --port" in process.stderr
+    assert b"choose others with --host and --port" in process.stderr
     assert b"Traceback" not in process.stderr
 
 

@@ -180,7 +180,7 @@ def test_without_a_model_it_does_not_start(toolkit_command, tmp_path):
 def test_a_port_that_is_taken_is_said(serving, toolkit_command, bundle):
     process = toolkit_command("serve", "--onnx-model", bundle, "--port", serving.port)
     assert process.returncode == 1
-    assert "choose another with --port" in process.stderr.decode()
+    assert "choose others with --host and --port" in process.stderr.decode()
 
 
 @pytest.mark.parametrize(

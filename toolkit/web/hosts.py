@@ -25,7 +25,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        raise ToolkitError(f"cannot listen on {host}, port {port} ({error}); choose another with --port") from error
+        raise ToolkitError(
+            f"cannot listen on {host}, port {port} ({error}); choose others with --host and --port"
+        ) from error
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # which those that it accepts inherit
     return listener
 
