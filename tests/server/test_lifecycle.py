@@ -189,6 +189,8 @@ def test_a_port_that_is_taken_is_said(serving, toolkit_command, bundle):
         (("--queue", "3", "--most-texts", "4"), "", "give --queue a larger number"),
         (("--origin", "*"), "", "'*' is no origin"),
         (("--origin", "reviews.example.org"), "", "is no origin"),
+        (("--name", "http://films.lan"), "", "'http://films.lan' is no name of a machine"),
+        (("--name", "films.lan:8080"), "", "expected one such as films.lan, without a port"),
         ((), "open sesame", "TOOLKIT_SERVE_KEY holds what no header can carry"),
         (("--uncertain-below", "0.6", "--target-accuracy", "0.9"), "", "give one"),
     ],
