@@ -301,6 +301,17 @@ def test_the_key_is_asked_for_everywhere_but_where_health_is_looked_up(make_loca
     assert right == [200, 200]
 
 
+@pytest.mark.parametrize(
+    ("more", "code"), [(b"", 200), (b"Origin: https://evil.example\r\n", 403), (b"Host:\r\n", 403)]
+)
+def test_old_http_needs_no_name(serving, more, code):
+    """As load balancers ask whether a server lives; every browser says a name."""
+    with connections(serving, 1, b"GET /health HTTP/1.0\r\n" + more + b"\r\n") as (connection,):
+        assert status(connection) == code
+    with connections(serving, 1, b"GET /health HTTP/1.1\r\n" + more + b"\r\n") as (connection,):
+        assert status(connection) in (400, 403)
+
+
 ORIGIN = "https://reviews.example.org"
 
 
