@@ -34,8 +34,18 @@ HEAVY = (
     "uvicorn",
     "prometheus_client",
 )
-COMMANDS = ((), ("dataset",), ("dataset", "import"), ("dataset", "check"), ("train",), ("export",), ("predict",),
-            ("filter",), ("evaluate",), ("doctor",), ("chat",), ("serve",), ("bench",), ("completion",), ("predict-files",))  # fmt: skip
+
+
+def names_of(command: click.Command, *names: str) -> list[tuple[str, ...]]:
+    """The names of a command and of all below it, as they are typed."""
+    if not isinstance(command, click.Group):
+        return [names]
+    context = click.Context(command)
+    below = [(name, command.get_command(context, name)) for name in command.list_commands(context)]
+    return [names, *(each for name, sub in below for each in names_of(sub, *names, name))]
+
+
+COMMANDS = names_of(cli)
 
 
 def run(*arguments, stdin=b"", obj=None):

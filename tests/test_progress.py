@@ -77,6 +77,33 @@ def test_json_begins_with_nothing_and_ends_with_everything(clock, capsys):
     ]  # fmt: skip
 
 
+def test_a_figure_that_is_no_number_is_still_json(capsys):
+    token = progress.style.set("json")
+    try:
+        with progress.track("training", "steps", 2, detail=lambda: {"loss": float("nan"), "rate": 0.5}):
+            pass
+    finally:
+        progress.style.reset(token)
+
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    lines = capsys.readouterr().err.splitlines()
+    assert [json.loads(line, parse_constant=refuse)["loss"] for line in lines] == [None, None]
+
+
+def test_work_goes_on_when_whoever_reads_its_progress_has_gone(tmp_path):
+    (tmp_path / "reviews.txt").write_text("A quiet film.\n" * 3)
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run(
+        [sys.executable, "-m", "toolkit", "-q", "filter", "--progress", "json", "--any-text", tmp_path / "reviews.txt"],
+        stdout=subprocess.PIPE, stderr=write, check=False, cwd=ROOT, timeout=120,
+    )  # fmt: skip
+    os.close(write)
+    assert (process.returncode, process.stdout.count(b"\n")) == (0, 3)
+
+
 def test_evaluate_reports_to_a_program_and_nothing_stays_behind(tiny_bundle, tiny_dataset):
     arguments = ["evaluate", "--onnx-model", str(tiny_bundle), "--dataset", str(tiny_dataset), "--split", "test"]
     result = CliRunner().invoke(cli, [*arguments, "--progress", "json", "--json"])

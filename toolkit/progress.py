@@ -2,10 +2,11 @@
 
 import json
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
 import click
@@ -95,12 +96,13 @@ class Progress:
         return f"{self.what}: {done}{figures}, {self.pace()}{left}"
 
     def event(self) -> dict[str, object]:
-        """For a program: `seconds_left` and `total` may be None."""
+        """For a program: `seconds_left`, `total` and a figure that is no finite number may be None."""
         left = self.seconds_left
+        figures = {name: value if math.isfinite(value) else None for name, value in self._detail().items()}
         return {
             "event": "progress", "stage": self.what, "done": self.done, "total": self.total, "unit": self.unit,
             "seconds": round(self.seconds, 2), "rate": round(self.rate, 3),
-            "seconds_left": None if left is None else round(left, 1), **self._detail(),
+            "seconds_left": None if left is None else round(left, 1), **figures,
         }  # fmt: skip
 
 
@@ -175,7 +177,8 @@ def _nothing() -> Iterator[None]:
 
 
 def _tell(event: Mapping[str, object]) -> None:
-    click.echo(json.dumps(event), err=True)
+    with suppress(BrokenPipeError):  # whoever read along has gone; the work goes on
+        click.echo(json.dumps(event), err=True)
 
 
 def _in_words(seconds: float) -> str:

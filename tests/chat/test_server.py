@@ -18,6 +18,7 @@ import pytest
 
 from tests.chat.conftest import is_ready
 from tests.conftest import ROOT
+from toolkit.chat.limits import FILES_OF_A_MESSAGE
 from toolkit.chat.texts import TEXTS
 from toolkit.prediction import InferenceOptions, load_predictor
 
@@ -159,11 +160,16 @@ def test_a_strange_page_gets_no_websocket(server):
     asyncio.run(connect())
 
 
-def upload(server, session: str, name: str, content: bytes, language: str = "zh-CN"):
+def form(name: str, content: bytes) -> tuple[str, bytes]:
+    """The boundary of a form with a file in it, and the form."""
     boundary = uuid4().hex
     disposition = f'Content-Disposition: form-data; name="file"; filename="{name}"'
     head = f"--{boundary}\r\n{disposition}\r\nContent-Type: text/plain\r\n\r\n"
-    body = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
+    return boundary, head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
+
+
+def upload(server, session: str, name: str, content: bytes, language: str = "zh-CN"):
+    boundary, body = form(name, content)
     request = urllib.request.Request(f"{server.url}/project/file?session_id={session}", body, method="POST")
     request.add_header("Content-Type", f"multipart/form-data; boundary={boundary}")
     request.add_header("Accept-Language", language)
@@ -201,6 +207,38 @@ def test_uploads_are_limited_in_type_and_size_and_refused_in_words(server):
 
     asyncio.run(visit())
     assert "Traceback" not in server.log.read_text()
+
+
+def test_all_files_of_a_message_may_be_sent_at_once(server):
+    """As browsers do."""
+    boundary, body = form("a.txt", b"A quiet film.")
+
+    def begin(session: str) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection(urllib.parse.urlsplit(server.url).netloc, timeout=PATIENCE)
+        connection.putrequest("POST", f"/project/file?session_id={session}")
+        connection.putheader("Content-Type", f"multipart/form-data; boundary={boundary}")
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body[:9])
+        return connection
+
+    def send(session: str) -> tuple[list[int], int]:
+        begun = [begin(session) for _ in range(FILES_OF_A_MESSAGE)]
+        time.sleep(1)  # in which the server has looked at the heads
+        one_more, *_ = upload(server, session, "a.txt", b"A quiet film.")
+        for connection in begun:
+            connection.send(body[9:])
+        statuses = [connection.getresponse().status for connection in begun]
+        for connection in begun:
+            connection.close()
+        return statuses, one_more
+
+    async def visit():
+        async with Visitor(server.url) as visitor:
+            return await asyncio.to_thread(send, visitor.session)
+
+    statuses, one_more = asyncio.run(visit())
+    assert statuses == [200] * FILES_OF_A_MESSAGE
+    assert one_more == 503
 
 
 def test_uploads_of_a_killed_server_go_with_the_next_start_and_a_living_ones_stay(start_server, server):
@@ -506,7 +544,7 @@ def test_a_port_that_is_taken_is_one_line(server, toolkit_command, bundle, tmp_p
         "chat", "--port", server.port, "--onnx-model", bundle, "--state", tmp_path / "state", cwd=tmp_path
     )
     assert process.returncode == 1
-    assert b"choose another with --port" in process.stderr
+    assert b"choose others with --host and --port" in process.stderr
     assert b"Traceback" not in process.stderr
 
 

@@ -91,6 +91,15 @@ def test_everything_wrong_is_reported_at_once_with_its_row(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(("name", "is_split"), [("test.csv", True), ("my-reviews.csv", False)])
+def test_a_missing_split_says_how_it_is_made_and_no_other_file_does(tmp_path, name, is_split):
+    with pytest.raises(DataError) as raised:
+        read_reviews(tmp_path / name)
+    (problem,) = raised.value.problems
+    made = f"; make a data set with: toolkit dataset import SOURCE --output {tmp_path}" if is_split else ""
+    assert problem == f"{tmp_path / name}: no such file{made}"
+
+
 def test_a_table_without_the_ending_of_one_is_told_which(tmp_path):
     (tmp_path / "a.txt").write_text("text\tlabel\n")
     with pytest.raises(DataError, match=r"expected a file ending in .*; if it is a table, .* call it \.tsv"):

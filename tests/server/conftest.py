@@ -41,7 +41,7 @@ class Asked:
     """One request to an ASGI application: the parts of its body, and then a hang-up or nothing."""
 
     def __init__(self, *parts: bytes, hangs_up: float | None = None, pause: float = 0.0) -> None:
-        self._parts = list(parts) or [b""]
+        self.parts = list(parts) or [b""]
         self._hangs_up = hangs_up  # seconds after its last part
         self.gone = asyncio.Event()
         self._pause = pause
@@ -49,12 +49,12 @@ class Asked:
         self.answered = asyncio.Event()
 
     async def receive(self):
-        if self._parts:
+        if self.parts:
             await asyncio.sleep(self._pause)
-            body = self._parts.pop(0)
-            if not self._parts and self._hangs_up is not None:
+            body = self.parts.pop(0)
+            if not self.parts and self._hangs_up is not None:
                 asyncio.get_running_loop().call_later(self._hangs_up, self.gone.set)
-            return {"type": "http.request", "body": body, "more_body": bool(self._parts)}
+            return {"type": "http.request", "body": body, "more_body": bool(self.parts)}
         await self.answered.wait()
         return {"type": "http.disconnect"}
 

@@ -5,6 +5,7 @@ import contextlib
 import json
 import socket
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -60,11 +61,15 @@ def test_slow_bodies_hold_nobody_up(serving):
 def test_a_body_that_does_not_come_is_not_waited_for(make_local, monkeypatch):
     monkeypatch.setattr(bodies, "IDLE_SECONDS", 0.1)
 
+    asked = Asked(b'{"inputs"', b': "a"}', pause=0.3)
+
     async def ask():
         async with make_local().running() as local:
-            return await local.post("/predict", asked=Asked(b'{"inputs"', b': "a"}', pause=0.3))
+            return await local.post("/predict", headers={**JSON, "content-length": "15"}, asked=asked)
 
-    assert run(ask()).status == 408
+    reply = run(ask())
+    assert (reply.status, reply.headers["connection"]) == (408, "close")
+    assert len(asked.parts) == 2  # nor is it waited for to be thrown away
 
 
 def test_a_body_that_drips_is_not_waited_for(make_local, monkeypatch):
@@ -103,12 +108,46 @@ def test_many_large_bodies_do_not_fill_the_memory():
     held = bodies.Held()
     with contextlib.ExitStack() as stack:
         for _ in range(16):
-            stack.enter_context(held.hold(bodies.LARGEST_BODY))
-        with pytest.raises(Refusal) as refused, held.hold(1):
-            raise AssertionError("there was room")
+            take = stack.enter_context(held.room())
+            for _ in range(4):
+                take(bodies.LARGEST_BODY // 4)
+        with pytest.raises(Refusal) as refused, held.room() as take:
+            take(1)
         assert refused.value.status == 429
-    with held.hold(bodies.HELD):
-        pass
+    with held.room() as take:
+        take(bodies.HELD)
+
+
+def test_who_announces_much_and_sends_little_takes_nobodys_room(serving):
+    with (
+        connections(serving, 20, head(bodies.LARGEST_BODY) + b"{"),
+        connections(serving, 20, head(None) + b"1\r\n{\r\n"),
+    ):
+        others_are_answered(serving)
+
+
+@pytest.mark.parametrize("path", ["/predict", "/"])
+def test_what_else_a_body_holds_is_not_held_while_it_waits(make_local, slow_predictor, monkeypatch, path):
+    held = []
+
+    def measure(texts):
+        held.append(tracemalloc.get_traced_memory()[0])
+        return type(slow_predictor).predict_each(slow_predictor, texts)
+
+    monkeypatch.setattr(slow_predictor, "predict_each", measure)
+
+    async def ask():
+        async with make_local().running() as local:
+            for more in (b"", b"," * 200_000):
+                await local.post(path, b'{"inputs": "a", "more": [[]' + more.replace(b",", b",[]") + b"]}")
+
+    tracemalloc.start()
+    try:
+        run(ask())
+    finally:
+        tracemalloc.stop()
+    plain, large = held[-2:]  # before them, the model was tried
+    assert large - plain < 3_000_000  # the lists alone are 11 MB
 
 
 def test_deep_and_odd_json_holds_nobody_up(serving):
@@ -260,6 +299,17 @@ def test_the_key_is_asked_for_everywhere_but_where_health_is_looked_up(make_loca
     assert first.headers["www-authenticate"] == "Bearer"
     assert set(wrong) == {401}
     assert right == [200, 200]
+
+
+@pytest.mark.parametrize(
+    ("more", "code"), [(b"", 200), (b"Origin: https://evil.example\r\n", 403), (b"Host:\r\n", 403)]
+)
+def test_old_http_needs_no_name(serving, more, code):
+    """As load balancers ask whether a server lives; every browser says a name."""
+    with connections(serving, 1, b"GET /health HTTP/1.0\r\n" + more + b"\r\n") as (connection,):
+        assert status(connection) == code
+    with connections(serving, 1, b"GET /health HTTP/1.1\r\n" + more + b"\r\n") as (connection,):
+        assert status(connection) in (400, 403)
 
 
 ORIGIN = "https://reviews.example.org"

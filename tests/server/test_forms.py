@@ -1,6 +1,8 @@
 """The forms of requests and answers: text-embeddings-inference's, the Hub's, and our own."""
 
 import asyncio
+import codecs
+import gzip
 import json
 import math
 import shutil
@@ -11,7 +13,7 @@ import pytest
 
 pytest.importorskip("starlette", reason="the extra 'serve' is not installed")
 
-from tests.server.conftest import JSON, Asked
+from tests.server.conftest import JSON, NDJSON, Asked
 from toolkit.server.settings import LARGEST_BODY
 
 TEXTS = ["A quiet film that stays with you.", "Two hours of explosions.", "I have no opinion on this one at all."]
@@ -90,7 +92,7 @@ def test_sigmoid_overflows_nowhere():
 
 WRONG = [
     ("/predict", b"", "the body: "), ("/predict", b"{", "the body: "), ("/predict", b"[]", "the body: "),
-    ("/predict", b'"a"', "the body: "), ("/predict", b"\xff\xfe", "the body: "), ("/predict", b"\xef\xbb\xbf{}", "the body: "),
+    ("/predict", b'"a"', "the body: "), ("/predict", b"\xff\xfe", "the body: "), ("/predict", b"\xef\xbb\xbf\xef\xbb\xbf{}", "the body: "),
     ("/predict", b'{"inputs": NaN}', "the body: "), ("/predict", b'{"inputs": 1e5, "a": -Infinity}', "the body: "),
     ("/predict", b"[" * 100_000, "the body: "), ("/predict", b'{"inputs": ' + b"[" * 50_000, "the body: "),
     ("/predict", b'{"inputs": ' + b"9" * 5000 + b"}", "the body: "),
@@ -104,7 +106,8 @@ WRONG = [
     ("/predict", {"inputs": "a", "raw_scores": 1}, "raw_scores: "), ("/predict", {"inputs": "a", "truncate": "no"}, "truncate: "),
     ("/predict", {"inputs": "a", "truncation_direction": "up"}, "truncation_direction: "),
     ("/", {"inputs": [1]}, "inputs[0]: "), ("/", {"text": "a"}, "inputs: "),
-    ("/", {"inputs": "a", "parameters": [1]}, "parameters: "), ("/", {"inputs": "a", "parameters": {"topk": 1}}, "'topk': "),
+    *(("/", {"inputs": "a", "parameters": each}, "parameters: ") for each in ([1], [], "", 0, False)),
+    ("/", {"inputs": "a", "parameters": {"topk": 1}}, "'topk': "),
     ("/", {"inputs": "a", "parameters": {"top_k": 0}}, "parameters.top_k: "),
     ("/", {"inputs": "a", "parameters": {"top_k": True}}, "parameters.top_k: "),
     ("/", {"inputs": "a", "parameters": {"function_to_apply": "relu"}}, "parameters.function_to_apply: "),
@@ -120,6 +123,7 @@ def test_wrong_bodies_name_the_field_and_nothing_of_the_review(make_local):
         assert (reply.status, reply.json()["error_type"]) == (422, "Validation"), (path, body[:50], reply.body)
         assert reply.json()["error"].startswith(place), (path, body[:50], reply.body)
         assert len(reply.body) < 400
+        assert b"sys." not in reply.body  # advice for the server's programmers
 
 
 def test_there_are_limits_to_a_body(make_local):
@@ -133,17 +137,33 @@ def test_there_are_limits_to_a_body(make_local):
                 await local.post("/predict", asked=Asked(*[b" " * 500_000] * 9)),  # of no announced length
                 await local.post("/predict", {"inputs": "a"}, {"content-type": "text/plain"}),
                 await local.post("/predict", {"inputs": "a"}, {"content-type": "application/json; charset=utf-8"}),
+                await local.post("/predict", gzip.compress(b'{"inputs": "a"}'), {**JSON, "content-encoding": "gzip"}),
+                await local.post("/classify", gzip.compress(b'"a"'), {**NDJSON, "content-encoding": "gzip"}),
+                await local.post("/predict", {"inputs": "a"}, {**JSON, "content-encoding": "identity"}),
                 await local.get("/nothing"),
+                await local.post("/predict/", {"inputs": "a"}),
                 await local.get("/predict"),
                 await local.get("/health", {"x": "y" * 40_000}),
             ]
 
     replies = asyncio.run(run())
-    assert [reply.status for reply in replies] == [413, 413, 413, 413, 413, 415, 200, 404, 405, 431]
+    statuses = [reply.status for reply in replies]
+    assert statuses == [413, 413, 413, 413, 413, 415, 200, 415, 415, 200, 404, 404, 405, 431]
     for reply in replies:
         assert reply.status == 200 or set(reply.json()) == {"error", "error_type"}
     assert "batch size 4 > maximum allowed batch size 3" in replies[0].json()["error"]
     assert replies[4].headers["connection"] == "close"
+    assert replies[7].json()["error"] == replies[8].json()["error"]
+    assert "Content-Encoding" in replies[7].json()["error"]
+    assert replies[10].json()["error"].startswith("no such endpoint; there are /, /predict, ")
+    assert replies[12].json()["error"] == "expected POST, found GET"
+
+
+def test_a_byte_order_mark_before_a_body_or_a_line_is_none_of_it(make_local):
+    plain, marked = (
+        ask(make_local, ("/predict", mark + b'{"inputs": "a"}')) for mark in (b"", codecs.BOM_UTF8)
+    )  # fmt: skip
+    assert (marked[0].status, marked[0].body) == (200, plain[0].body)
 
 
 def test_answers_are_those_of_the_command_byte_for_byte(serving, bundle, toolkit_command):

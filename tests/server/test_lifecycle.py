@@ -123,6 +123,11 @@ def test_it_ends_within_the_grace_time_whoever_hangs_on(start_serve):
         time.sleep(0.2)
         server.process.terminate()
         assert server.process.wait(20) == 0
+        reply = slow.recv(4096)
+    assert reply.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: 1\r\n" in reply
+    assert b'{"error": "the server ends; send it again", "error_type": "Overloaded"}' in reply
+    assert "Traceback" not in server.log()
 
 
 def test_a_replaced_bundle_takes_over_between_two_requests_and_loses_none(start_serve, bundle, tmp_path):
@@ -175,7 +180,7 @@ def test_without_a_model_it_does_not_start(toolkit_command, tmp_path):
 def test_a_port_that_is_taken_is_said(serving, toolkit_command, bundle):
     process = toolkit_command("serve", "--onnx-model", bundle, "--port", serving.port)
     assert process.returncode == 1
-    assert "choose another with --port" in process.stderr.decode()
+    assert "choose others with --host and --port" in process.stderr.decode()
 
 
 @pytest.mark.parametrize(
@@ -184,6 +189,8 @@ def test_a_port_that_is_taken_is_said(serving, toolkit_command, bundle):
         (("--queue", "3", "--most-texts", "4"), "", "give --queue a larger number"),
         (("--origin", "*"), "", "'*' is no origin"),
         (("--origin", "reviews.example.org"), "", "is no origin"),
+        (("--name", "http://films.lan"), "", "'http://films.lan' is no name of a machine"),
+        (("--name", "films.lan:8080"), "", "expected one such as films.lan, without a port"),
         ((), "open sesame", "TOOLKIT_SERVE_KEY holds what no header can carry"),
         (("--uncertain-below", "0.6", "--target-accuracy", "0.9"), "", "give one"),
     ],

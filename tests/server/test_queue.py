@@ -1,6 +1,7 @@
 """The queue before the model: full, shared, left, and never of two models at once."""
 
 import asyncio
+import threading
 import time
 from itertools import chain
 from types import SimpleNamespace
@@ -163,6 +164,37 @@ def test_an_explanation_holds_nobody_up(model, slow_predictor):
     slow_predictor.explain = slowly
     asyncio.run(ask())
     assert order == ["lone", "explained"]
+
+
+def test_a_batch_that_takes_long_does_not_hold_up_the_end(model, slow_predictor):
+    read = slow_predictor.predict_each
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slowly(texts):
+        begun.set()
+        may_end.wait()
+        return read(texts)
+
+    async def end():
+        queue = Queue(1000)
+        work, asking = asyncio.create_task(queue.work()), asyncio.create_task(queue.answer(model, ["a film"]))
+        await asyncio.to_thread(begun.wait)
+        started = time.monotonic()
+        for task in (work, asking):
+            task.cancel()
+        await asyncio.wait((work, asking))
+        return time.monotonic() - started, queue.is_reading, queue
+
+    slow_predictor.predict_each = slowly
+    watchdog = threading.Timer(20, may_end.set)
+    watchdog.start()
+    seconds, is_reading, queue = asyncio.run(end())
+    assert seconds < 10
+    assert is_reading
+    may_end.set()
+    watchdog.cancel()
+    while queue.is_reading:
+        time.sleep(0.01)
 
 
 def test_two_models_never_share_a_batch(model, slow_predictor, fake_predictor):

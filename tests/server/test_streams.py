@@ -56,6 +56,10 @@ def test_a_line_that_is_wrong_has_its_error_in_its_place(make_local, slow_predic
     assert all(len(json.dumps(problem)) < 400 for problem in problems)
 
 
+def test_a_queue_that_is_shorter_than_a_block_is_enough(make_local):
+    assert len(stream(make_local, Asked(b'"a film"\n' * 70), queue=5, most_texts=5)) == 70
+
+
 def test_a_line_may_ask_to_be_explained(make_local, slow_predictor):
     text = "A quiet film. It stays with you."
     plain, explained = stream(

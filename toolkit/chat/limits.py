@@ -26,7 +26,8 @@ JOIN_SECONDS = 10  # until a WebSocket has joined the conversation
 
 # How many at once.
 SOCKETS, SOCKETS_EACH = 400, 50  # WebSockets likewise, so that there is always a connection left for `/health`
-UPLOADS, UPLOADS_EACH = 20, 2  # being sent, on the server and in one session
+UPLOADS = 20  # being sent, on the server …
+UPLOADS_EACH = FILES_OF_A_MESSAGE  # … and in one session: browsers send all at once
 SESSIONS = 1_000  # conversations kept; over that, one whose page is gone makes room
 
 # How much is kept.

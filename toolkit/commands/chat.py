@@ -35,7 +35,7 @@ _logger = logging.getLogger(__name__)
 )
 @model_options
 def chat(host: str, port: int, state: Path | None, **options: Any) -> None:  # noqa: ANN401 - load's arguments
-    """Open the chat app in a browser's reach.
+    """Serve the chat app, for browsers.
 
     A password is asked for where TOOLKIT_CHAT_PASSWORD holds one.
 

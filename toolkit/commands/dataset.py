@@ -19,6 +19,7 @@ from toolkit.commands.options import (
 )
 from toolkit.commands.redirection import refuse_own_output
 from toolkit.errors import DataError, ToolkitError
+from toolkit.formats.names import LABEL_COLUMNS, wanted_column
 from toolkit.progress import track
 
 _logger = logging.getLogger(__name__)
@@ -39,9 +40,9 @@ def dataset() -> None:
 @click.option("--official", is_flag=True, help="Keep the source's own test split; validation comes out of train.")
 @click.option("--limit", type=int, help="Keep a balanced sample of so many reviews in all.")
 @click.option("--seed", type=int, default=42, show_default=True, help="Of the shuffle and the sample.")
-@click.option("--text-column", help="Name of the text's column, where it is not text, review, content or sentence.")
+@click.option("--text-column", help=f"Name of the text's column, where it is not {wanted_column(None)}.")
 @click.option(
-    "--label-column", help="Name of the label's column, where it is not label, sentiment, polarity or corrected."
+    "--label-column", help=f"Name of the label's column, where it is not {wanted_column(None, LABEL_COLUMNS)}."
 )
 @label_options()
 @encoding_option()
@@ -92,7 +93,7 @@ def import_command(
 )
 @click.option("--limit", type=int, help="Take so many texts at most.")
 @click.option("--apart-from", type=PATH, help="Leave out the validation and test reviews of this data set.")
-@click.option("--text-column", help="Name of the text's column, where it is not text, review, content or sentence.")
+@click.option("--text-column", help=f"Name of the text's column, where it is not {wanted_column(None)}.")
 @click.option("--per-file", type=int, default=1000, show_default=True, help="Texts in each file.")
 @click.option("--seed", type=int, default=42, show_default=True, help="Of the sentences that are taken.")
 @progress_option()
@@ -104,8 +105,9 @@ def texts(source: Path, output: Path, **options: Any) -> None:  # noqa: ANN401 -
 
     \b
     Examples:
-      toolkit dataset texts unsup.parquet --output build/texts/reviews --apart-from build/imdb
-      toolkit dataset texts unsup.parquet --output build/texts/sentences --sentences 0.1 --apart-from build/imdb
+      toolkit dataset texts unsup.parquet --output build/texts
+      toolkit dataset texts unsup.csv --output build/parts --sentences 0.1
+      toolkit dataset texts a.csv --output build/a --apart-from build/imdb
     """
     from toolkit.datasets.unlabelled import TextOptions, collect_texts
 

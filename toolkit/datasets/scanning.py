@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from toolkit.choices import Split, choices
 from toolkit.datasets.labelling import RATING, LabelledRow
 from toolkit.formats.archives import packed_format
 from toolkit.formats.limits import listed, shown
@@ -12,6 +13,7 @@ from toolkit.formats.parsing import unwritable
 from toolkit.formats.tables import read_rows
 from toolkit.text.normalisation import normalise
 
+_SPLITS = {f"{split}.csv" for split in choices(Split)}
 _RATING_COLUMNS = (RATING, "stars", "score", "overall", "ratings", "star_rating")
 
 
@@ -34,6 +36,8 @@ def scan_reviews(
         encoding: See `read_reviews`.
     """
     if not path.is_file():
+        if path.name not in _SPLITS:
+            return [], [f"{path}: no such file"]
         return [], [f"{path}: no such file; make a data set with: toolkit dataset import SOURCE --output {path.parent}"]
     ending = format_of(path) or packed_format(path)
     if ending is None:

@@ -64,6 +64,7 @@ def application(service: Service) -> Starlette:
         exception_handlers=dict.fromkeys((Refusal, HTTPException, ClientGoneError, Exception), refuse),
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # to another scheme, too, where a proxy has taken TLS off
     app.state.service = service
     return app
 

@@ -23,25 +23,34 @@ class ClientGoneError(Exception):
 
 
 class Held:
-    """The bytes of bodies that the server holds at the moment, so that many large ones do not fill its memory."""
+    """The bytes of bodies that the server holds at the moment, so that many large ones do not fill its memory.
+
+    They count when they have come: who announces many and sends none would otherwise leave no room for others.
+    """
 
     def __init__(self) -> None:
         self._bytes = 0
 
     @contextmanager
-    def hold(self, size: int) -> Iterator[None]:
-        """Room for a body until it is answered.
+    def room(self) -> Iterator[Callable[[int], None]]:
+        """Room for a body until it is answered: to be told the size of each part of it.
 
         Raises:
-            Refusal: There is none.
+            Refusal: There is no room for a part.
         """
-        if self._bytes + size > HELD:
-            raise overloaded("the server holds as many large bodies as it can; send yours again in a moment")
-        self._bytes += size
+        held = 0
+
+        def take(size: int) -> None:
+            nonlocal held
+            if self._bytes + size > HELD:
+                raise overloaded("the server holds as many large bodies as it can; send yours again in a moment")
+            self._bytes += size
+            held += size
+
         try:
-            yield
+            yield take
         finally:
-            self._bytes -= size
+            self._bytes -= held
 
 
 async def wait_until_gone(request: Request) -> NoReturn:
@@ -59,27 +68,28 @@ def content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def expected_size(request: Request) -> int:
-    """The bytes that a JSON body may have by its headers.
+def check_announced(request: Request) -> None:
+    """That a body is JSON and not too large by its headers, before it comes.
 
     Raises:
-        Refusal: They are too many, or it is not said to be JSON.
+        Refusal: It is not.
     """
     if content_type(request) != "application/json":
         raise Refusal(415, "Validation", "expected a body with the header Content-Type: application/json")
-    length = request.headers.get("content-length")
-    if length is None:
-        return LARGEST_BODY
+    length = request.headers.get("content-length", "0")
     if not is_number(length) or int(length) > LARGEST_BODY:
         raise too_large(_TOO_LARGE)
-    return int(length)
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, take: Callable[[int], None]) -> bytes:
     """A whole body.
 
+    Args:
+        request: The request.
+        take: Told the size of each part.
+
     Raises:
-        Refusal: It is too large or does not come.
+        Refusal: It is too large or does not come, or there is no room.
         ClientGoneError: The client hung up.
     """
     parts, size, more = [], 0, True
@@ -97,13 +107,14 @@ async def read_body(request: Request) -> bytes:
         size += len(parts[-1])
         if size > LARGEST_BODY:
             raise too_large(_TOO_LARGE)
+        take(len(parts[-1]))
         more = message.get("more_body", False)
     request.state.is_read = True
     return b"".join(parts)
 
 
 def parse_json(data: bytes, place: str) -> Any:  # noqa: ANN401 - JSON
-    """JSON as its standard has it: UTF-8, and no NaN or infinity.
+    """JSON as its standard has it: UTF-8, with or without a byte order mark, and no NaN or infinity.
 
     Args:
         data: What was sent.
@@ -113,14 +124,18 @@ def parse_json(data: bytes, place: str) -> Any:  # noqa: ANN401 - JSON
         Refusal: It is none.
     """
     try:
-        return json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise invalid(place, f"expected UTF-8, which byte {error.start} is not") from None
-    except (ValueError, RecursionError) as error:
+    except (json.JSONDecodeError, _ConstantError) as error:
         raise invalid(place, f"expected JSON ({error})") from None
+    except RecursionError:
+        raise invalid(place, "expected JSON that is not as deeply nested") from None
+    except ValueError:  # Python's limit to the time that a whole number may take
+        raise invalid(place, "expected JSON with shorter numbers") from None
 
 
-def check_object(value: object, place: str, fields: Collection[str] | None = None) -> Mapping[str, Any]:
+def check_object(value: object, place: str, fields: Collection[str] | None = None) -> dict[str, Any]:
     """An object with no other fields than these; with any, where there is no list of them.
 
     Raises:
@@ -194,8 +209,12 @@ def kind(value: object) -> str:
     return _KINDS.get(type(value), "null")
 
 
+class _ConstantError(ValueError):
+    """What JavaScript and Python call a number, and JSON does not."""
+
+
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    raise _ConstantError(f"{name} is not JSON")
 
 
 _TOO_LARGE = f"the body has more than {LARGEST_BODY} bytes; NDJSON to /classify has no limit"

@@ -18,11 +18,11 @@ _REFUSALS = {
     401: "The key is missing or wrong",
     408: "The body did not come in time",
     413: f"The body has more than {LARGEST_BODY} bytes or too many texts, or a text is longer than is read",
-    415: "The body is not said to be JSON",
+    415: "The body is not said to be JSON, or is compressed",
     422: "The body is wrong; the error begins with the field",
     424: "The model cannot answer",
     429: "Too much waits already; Retry-After says when to come again",
-    503: "No answer within the deadline",
+    503: "No answer within the deadline, or before the server ends",
 }
 
 

@@ -1,5 +1,6 @@
 """What every request passes: who may ask, what is counted and logged of it, and how a refusal is said."""
 
+import asyncio
 import logging
 import time
 from http import HTTPStatus
@@ -12,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from toolkit.models.files import to_json
 from toolkit.server.bodies import ClientGoneError
-from toolkit.server.refusals import Refusal
+from toolkit.server.refusals import Refusal, overloaded
 from toolkit.server.service import Service
 from toolkit.web.bodies import discard
 from toolkit.web.hosts import head_size, is_secret, may_ask
@@ -21,6 +22,8 @@ from toolkit.web.limits import LARGEST_HEAD
 ENDPOINTS = ("/", "/predict", "/classify", "/health", "/info", "/metrics", "/docs", "/openapi.json")
 OPEN = ("/health", "/docs", "/openapi.json")  # without a key: whether it lives, and how to ask it
 _GONE = 499  # the status in the log of a client that hung up, as nginx has it
+_WAITED_FOR = (408, 503)  # the statuses of a body that did not come in the time that there was
+_NO_ENDPOINT = f"no such endpoint; there are {', '.join(ENDPOINTS)}"
 
 _logger = logging.getLogger(__name__)
 
@@ -60,6 +63,11 @@ class Guard:
             await self._app(scope, receive, count)
         except Refusal as refusal:
             await (await refuse(request, refusal))(scope, receive, count)
+        except asyncio.CancelledError:
+            if not self._service.stopping.is_set():
+                raise
+            if status == _GONE:  # no answer was begun, and the grace time is over
+                await (await refuse(request, overloaded("the server ends; send it again", 503)))(scope, receive, count)
         except Exception:
             status = 500
             raise
@@ -80,6 +88,10 @@ class Guard:
         """
         if head_size(scope) > LARGEST_HEAD:  # before anything reads them
             raise Refusal(431, "Validation", "the headers are too large")
+        if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            raise Refusal(
+                415, "Validation", "expected a body without Content-Encoding; the server reads no compressed ones"
+            )
         if "content-length" in headers and "transfer-encoding" in headers:  # of two servers in a row, each believes one
             raise Refusal(400, "Validation", "expected Content-Length or Transfer-Encoding, found both")
         settings = self._service.settings
@@ -100,12 +112,15 @@ async def refuse(request: Request, error: Exception) -> Response:
     if isinstance(error, ClientGoneError):
         return Response(status_code=_GONE)
     if isinstance(error, HTTPException):  # Starlette's own, where there is no such endpoint
-        error = Refusal(error.status_code, "Validation", error.detail, dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        sentence = f"expected {headers['Allow']}, found {request.method}" if error.status_code == 405 else _NO_ENDPOINT
+        error = Refusal(error.status_code, "Validation", sentence, headers)
     if not isinstance(error, Refusal):
         error = Refusal(500, "Backend", HTTPStatus(500).phrase)
     headers = error.headers
     if not getattr(request.state, "is_read", False):
-        if "expect" not in request.headers:  # such a client waits for the answer before it sends
+        # One that expects 100 Continue waits for the answer before it sends; one that was too slow has had its time.
+        if "expect" not in request.headers and error.status not in _WAITED_FOR:
             await discard(request.receive, request.headers)
         headers = {**headers, "connection": "close"}
     return Response(to_json(error.to_dict()), error.status, headers, "application/json")

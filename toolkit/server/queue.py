@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from toolkit.errors import EmptyReviewError
@@ -65,6 +65,7 @@ class Queue:
         self._jobs: dict[_Job, None] = {}  # in turn
         self._last = 0  # the number of reviews in the batch that began last
         self._running: list[_Batch] = []
+        self._reading: set[Future[Sequence[Answer]]] = set()  # what threads do, wanted by somebody or not
         self._changed = asyncio.Event()
 
     async def answer(
@@ -100,12 +101,20 @@ class Queue:
                     self._changed.set()
         return job.answers
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether the model is at work; its batch goes on to the end even where nobody waits for it any more."""
+        return any(not each.done() for each in tuple(self._reading))
+
     async def work(self) -> None:
-        """Answer what waits, until it is cancelled."""
-        with ThreadPoolExecutor(_TOGETHER, thread_name_prefix="predict") as threads:
+        """Answer what waits, until it is cancelled; a batch in a thread is not waited for then."""
+        threads = ThreadPoolExecutor(_TOGETHER, thread_name_prefix="predict")
+        try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(_TOGETHER):
                     group.create_task(self._work(threads))
+        finally:
+            threads.shutdown(wait=False)
 
     def _has_room(self, texts: int) -> bool:
         return self.waiting + texts <= self._most
@@ -121,7 +130,6 @@ class Queue:
         return bool(self._jobs) and (not others or self.waiting >= self._size)
 
     async def _work(self, threads: Executor) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await self._until(self._can_begin)
             if self._last > 1 and self.waiting < self._size:
@@ -134,7 +142,10 @@ class Queue:
             self._changed.set()  # there is room again
             try:
                 with batch[0][0].model.used():
-                    answers = await loop.run_in_executor(threads, _read, batch)
+                    reading = threads.submit(_read, batch)
+                    self._reading.add(reading)
+                    reading.add_done_callback(self._reading.discard)
+                    answers = await asyncio.wrap_future(reading)
             except Exception as error:  # noqa: BLE001 - whatever it is, those who asked have to know
                 self.failed = error
                 _fail(batch, error)

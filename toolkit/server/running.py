@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from socket import socket
@@ -32,10 +33,14 @@ def run(settings: ServerSettings, models: Models, listener: socket) -> None:
     """
     if settings.key is None and not is_loopback(settings.host):
         _logger.warning("anybody who reaches %s can use this server; %s asks for a key", settings.host, KEY_VARIABLE)
-    asyncio.run(_serve(settings, models, listener))
+    service = asyncio.run(_serve(settings, models, listener))
+    if service.queue.is_reading:  # for nobody, after the grace time; Python would wait for its thread
+        logging.shutdown()
+        os._exit(0)
+    models.close()
 
 
-async def _serve(settings: ServerSettings, models: Models, listener: socket) -> None:
+async def _serve(settings: ServerSettings, models: Models, listener: socket) -> Service:
     service = Service(settings, models)
     config = patient_config(
         uvicorn.Config, application(service), lifespan="on", ws="none", access_log=False, loop="asyncio",
@@ -55,10 +60,8 @@ async def _serve(settings: ServerSettings, models: Models, listener: socket) -> 
     host, port = listener.getsockname()[:2]
     model = models.current
     _logger.info("http://%s:%d serves %s; Ctrl-C ends it", f"[{host}]" if ":" in host else host, port, model.name)
-    try:
-        await server.serve([listener])
-    finally:
-        models.close()
+    await server.serve([listener])
+    return service
 
 
 class _Server(uvicorn.Server):

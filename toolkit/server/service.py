@@ -12,7 +12,7 @@ from toolkit.errors import BundleError, EmptyReviewError
 from toolkit.models.files import to_json
 from toolkit.prediction import Prediction
 from toolkit.prediction.explanation import Explanation
-from toolkit.server.bodies import Held, expected_size, parse_json, read_body, wait_until_gone
+from toolkit.server.bodies import Held, check_announced, parse_json, read_body, wait_until_gone
 from toolkit.server.metrics import Metrics
 from toolkit.server.models import Model, Models
 from toolkit.server.queue import Queue
@@ -70,8 +70,9 @@ class Service:
             Refusal: There is none.
             ClientGoneError: The client hung up.
         """
-        with self._held.hold(expected_size(request)):
-            body = parse_json(await read_body(request), "the body")
+        check_announced(request)
+        with self._held.room() as take:
+            body = parse_json(await read_body(request, take), "the body")
             try:
                 with self.models.current.used() as model:
                     async with asyncio.timeout(self.settings.deadline):

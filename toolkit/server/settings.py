@@ -24,6 +24,7 @@ RETRY_SECONDS = 1  # what `Retry-After` says
 STREAMS = 32  # of NDJSON
 BLOCK_LINES = 64  # of NDJSON that wait for their answers together, two blocks of a stream at a time
 
+_NAME = re.compile(r"[\w.-]+", re.ASCII)
 _KEY = re.compile(r"[!-~]+")
 
 
@@ -59,7 +60,7 @@ class ServerSettings:
         """Refuse what cannot work.
 
         Raises:
-            ToolkitError: The queue has no room for one request, an origin is none, or nobody could send the key.
+            ToolkitError: The queue has no room for one request, an origin or a name is none, or nobody could send the key.
         """
         if self.queue < self.most_texts:
             raise ToolkitError(
@@ -68,6 +69,9 @@ class ServerSettings:
         for origin in self.origins:
             if not re.fullmatch(r"https?://[^\s/*]+", origin):
                 raise ToolkitError(f"{origin!r} is no origin; expected one such as https://reviews.example.org")
+        for name in self.names:
+            if not _NAME.fullmatch(name):
+                raise ToolkitError(f"{name!r} is no name of a machine; expected one such as films.lan, without a port")
         if self.key is not None and not _KEY.fullmatch(self.key):
             raise ToolkitError(
                 f"{KEY_VARIABLE} holds what no header can carry; expected printable ASCII without spaces"

@@ -71,6 +71,7 @@ class _Conversation:
         self._send = send
         # Beside the block that is in it, one waits to be put there, and one is being sent.
         self._blocks: asyncio.Queue[asyncio.Task[list[str]] | None] = asyncio.Queue(1)
+        self._block_lines = min(BLOCK_LINES, service.settings.queue)  # more would wait for room that there never is
 
     async def run(self) -> None:
         """Answer until the lines end, the client hangs up, or the server is told to end."""
@@ -92,8 +93,8 @@ class _Conversation:
     async def _read(self, group: asyncio.TaskGroup) -> None:
         """Begin to answer lines as they come."""
         async for lines in self._arrivals():
-            for first in range(0, len(lines), BLOCK_LINES):
-                block = lines[first : first + BLOCK_LINES]
+            for first in range(0, len(lines), self._block_lines):
+                block = lines[first : first + self._block_lines]
                 if is_last := self._service.stopping.is_set():
                     block = [_Line(block[0].number, problem=_ending())]
                 await self._blocks.put(group.create_task(self._answer(block)))

@@ -25,7 +25,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        raise ToolkitError(f"cannot listen on {host}, port {port} ({error}); choose another with --port") from error
+        raise ToolkitError(
+            f"cannot listen on {host}, port {port} ({error}); choose others with --host and --port"
+        ) from error
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # which those that it accepts inherit
     return listener
 
@@ -45,7 +47,11 @@ def may_ask(headers: Mapping[str, str], names: Collection[str], origins: Collect
         names: The names that the server answers to, in small letters.
         origins: The other origins whose pages may use it, as `https://host[:port]`.
     """
-    host, origin = headers.get("host", ""), headers.get("origin")
+    host, origin = headers.get("host"), headers.get("origin")
+    if (
+        host is None
+    ):  # HTTP/1.0, as proxies look whether a server lives; no browser speaks it, and later ones need a name
+        return origin is None
     name = _hostname(host)
     if name is None or not (name in names or _is_address(name)):
         return False
