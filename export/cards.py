@@ -146,7 +146,7 @@ def standard_card(
     return _STANDARD.format(
         front_matter=front_matter(manifest.base_model, labels, "transformers", "onnx"), title=title(labels),
         base=describe_base(manifest.base_model)[:1].upper() + describe_base(manifest.base_model)[1:],
-        task=describe_task(labels, manifest.max_length), folder=folder.name, example=_EXAMPLE,
+        task=describe_task(labels, manifest.max_length), folder=folder.resolve().name, example=_EXAMPLE,
         file_name=f', file_name="{graphs[-1]}"' if len(graphs) > 1 else "", files="\n".join(sizes), labels=len(labels),
         parity_set=parity_set.name, table=_accuracies(rows), max_length=manifest.max_length,
         temperature=manifest.temperature, limits=describe_limits(labels),

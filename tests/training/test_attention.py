@@ -101,6 +101,13 @@ def test_what_it_is_not_made_for_is_torchs(change, options) -> None:
     assert torch.equal(found, expected)
 
 
+def test_a_mask_without_a_dimension_for_the_heads_is_torchs() -> None:
+    mask = torch.ones(37, 37, dtype=torch.bool).tril()
+    expected = scaled_dot_product_attention(*_inputs(torch.bfloat16), attn_mask=mask)
+    with ReviewwiseAttention():
+        assert torch.equal(scaled_dot_product_attention(*_inputs(torch.bfloat16), attn_mask=mask), expected)
+
+
 def test_a_query_of_another_length_than_its_keys_is_torchs() -> None:
     query, key, value = _inputs(torch.bfloat16)
     with ReviewwiseAttention():

@@ -55,7 +55,7 @@ def _reviewwise(
     ):
         return None
     if attn_mask is not None:
-        if attn_mask.requires_grad:
+        if attn_mask.requires_grad or attn_mask.dim() != 4:
             return None
         if attn_mask.dtype == torch.bool:
             attn_mask = torch.zeros(attn_mask.shape, dtype=query.dtype).masked_fill_(~attn_mask, -torch.inf)
@@ -63,7 +63,7 @@ def _reviewwise(
         attn_mask = attn_mask.to(query.dtype).expand(query.shape[0], -1, -1, -1)
         if not (attn_mask.shape[1] in (1, heads) and attn_mask.shape[3] == tokens):
             return None
-    ours: torch.Tensor = _Attention.apply(
+    ours: torch.Tensor = _Attention.apply(  # type: ignore[no-untyped-call]
         query, key, value, attn_mask, dropout_p, query.shape[-1] ** -0.5 if scale is None else scale
     )
     return ours

@@ -69,6 +69,7 @@ class Steps(TrainerCallback):
         self._loss = loss
         self._losses: list[float] = []
         self._open = ExitStack()
+        self._evaluation = ExitStack()
         self._steps: Progress | None = None
         self._batches: Progress | None = None
 
@@ -95,15 +96,17 @@ class Steps(TrainerCallback):
     ) -> None:
         """Count a batch of an evaluation."""
         if self._batches is None:
-            self._batches = self._open.enter_context(
+            self._batches = self._evaluation.enter_context(
                 track("evaluating", "batches", len(kwargs["eval_dataloader"]), bar=False)
             )
         self._batches.advance()
         if self._batches.done == self._batches.total:
+            self._evaluation.close()
             self._batches = None
 
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - TrainerCallback's own signature
         """Say the last."""
+        self._evaluation.close()
         self._open.close()
 
     def _mean_loss(self) -> dict[str, float]:

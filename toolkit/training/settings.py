@@ -12,6 +12,9 @@ from typing import Any
 
 LARGEST = 2**31 - 1  # steps, epochs, reviews: what the libraries count with
 _CONSTRAINTS = "constraints"
+_KINDS: dict[object, str] = {
+    int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "a list of texts", types.NoneType: "none"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,7 @@ def type_problems(settings: Any) -> dict[str, str]:  # noqa: ANN401 - any settin
     for name, expected in typing.get_type_hints(type(settings)).items():
         value = getattr(settings, name)
         if not _is_a(value, expected):
-            shown = expected.__name__ if isinstance(expected, type) else str(expected)
-            problems[name] = f"{name} = {value!r}: expected {shown}"
+            problems[name] = f"{name} = {value!r}: expected {_in_words(expected)}"
     return problems
 
 
@@ -135,7 +137,7 @@ def parse_setting(kind: type, name: str, text: str) -> object:
         return text
     if typing.get_origin(expected) is tuple and not text.startswith("["):
         return tuple(word.strip() for word in text.split(",") if word.strip())
-    if text.lower() == "none" and _is_a(None, expected):
+    if text.lower() in ("none", "null") and _is_a(None, expected):
         return None
     try:
         value = tomllib.loads(f"value = {text}")
@@ -163,6 +165,12 @@ def to_toml(settings: Any) -> str:  # noqa: ANN401 - any settings dataclass
         lines += textwrap.wrap(each.metadata["help"], 78, initial_indent="# ", subsequent_indent="# ")
         lines.append(f"# {each.name} =" if value is None else f"{each.name} = {toml_value(value)}")
     return "\n".join(lines)
+
+
+def _in_words(expected: Any) -> str:  # noqa: ANN401 - a type hint
+    if isinstance(expected, types.UnionType):
+        return " or ".join(map(_in_words, typing.get_args(expected)))
+    return _KINDS[typing.get_origin(expected) or expected]
 
 
 def _is_a(value: object, expected: Any) -> bool:  # noqa: ANN401 - a type hint

@@ -122,11 +122,10 @@ class ProbeTrainer(OpenTrainer):
         num_items_in_batch: torch.Tensor | None = None,
     ) -> Any:  # noqa: ANN401 - Trainer's own signature
         """The loss of a batch; with a teacher's probabilities it is `distillation_loss`, else the model's own."""
-        if "soft_labels" not in inputs:
-            with ReviewwiseAttention():
-                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        labels, soft = inputs.pop("labels"), inputs.pop("soft_labels")
         with ReviewwiseAttention():
+            if "soft_labels" not in inputs:
+                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            labels, soft = inputs.pop("labels"), inputs.pop("soft_labels")
             outputs = model(**inputs)
         loss = distillation_loss(outputs.logits, labels, soft, self.soft_weight, self.soft_temperature)
         return (loss, outputs) if return_outputs else loss
@@ -325,8 +324,7 @@ def _training_arguments(config: TrainingConfig) -> TrainingArguments:
 def _computes_in_bf16(precision: str) -> bool:
     """Whether products are computed in bfloat16; weights, gradients and sums stay in float32 either way.
 
-    `auto` follows the hardware: a GPU with bf16 units, or a CPU with AMX or AVX512-BF16, where a step took half of its
-    fp32 time.
+    `auto` follows the hardware: a GPU with bf16 units, or a CPU with AMX or AVX512-BF16, where a step took half its time.
     """
     return precision == "bf16" or (precision == "auto" and _bf16_units() is not None)
 
