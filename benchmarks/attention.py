@@ -50,12 +50,12 @@ def _time(
     projections = [
         torch.randn(reviews, tokens, HEADS * COLUMNS, dtype=torch.bfloat16).requires_grad_() for _ in range(3)
     ]
-    heads = [each.view(reviews, tokens, HEADS, COLUMNS).transpose(1, 2) for each in projections]
+    query, key, value = (each.view(reviews, tokens, HEADS, COLUMNS).transpose(1, 2) for each in projections)
     started = time.perf_counter()
     with way():
-        result = torch.nn.functional.scaled_dot_product_attention(*heads, dropout_p=dropout)
+        result = torch.nn.functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
     between = time.perf_counter()
-    result.backward(torch.ones_like(result))
+    torch.autograd.backward(result, torch.ones_like(result))
     return between - started, time.perf_counter() - between
 
 
