@@ -83,7 +83,8 @@ def guarded(tmp_path, host: str = "0.0.0.0", content: bytes = b"ok", origins=(OR
         ({"host": "LOCALHOST:8000", "origin": "http://["}, 403),
         ({"host": "localhost:8000", "origin": "//localhost:8000"}, 403),
         ({"host": ""}, 403),
-        ({}, 403),
+        ({"origin": "http://evil.example:8000"}, 403),
+        ({}, 200),  # HTTP/1.0, as load balancers ask
     ],
 )
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1", "192.0.2.7"])

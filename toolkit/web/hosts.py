@@ -48,9 +48,7 @@ def may_ask(headers: Mapping[str, str], names: Collection[str], origins: Collect
         origins: The other origins whose pages may use it, as `https://host[:port]`.
     """
     host, origin = headers.get("host"), headers.get("origin")
-    if (
-        host is None
-    ):  # HTTP/1.0, as proxies look whether a server lives; no browser speaks it, and later ones need a name
+    if host is None:  # HTTP/1.0, as proxies look whether a server lives; no browser speaks it
         return origin is None
     name = _hostname(host)
     if name is None or not (name in names or _is_address(name)):
