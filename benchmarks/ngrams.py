@@ -22,6 +22,7 @@ from toolkit.evaluation.calibration import calibration_metrics
 from toolkit.prediction import InferenceOptions, Predictor, load_predictor
 from toolkit.prediction.combination import Combination, lengths
 from toolkit.prediction.ngrams import NgramScores, NgramTable
+from toolkit.progress import track
 from toolkit.training.ngrams import FittedNgrams, NgramSettings, fit_ngrams
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s")
@@ -38,6 +39,7 @@ _VARIANTS: tuple[tuple[str, tuple[int, ...], dict[str, Any]], ...] = (
     ("2^21 rows, 4.2 MB", (1, 2, 3), {"buckets": 1 << 21}),
 )
 _EVIDENCE = (1, 20, 40, 60, 100, 200)
+_CHUNK = 512  # reviews between two reports
 _BOUNDS = (0.02, 0.025, 0.03, 0.035, 0.04, 0.05)
 
 
@@ -53,8 +55,13 @@ class Texts:
     def of(cls, reviews: Sequence[Review], predictor: Predictor) -> "Texts":
         """Ask the transformer for all of them."""
         sequences = predictor.tokenizer.encode_whole([review.text for review in reviews])
-        outputs = predictor.raw_outputs([predictor.tokenizer.windows(ids) for ids in sequences])
-        return cls(sequences, _labels(reviews), np.stack([output.logits for output in outputs]))
+        logits = []
+        with track("reading", "reviews", len(sequences)) as progress:
+            for start in range(0, len(sequences), _CHUNK):
+                windows = [predictor.tokenizer.windows(ids) for ids in sequences[start : start + _CHUNK]]
+                logits += [output.logits for output in predictor.raw_outputs(windows)]
+                progress.advance(len(windows))
+        return cls(sequences, _labels(reviews), np.stack(logits))
 
     def right(self, logits: np.ndarray) -> float:
         """The accuracy of some logits."""

@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import functools
 import logging
+import os
 import signal
 from collections.abc import Iterator
-from os import _exit  # documented, whatever its name looks like
 from socket import socket
 
 import uvicorn
@@ -36,7 +36,7 @@ def run(settings: ServerSettings, models: Models, listener: socket) -> None:
     service = asyncio.run(_serve(settings, models, listener))
     if service.queue.is_reading:  # for nobody, after the grace time; Python would wait for its thread
         logging.shutdown()
-        _exit(0)
+        os._exit(0)
     models.close()
 
 
