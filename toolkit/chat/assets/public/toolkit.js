@@ -124,14 +124,17 @@
         waiting = true
         setTimeout(() => {
           waiting = false
-          name(translation)
           signIn(translation)
           hideArrow()
           speak()
         })
       }
-      new MutationObserver(look).observe(document.body, { childList: true, subtree: true, characterData: true })
+      const change = () => {
+        name(translation) // at once, before anybody is shown a button without one
+        look()
+      }
+      new MutationObserver(change).observe(document.body, { childList: true, subtree: true, characterData: true })
       for (const event of ["scroll", "toggle", "resize"]) window.addEventListener(event, look, { capture: true, passive: true })
-      look()
+      change()
     })
 })()
