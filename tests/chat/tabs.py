@@ -9,6 +9,10 @@ from playwright import sync_api as playwright
 
 from tests.conftest import ROOT
 
+PATIENCE = 180_000  # milliseconds
+expect = playwright.expect  # what is drawn a moment later is waited for; a list of texts or a count read once is not
+expect.set_options(timeout=PATIENCE)
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -32,7 +36,7 @@ class Tab:
         self.page.on("request", lambda request: self._request(request.url))
         self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.set_default_timeout(180_000)
+        self.page.set_default_timeout(PATIENCE)
         if opened:
             self.open()
 

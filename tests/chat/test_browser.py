@@ -15,7 +15,7 @@ from toolkit.prediction import InferenceOptions, load_predictor
 pytest.importorskip("chainlit", reason="the extra 'app' is not installed")
 pytest.importorskip("playwright.sync_api", reason="the extra 'dev' is not installed")
 
-from tests.chat.tabs import CONTRAST, DESKTOP, PHONE, Tab
+from tests.chat.tabs import CONTRAST, DESKTOP, PHONE, Tab, expect
 
 POSITIVE = (
     "This is a wonderful film. The acting is superb and the story moved me to tears. "
@@ -31,9 +31,9 @@ SENTENCE = {"zh": "该文本被分类为: ", "en": "This text is classified as: 
 def test_it_loads_in_chinese_without_asking_anybody_else(open_tab, server):
     tab = open_tab()
     assert tab.page.title() == "影评分类"
-    assert tab.page.get_attribute("#chat-input", "placeholder") == "请输入一段英文影评以进行分类"
+    expect(tab.page.locator("#chat-input")).to_have_attribute("placeholder", "请输入一段英文影评以进行分类")
     labels = [label for label, _ in starters("zh")]
-    assert tab.page.locator("#starters button").all_inner_texts() == labels
+    expect(tab.page.locator("#starters button")).to_have_text(labels)
     tab.picture("welcome")
     tab.page.get_by_role("button", name="说明").click()
     tab.page.get_by_text("所有计算都在这台服务器上进行").wait_for()
@@ -62,7 +62,7 @@ def test_typed_reviews_get_their_verdict_in_the_browsers_language(open_tab, read
         assert answer.startswith(SENTENCE[language] + prediction.label.display(language))
         expected = [100 * probability for probability in prediction.probabilities.values()]
         assert tab.percents() == pytest.approx(expected, abs=0.101)
-    assert tab.page.locator("[data-testid=why] [aria-label]").count() == 8
+    expect(tab.page.locator("[data-testid=why] [aria-label]")).to_have_count(8)
     assert tab.errors == []
     if language == "en":
         tab.picture("answer-english")
@@ -80,7 +80,7 @@ def test_every_sentence_has_a_sign_and_words_beside_its_colour(open_tab):
     tab = open_tab(language="en-US")
     tab.ask(POSITIVE)
     segments = tab.page.locator("[data-testid=why] .toolkit-segment")
-    assert segments.count() == 4
+    expect(segments).to_have_count(4)
     for segment in segments.all():
         sign = segment.locator("sub").inner_text()[0]
         side = {"+": "positive", "−": "negative"}[sign]
@@ -94,7 +94,7 @@ def test_empty_input_is_answered_or_not_sent(open_tab):
     tab.page.press("#chat-input", "Enter")
     tab.say("   ")
     assert tab.page.locator("[data-step-type]").count() == 0
-    assert tab.page.get_attribute("#chat-input", "placeholder") == "请输入一段英文影评以进行分类"
+    expect(tab.page.locator("#chat-input")).to_have_attribute("placeholder", "请输入一段英文影评以进行分类")
     tab.say("<br /> <br />")
     tab.page.locator("[data-step-type=assistant_message]", has_text="请输入一段影评以进行分类").wait_for()
 
@@ -125,7 +125,7 @@ def test_the_verdict_of_a_long_review_stays_in_sight(open_tab, size):
     assert tab.in_sight(".toolkit-verdict"), "also beside its last reasons"
     assert tab.overflow() == []
     tab.ask("A fine film. It is short.")
-    assert why.last.is_visible(), "that of a short one needs no click"
+    expect(why.last, "that of a short one needs no click").to_be_visible()
 
 
 @pytest.mark.parametrize(("dark", "size"), [(False, DESKTOP), (True, PHONE)])
@@ -139,8 +139,8 @@ def test_n_grams_shade_words_and_a_strange_text_gets_no_verdict(
     explanation = load_predictor("onnx", onnx_model=ngram_bundle).explain(review)
     shaded = tab.page.locator("[data-testid=why] .toolkit-word")
     weighing = [word for word in explanation.words if abs(word.push) >= 0.08 * explanation.strongest_word]
-    assert shaded.all_inner_texts() == [word.text for word in weighing]
-    assert "bad" in shaded.all_inner_texts()
+    expect(shaded).to_have_text([word.text for word in weighing])
+    assert "bad" in {word.text for word in weighing}
     for word, found in zip(weighing, shaded.all(), strict=True):
         side, sign = ("positive", "+") if word.push >= 0 else ("negative", "−")
         assert f"toolkit-{side}" in found.get_attribute("class")
@@ -162,7 +162,7 @@ def test_n_grams_shade_words_and_a_strange_text_gets_no_verdict(
     assert "%" not in answer
     tab.page.get_by_text("仍然显示判断").click()
     assert sum(tab.percents()) == pytest.approx(100, abs=0.2)
-    assert tab.page.locator("[data-testid=why]").last.is_visible()
+    expect(tab.page.locator("[data-testid=why]").last).to_be_visible()
     assert tab.overflow() == []
     assert tab.page.evaluate(CONTRAST) == []
 
@@ -170,8 +170,8 @@ def test_n_grams_shade_words_and_a_strange_text_gets_no_verdict(
     tab.page.press("#chat-input", "Enter")
     panel = tab.page.locator("[data-testid=reviews]")
     panel.wait_for()
-    assert "因此结果为“不确定”的有 2 条。" in panel.inner_text()
-    assert panel.locator(".toolkit-chart-count").all_inner_texts()[-1] == "2"
+    expect(panel).to_contain_text("因此结果为“不确定”的有 2 条。")
+    expect(panel.locator(".toolkit-chart-count").last).to_have_text("2")
     assert (tab.outside, tab.errors) == ([], [])
     tab.context.close()
 
@@ -204,7 +204,7 @@ def test_a_file_goes_in_and_a_csv_comes_out(open_tab, reader, tmp_path):
     panel = tab.page.locator("[data-testid=reviews]")
     panel.wait_for()
     assert "reviews.csv：共 26 条影评。" in tab.last_answer()
-    assert panel.locator("tbody tr").count() == 20
+    expect(panel.locator("tbody tr")).to_have_count(20)
     predictions = list(reader.predict_many(reviews))
     counts = dict(zip(panel.locator(".toolkit-chart-name").all_inner_texts(),
                       panel.locator(".toolkit-chart-count").all_inner_texts(), strict=True))  # fmt: skip
@@ -274,7 +274,7 @@ def test_two_tabs_at_once(open_tab, chromium, server, reader):
     for tab, review in ((first, POSITIVE), (second, NEGATIVE)):
         answer = tab.explained(0)
         assert answer.startswith(SENTENCE["en"] + reader.predict(review).label.name)
-        assert tab.page.locator("[data-testid=verdict]").count() == 1
+        expect(tab.page.locator("[data-testid=verdict]")).to_have_count(1)
 
 
 def test_a_reload_in_the_middle_of_an_answer(open_tab, server, tmp_path):
@@ -301,7 +301,7 @@ def test_the_settings_change_what_is_read_and_when_it_is_uncertain(open_tab, bun
     answer = tab.ask(review)
     assert answer.startswith("该文本被分类为: 不确定")
     buttons = tab.page.locator("[data-testid=feedback]").last.get_by_role("button")
-    assert buttons.all_inner_texts() == ["应为负面评论", "应为正面评论"]
+    expect(buttons).to_have_text(["应为负面评论", "应为正面评论"])
 
 
 def test_another_language_is_the_whole_pages_and_is_remembered(open_tab):
@@ -311,10 +311,10 @@ def test_another_language_is_the_whole_pages_and_is_remembered(open_tab):
         tab.choose(0, label="English")
     for _ in range(2):
         tab.ready()
-        assert tab.page.title() == "Film reviews"
-        assert tab.page.get_attribute("html", "lang") == "en-US"
-        assert tab.page.get_attribute("#chat-input", "placeholder") == "Enter a film review in English"
-        assert tab.page.locator("#starters button").all_inner_texts() == [label for label, _ in starters("en")]
+        expect(tab.page).to_have_title("Film reviews")
+        expect(tab.page.locator("html")).to_have_attribute("lang", "en-US")
+        expect(tab.page.locator("#chat-input")).to_have_attribute("placeholder", "Enter a film review in English")
+        expect(tab.page.locator("#starters button")).to_have_text([label for label, _ in starters("en")])
         assert not re.search("[\u4e00-\u9fff]", tab.page.locator("body").inner_text())
         tab.page.get_by_role("button", name="About").click()
         dialog = tab.page.get_by_role("dialog")
@@ -344,17 +344,17 @@ def test_thumbs_leave_a_mark_stay_in_place_and_can_be_taken_back(open_tab, serve
         review = f"A film called number {number}. It has an end."
         label = reader.predict(review).label.name
         tab.ask(review)
-        thumbs = tab.page.locator("[data-testid=feedback]").last.get_by_role("button")
-        assert thumbs.all_inner_texts() == ["判断正确", "判断错误"]
+        thumbs = tab.page.locator("[data-testid=feedback]").nth(number).get_by_role("button")
+        expect(thumbs).to_have_text(["判断正确", "判断错误"])
         places.append([thumb.bounding_box()["x"] for thumb in thumbs.all()])
         thumbs.nth(number).click()
         tab.page.locator("[data-testid=feedback] [aria-pressed=true]").nth(number).wait_for()
-        tab.page.get_by_text("已保存，谢谢。").last.wait_for()
+        tab.page.get_by_text("已保存，谢谢。").nth(number).wait_for()
         other = {"positive": "negative", "negative": "positive"}[label]
         said.append((review, label, (label, other)[number]))
     assert places[0] == places[1]
     marked = tab.page.locator("[data-testid=feedback] [aria-pressed=true]")
-    assert marked.all_inner_texts() == ["判断正确", "判断错误"]
+    expect(marked).to_have_text(["判断正确", "判断错误"])
     lines = (server.state / "corrections.jsonl").read_text(encoding="utf-8").splitlines()
     saved = [json.loads(line) for line in lines][-2:]
     assert [(each["text"], each["predicted"], each["corrected"]) for each in saved] == said
@@ -368,7 +368,7 @@ def test_thumbs_leave_a_mark_stay_in_place_and_can_be_taken_back(open_tab, serve
     assert sum(sum(counts.values()) for counts in info.counts.values()) >= 40
     marked.last.click()
     tab.page.get_by_text("已撤回。").wait_for()
-    assert marked.count() == 1
+    expect(marked).to_have_count(1)
     assert (server.state / "corrections.jsonl").read_text(encoding="utf-8").splitlines() == lines[:-1]
 
 
@@ -379,9 +379,8 @@ def test_thumbs_leave_a_mark_stay_in_place_and_can_be_taken_back(open_tab, serve
 def test_a_password_is_asked_for_in_words_and_nothing_else(locked, language, title, wrong):
     tab = locked(language=language)
     tab.page.get_by_text(title).wait_for()
-    assert tab.page.locator("input:visible").count() == 1
-    tab.page.locator("img:visible").first.wait_for()
-    assert tab.page.locator("img:visible").count() == 1, "no picture beside the logo"
+    expect(tab.page.locator("input:visible")).to_have_count(1)
+    expect(tab.page.locator("img:visible"), "no picture beside the logo").to_have_count(1)
     tab.page.wait_for_function("document.activeElement.id === 'password'")
     for password in ("guess", "open sesame"):
         tab.page.fill("#password", password)
@@ -389,7 +388,7 @@ def test_a_password_is_asked_for_in_words_and_nothing_else(locked, language, tit
             tab.page.press("#password", "Enter")
         if password == "guess":
             assert answer.value.status == 401
-            assert tab.page.locator("form .alert").inner_text().strip() == wrong
+            expect(tab.page.locator("form .alert")).to_have_text(wrong)
             assert tab.page.get_by_text("credentialssignin").count() == 0
     tab.ready()
     assert tab.ask("A quiet film. A loud film.").startswith(SENTENCE[language[:2]])

@@ -112,7 +112,7 @@ def calibration_metrics(logits: np.ndarray, labels: np.ndarray, temperature: flo
     score = 1 / np.exp(over_true - best).sum(axis=1)  # (N,) of the label that is given
     right = np.sort(over_true, axis=1)[:, -2] < 0  # every other label has less
     if over_true.shape[1] == 2:
-        errors = (1 / (1 + np.exp(-over_true.sum(axis=1)))) ** 2  # (1 - the true label's probability)²
+        errors = np.exp(-2 * np.logaddexp(0, -over_true.sum(axis=1)))  # (1 - the true label's probability)²
     else:
         errors = squared_errors(np.asarray(labels), softmax(over_true))
     return {"ece": _calibration_error(score, right), "brier": float(errors.mean())}
