@@ -12,6 +12,12 @@ from toolkit.training.attention import ReviewwiseAttention
 SHAPE = (3, 4, 37, 8)  # reviews, heads, tokens, columns
 
 
+@pytest.fixture(params=[None, 3 * 2 * 37 * 37], ids=["a review at a time", "three of its heads at a time"])
+def block(request, monkeypatch):
+    if request.param:
+        monkeypatch.setattr(attention, "_BLOCK", request.param)
+
+
 def _inputs(dtype: torch.dtype, shape: tuple[int, ...] = SHAPE) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     return [torch.randn(shape, generator=generator).to(torch.bfloat16).to(dtype).requires_grad_() for _ in range(3)]
@@ -43,6 +49,7 @@ def _masks() -> dict[str, torch.Tensor | None]:
     }
 
 
+@pytest.mark.usefixtures("block")
 @pytest.mark.parametrize("mask", _masks())
 @pytest.mark.parametrize("scale", [None, 0.1])
 def test_attention_and_its_gradients_are_torchs(mask: str, scale: float | None) -> None:
@@ -60,6 +67,7 @@ def test_attention_and_its_gradients_are_torchs(mask: str, scale: float | None) 
         assert _error(found, exactly) < max(0.01, 2.5 * _error(other, exactly))
 
 
+@pytest.mark.usefixtures("block")
 def test_dropout_drops_its_share_and_its_gradients_are_those_of_what_was_kept() -> None:
     query, key, value = _inputs(torch.bfloat16, (2, 3, 64, 64))
     with torch.no_grad():

@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import sys
 import time
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -332,8 +334,58 @@ def test_a_run_killed_after_its_last_step_only_publishes(config):
     assert (resumed.adapter / "training_metrics.png").is_file()
 
 
+def test_a_batch_in_parts_has_each_text_once_without_the_padding_that_it_does_not_need():
+    import torch
+
+    from toolkit.training.trainer import split_batch
+
+    lengths = torch.tensor([3, 9, 1, 7, 7])
+    mask = (torch.arange(9) < lengths[:, None]).long()
+    batch = {"input_ids": torch.arange(45).view(5, 9) * mask, "attention_mask": mask, "labels": torch.arange(5)}
+    batch["soft_labels"] = torch.rand(5, 2)
+    (whole,) = split_batch(batch, 45)
+    assert all(torch.equal(whole[name], each) for name, each in batch.items())
+    parts = split_batch(batch, 14)
+    assert [part["input_ids"].shape for part in parts] == [(1, 9), (2, 7), (2, 3)]
+    for part in parts:
+        columns = part["input_ids"].shape[1]
+        for place, number in enumerate(part["labels"]):
+            for name, each in batch.items():
+                expected = each[number][:columns] if name in ("input_ids", "attention_mask") else each[number]
+                assert torch.equal(part[name][place], expected)
+    assert sorted(int(number) for part in parts for number in part["labels"]) == [0, 1, 2, 3, 4]
+    left = {name: each.flip(1) if name in ("input_ids", "attention_mask") else each for name, each in batch.items()}
+    assert {part["input_ids"].shape[1] for part in split_batch(left, 14)} == {9}
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_step_in_parts_is_the_step(config, tiny_run, tiny_dataset, monkeypatch, soft):
+    from toolkit.training import trainer as module
+
+    config = replace(
+        config, max_steps=4, lora_dropout=0.0, dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0,
+        group_by_length=False, ngrams=False,
+    )  # fmt: skip
+    if soft:
+        said = tiny_dataset / "train.csv"
+        lines = ["text,probabilities"]
+        for number, row in enumerate(csv.DictReader(said.open(encoding="utf-8", newline=""))):
+            if number % 3:
+                text, share = row["text"].replace('"', '""'), number % 10 / 10
+                lines.append(f'"{text}","{{""negative"": {share}, ""positive"": {1 - share}}}"')
+        (Path(config.adapter_dir).parent / "soft.csv").write_text("\n".join(lines), encoding="utf-8")
+        config = replace(config, soft_labels=(str(Path(config.adapter_dir).parent / "soft.csv"),))
+    weights = []
+    for tokens, name in ((10**6, "whole"), (64, "parts")):
+        monkeypatch.setattr(module, "_TOKENS_AT_ONCE", tokens)
+        adapter = train(replace(config, adapter_dir=f"{config.adapter_dir}-{name}")).adapter
+        weights.append(load_file(adapter / "adapter_model.safetensors"))
+    for name, whole in weights[0].items():
+        assert abs(weights[1][name] - whole).max() < 1e-5, name
+
+
 def test_two_processes_train_what_one_would(tmp_path, tiny_settings):
-    """On two CPU processes, half of each batch on each: the same reviews at every step, so the same adapter."""
+    """On two CPU processes, half of each batch on each, in parts: the same reviews at every step, so the same adapter."""
     settings = {
         **tiny_settings, "group_by_length": False, "lora_dropout": 0.0, "dropout": 0.0, "attention_dropout": 0.0,
         "seq_classif_dropout": 0.0, "per_device_train_batch_size": 16,
@@ -344,10 +396,15 @@ def test_two_processes_train_what_one_would(tmp_path, tiny_settings):
         "\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
     )
     output = tmp_path / "two" / "lora_model"
+    script = tmp_path / "in_parts.py"
+    script.write_text(
+        "from toolkit.cli import main\nfrom toolkit.training import trainer\ntrainer._TOKENS_AT_ONCE = 64\nmain()\n"
+    )
     process = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
-         "-m", "toolkit", "train", "--config", str(tmp_path / "config.toml"), "--output", str(output)],
-        capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+         script, "train", "--config", str(tmp_path / "config.toml"), "--output", str(output)],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert process.returncode == 0, process.stderr[-3000:]
     assert process.stdout.count("validation: accuracy") == 1

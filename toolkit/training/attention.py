@@ -1,7 +1,8 @@
 """The attention of a training step in bfloat16 on a CPU, one review at a time.
 
 torch's own kernel for CPUs computes the backward pass in blocks of a few rows. The scores of one review, (heads, tokens, tokens),
-fit into the processor's cache, where whole matrix products in bfloat16 take a third of its time; see docs/performance.md.
+or of as many of its heads as fit, stay in the processor's cache, where whole matrix products in bfloat16 take a third of its time; see
+docs/performance.md.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 _attention = torch.nn.functional.scaled_dot_product_attention
+_BLOCK = 2**21  # bytes of scores at once: 12 heads of 288 tokens, 4 of 512, which took 1.3 times as long all at once
 
 
 class ReviewwiseAttention(TorchFunctionMode):
@@ -88,16 +90,16 @@ class _Attention(torch.autograd.Function):
         query, key, value = (query * scale).contiguous(), key.contiguous(), value.contiguous()
         result = _like_projections(query)
         kept, dropped = [], []
-        for number, each in enumerate(query):
-            scores = torch.bmm(each, key[number].transpose(1, 2))
+        for block in _blocks(query):
+            scores = torch.bmm(query[block], key[block].transpose(1, 2))
             if mask is not None:
-                scores += mask[number]
-            weights = torch.softmax(scores, dim=-1)  # (heads, tokens, tokens)
+                scores += mask[block] if mask.shape[1] > 1 else mask[block[0]]
+            weights = torch.softmax(scores, dim=-1)  # (heads of the block, tokens, tokens)
             kept.append(weights)
             if dropout:
                 dropped.append(torch.rand(weights.shape) < dropout)
-                weights = weights.masked_fill(dropped[number], 0)
-            result[number] = torch.bmm(weights, value[number])
+                weights = weights.masked_fill(dropped[-1], 0)
+            result[block] = torch.bmm(weights, value[block])
         result /= 1 - dropout
         ctx.save_for_backward(query, key, value, result, *kept, *dropped)
         ctx.scale, ctx.dropout = scale, dropout
@@ -106,23 +108,31 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
         query, key, value, result, *rest = ctx.saved_tensors
-        kept, dropped = rest[: len(query)], rest[len(query) :]
+        blocks = _blocks(query)
+        kept, dropped = rest[: len(blocks)], rest[len(blocks) :]
         # Σⱼ Pᵢⱼ ∂Pᵢⱼ = Σ oᵢ ∂oᵢ, which needs the small matrices only.
         inner = (gradient.float() * result.float()).sum(dim=-1, keepdim=True).to(query.dtype)
         gradient = gradient.contiguous() / (1 - ctx.dropout)
         by_query, by_key, by_value = (_like_projections(query) for _ in range(3))
-        for number, each in enumerate(query):
+        for number, block in enumerate(blocks):
             weights = kept[number]
-            by_scores = torch.bmm(gradient[number], value[number].transpose(1, 2))
+            by_scores = torch.bmm(gradient[block], value[block].transpose(1, 2))
             if dropped:
                 by_scores.masked_fill_(dropped[number], 0)
-            by_scores.sub_(inner[number]).mul_(weights)
+            by_scores.sub_(inner[block]).mul_(weights)
             if dropped:
                 weights = weights.masked_fill(dropped[number], 0)
-            by_value[number] = torch.bmm(weights.transpose(1, 2), gradient[number])
-            by_query[number] = torch.bmm(by_scores, key[number])
-            by_key[number] = torch.bmm(by_scores.transpose(1, 2), each)
+            by_value[block] = torch.bmm(weights.transpose(1, 2), gradient[block])
+            by_query[block] = torch.bmm(by_scores, key[block])
+            by_key[block] = torch.bmm(by_scores.transpose(1, 2), query[block])
         return by_query.mul_(ctx.scale), by_key, by_value, None, None, None
+
+
+def _blocks(query: torch.Tensor) -> list[tuple[int, slice]]:
+    """The heads of one review that are computed at once, for every review of a batch, (B, heads, tokens, columns)."""
+    reviews, heads, tokens, _ = query.shape
+    at_once = max(1, _BLOCK // (tokens * tokens * query.element_size()))
+    return [(review, slice(head, head + at_once)) for review in range(reviews) for head in range(0, heads, at_once)]
 
 
 def _like_projections(heads: torch.Tensor) -> torch.Tensor:
