@@ -37,8 +37,8 @@ from toolkit.progress import style
 from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.text.truncation import DEFAULT_TRUNCATION
 from toolkit.training.attention import ReviewwiseAttention
-from toolkit.training.casts import fewer_casts
 from toolkit.training.callbacks import Bar, Clock, FinalEvaluation, Steps
+from toolkit.training.casts import fewer_casts
 from toolkit.training.checkpoints import (
     begin_checkpoint,
     checkpoint_path,
