@@ -318,12 +318,12 @@ def test_settings_are_assigned_by_their_types():
     values = parse_assignments(
         ["r=4", "learning_rate = 1e-3", "lr_scheduler_type=linear", "base_model=2024", "target_modules=q_lin, v_lin",
          'modules_to_save=["classifier"]', "group_by_length=false", "dropout=none", "attention_dropout=0.25", "ngrams=False",
-         "r=16", "start_from=a=b"]
+         "r=16", "start_from=a=b, c"]
     )  # fmt: skip
     assert values == {
         "r": 16, "learning_rate": 1e-3, "lr_scheduler_type": "linear", "base_model": "2024",
         "target_modules": ("q_lin", "v_lin"), "modules_to_save": ["classifier"], "group_by_length": False, "dropout": None,
-        "attention_dropout": 0.25, "ngrams": "False", "start_from": "a=b",
+        "attention_dropout": 0.25, "ngrams": "False", "start_from": ("a=b", "c"),
     }  # fmt: skip
     for nothing in ("none", "null"):
         assert load_config("imdb-minilm-cpu", None, parse_assignments([f"dropout={nothing}"])).dropout is None

@@ -145,7 +145,7 @@ def test_three_labels_have_a_teacher_too(config, demo_reviews, tmp_path):
 def test_training_begins_with_an_adapter(config, tiny_adapter, tmp_path):
     config = replace(
         config,
-        start_from=str(tiny_adapter),
+        start_from=(str(tiny_adapter),),
         max_steps=1,
         learning_rate=1e-9,
         warmup_ratio=0.0,
@@ -161,6 +161,24 @@ def test_training_begins_with_an_adapter(config, tiny_adapter, tmp_path):
         train(replace(config, lora_alpha=16))
     with pytest.raises(ToolkitError, match="does not fit"):
         train(replace(config, target_modules=("q_lin",), adapter_dir=str(tmp_path / "other" / "lora_model")))
+
+
+def test_training_begins_with_the_mean_of_adapters(config, tiny_adapter, tmp_path):
+    config = replace(config, max_steps=1, learning_rate=1e-9, warmup_ratio=0.0, metric_for_best_model="loss")
+    other = train(replace(config, learning_rate=1e-2, start_from=(str(tiny_adapter),))).adapter
+    both = (str(tiny_adapter), str(other))
+    result = train(replace(config, start_from=both, adapter_dir=str(tmp_path / "mean" / "lora_model")))
+    first, second, mean = (
+        load_file(place / "adapter_model.safetensors") for place in (tiny_adapter, other, result.adapter)
+    )
+    assert any(not np.allclose(first[name], second[name], atol=1e-4) for name in first)
+    assert all(np.allclose((first[name] + second[name]) / 2, mean[name], atol=1e-6) for name in first)
+    card = (result.adapter / "README.md").read_text(encoding="utf-8")
+    assert "from the mean of the weights of 2 adapters trained before" in card
+    assert "--start-from ADAPTER_1 --start-from ADAPTER_2" in card
+    assert "ADAPTER_1 and ADAPTER_2 those whose mean it began with" in card
+    with pytest.raises(ToolkitError, match="different: start_from"):
+        train(replace(config, start_from=both[::-1], adapter_dir=str(tmp_path / "mean" / "lora_model")), resume=True)
 
 
 def test_labels_alone_are_learnt_as_before(config, tiny_run):

@@ -63,7 +63,7 @@ def _add_reader(config: TrainingConfig, encoding: str | None) -> None:
 @_train_option("--soft-labels", multiple=True, metavar="PATH")
 @_train_option("--soft-weight", type=float)
 @_train_option("--soft-temperature", type=float)
-@_train_option("--start-from")
+@_train_option("--start-from", multiple=True, metavar="PATH")
 @_train_option("--display", multiple=True, metavar="LANG:LABEL=WORD")
 @click.option(
     "--set",

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -257,6 +257,22 @@ def load_weights(model: "PeftModel", file: Path, place: str) -> None:
         set_peft_model_state_dict(model, state)
     except RuntimeError as error:
         raise BundleError(f"{file.parent} does not fit {place}: {str(error).splitlines()[-1].strip()}") from error
+
+
+def load_mean(model: "PeftModel", files: Sequence[Path], place: str) -> None:
+    """Put the mean of several adapters' weights into `model`; arguments and errors as those of `load_weights`.
+
+    Adapters that one run went on to from another lie in one basin of the loss, where their mean is better than either
+    (Wortsman et al. 2022, arXiv:2203.05482).
+    """
+    from peft import set_peft_model_state_dict
+
+    total: dict[str, torch.Tensor] = {}
+    for file in files:
+        load_weights(model, file, place)
+        for name, weight in adapter_weights(model).items():
+            total[name] = total[name] + weight if name in total else weight.clone()
+    set_peft_model_state_dict(model, {name: weight / len(files) for name, weight in total.items()})
 
 
 def _without_base_weights(state: "dict[str, torch.Tensor]", model: "PeftModel") -> "dict[str, torch.Tensor]":

@@ -48,7 +48,9 @@ class TrainingConfig:
     soft_temperature: float = setting(
         1.0, "by which the teacher's and the student's logits are divided for it", minimum=0.1, maximum=20
     )
-    start_from: str = setting("", "adapter whose weights training begins with; fresh ones by default")
+    start_from: tuple[str, ...] = setting(
+        (), "adapter whose weights training begins with, or several whose mean; fresh ones by default"
+    )
     adapter_dir: str = setting("lora_model", "folder for the trained adapter")
     checkpoint_dir: str = setting("", "folder for checkpoints; lora_imdb beside the adapter by default")
     logging_dir: str = setting("", "folder for TensorBoard logs; logs beside the adapter by default")

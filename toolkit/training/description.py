@@ -25,7 +25,7 @@ class RunDescription:
     Attributes:
         settings: The settings, as JSON has them, places and the base apart.
         data: The SHA-256 of each split, under `base_model` of the base's weights, and where there are any, under
-            `soft_labels` of their files and under `start_from` of the adapter's weights; a folder may have another name tomorrow.
+            `soft_labels` of their files and under `start_from` of the adapters' weights; a folder may have another name tomorrow.
         processes: The number of processes; None in a run of version 0.1, which did not say.
         conditions: The conditions under which a checkpoint was computed; None for the run as a whole.
         finished: Whether the adapter is published.
@@ -44,7 +44,8 @@ class RunDescription:
         if soft_labels:
             data["soft_labels"] = hashlib.sha256("".join(map(sha256, soft_labels)).encode()).hexdigest()
         if config.start_from:
-            data["start_from"] = sha256(Path(config.start_from) / ADAPTER_WEIGHTS)
+            begun = [sha256(Path(adapter) / ADAPTER_WEIGHTS) for adapter in config.start_from]
+            data["start_from"] = begun[0] if len(begun) == 1 else hashlib.sha256("".join(begun).encode()).hexdigest()
         settings = {name: value for name, value in config.recipe.items() if name != "base_model"}
         as_read = json.loads(json.dumps(settings))  # tuples become lists, as they do on disk
         return cls(as_read, {**data, "base_model": base.sha256}, launch.processes)

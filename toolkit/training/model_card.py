@@ -116,7 +116,9 @@ def write_model_card(
 
 def _learnt_from(config: TrainingConfig, counts: dict[str, int], texts: str) -> str:
     labelled, taught = f"{counts['train']} labelled {texts}", counts.get("soft_labels", 0)
-    begun = ", from the weights of an adapter trained before" if config.start_from else ""
+    several = f"the mean of the weights of {len(config.start_from)} adapters"
+    begun = f", from {several if len(config.start_from) > 1 else 'the weights of an adapter'} trained before"
+    begun = begun if config.start_from else ""
     if not taught:
         return labelled + begun
     said = f"what a teacher said of {taught} texts, at a temperature of {config.soft_temperature:g}"
@@ -127,13 +129,22 @@ def _learnt_from(config: TrainingConfig, counts: dict[str, int], texts: str) -> 
 
 def _command(settings: str, config: TrainingConfig) -> str:
     taught = " --soft-labels TEXTS" if config.soft_labels else ""
-    begun = " --start-from ADAPTER" if config.start_from else ""
+    begun = "".join(f" --start-from {name}" for name in _begun_with(config))
     return f"toolkit train {settings} --dataset DATASET{taught}{begun}"
 
 
 def _places(config: TrainingConfig) -> str:
     taught = ", TEXTS a folder with what the teacher said" if config.soft_labels else ""
-    return f"{taught}, ADAPTER the one that it began with" if config.start_from else taught
+    *others, last = _begun_with(config) or [""]
+    if others:
+        return f"{taught}, {', '.join(others)} and {last} those whose mean it began with"
+    return f"{taught}, {last} the one that it began with" if last else taught
+
+
+def _begun_with(config: TrainingConfig) -> list[str]:
+    """A name for each adapter that the run began with."""
+    count = len(config.start_from)
+    return ["ADAPTER"] if count == 1 else [f"ADAPTER_{number}" for number in range(1, count + 1)]
 
 
 def _calibration(result: TrainingResult) -> str:

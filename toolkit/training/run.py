@@ -50,8 +50,8 @@ def train(config: TrainingConfig, resume: bool = False, encoding: str | None = N
             )
         soft_files = soft_label_files(config.soft_labels)
         soft = read_teacher(soft_files, splits)
-        if config.start_from:
-            _check_start(Path(config.start_from), base, config, splits)
+        for adapter in config.start_from:
+            _check_start(Path(adapter), base, config, splits)
         with claim_run(config, base, launch, resume, soft_files) as run:
             for warning in warnings if launch.rank == 0 else ():
                 _logger.warning("%s", warning)

@@ -30,7 +30,7 @@ from toolkit.datasets.splits import Review, Splits
 from toolkit.datasets.torch_dataset import DistillationDataset, IMDBDataset
 from toolkit.errors import ConfigError, ToolkitError
 from toolkit.evaluation.metrics import classification_metrics, softmax
-from toolkit.models.adapter import attach_adapter, load_classifier, load_weights
+from toolkit.models.adapter import attach_adapter, load_classifier, load_mean, load_weights
 from toolkit.models.base_models import BaseModel
 from toolkit.models.bundle import ADAPTER_WEIGHTS
 from toolkit.progress import style
@@ -239,7 +239,7 @@ def build_trainer(
     _require_modules(classifier, config)
     model = attach_adapter(classifier, lora_config(config))
     if config.start_from:
-        load_weights(model, Path(config.start_from) / ADAPTER_WEIGHTS, "this run's model")
+        load_mean(model, [Path(adapter) / ADAPTER_WEIGHTS for adapter in config.start_from], "this run's model")
     for peft_config in model.peft_config.values():
         peft_config.target_modules = sorted(peft_config.target_modules)  # PEFT's set has another order in each process
     model.config.pad_token_id = tokenizer.pad_token_id
