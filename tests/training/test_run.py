@@ -337,7 +337,7 @@ def test_a_run_killed_after_its_last_step_only_publishes(config):
 def test_a_batch_in_parts_has_each_text_once_without_the_padding_that_it_does_not_need():
     import torch
 
-    from toolkit.training.trainer import split_batch
+    from toolkit.training.parts import split_batch
 
     lengths = torch.tensor([3, 9, 1, 7, 7])
     mask = (torch.arange(9) < lengths[:, None]).long()

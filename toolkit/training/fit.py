@@ -31,9 +31,10 @@ from toolkit.training.checkpoints import Run
 from toolkit.training.config import TrainingConfig
 from toolkit.training.measuring import whole_splits
 from toolkit.training.model_card import write_model_card
+from toolkit.training.precision import describe_precision
 from toolkit.training.result import Conditions, TrainingResult
 from toolkit.training.second_reader import FittedReader, describe, fit_reader, with_section, write_reader
-from toolkit.training.trainer import ProbeTrainer, build_trainer, compute_metrics, describe_precision, has_learnt
+from toolkit.training.trainer import ProbeTrainer, build_trainer, compute_metrics, has_learnt
 
 _PARTING = 0.2  # seconds
 _logger = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def fit(
             _logger.warning("the run began with %s %s and goes on with %s", name, before, now)
         _logger.info(
             "training %s on %d reviews, %d steps, evaluating every %d, products in %s",
-            base.name, len(trainer.train_dataset), trainer.planned_steps, trainer.args.eval_steps, describe_precision(config),
+            base.name, len(trainer.train_dataset), trainer.planned_steps, trainer.args.eval_steps, describe_precision(config.precision),
         )  # fmt: skip
         if run.checkpoint is None:
             trainer.train()

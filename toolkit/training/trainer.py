@@ -47,15 +47,16 @@ from toolkit.training.checkpoints import (
     seal_checkpoint,
     verify_checkpoint,
 )
-from toolkit.training.compat import OpenTrainer, cpu_bf16_units, name_cpu_without_number
+from toolkit.training.compat import OpenTrainer, name_cpu_without_number
 from toolkit.training.config import ADVICE, TrainingConfig
 from toolkit.training.description import RunDescription
 from toolkit.training.objective import distillation_loss
 from toolkit.training.order import EpochSampler
+from toolkit.training.parts import split_batch
+from toolkit.training.precision import computes_in_bf16
 
 MINIMUM_EVALUATIONS = 5
 _TOKENS_AT_ONCE = 4096  # of a batch on a CPU: more are no quicker, and 16,384 of MiniLM took 4.4 GB
-_PADDED = ("input_ids", "attention_mask", "token_type_ids")
 _logger = logging.getLogger(__name__)
 
 
@@ -202,26 +203,6 @@ class ProbeTrainer(OpenTrainer):
         load_weights(model, checkpoint / ADAPTER_WEIGHTS, "this run's model")
 
 
-def split_batch(inputs: Mapping[str, torch.Tensor], tokens: int) -> list[dict[str, torch.Tensor]]:
-    """A batch in parts of some `tokens` at most, or of one text: those of similar length together, with as little padding.
-
-    Args:
-        inputs: `input_ids` and `attention_mask`, (B, N), and what else there is of each text, (B, ...).
-        tokens: The most tokens of a part, padding included.
-    """
-    if inputs["input_ids"].numel() <= tokens:
-        return [dict(inputs)]
-    mask = inputs["attention_mask"].bool()
-    lengths = mask.sum(dim=1)
-    waiting, parts = lengths.argsort(descending=True, stable=True), []
-    while len(waiting):
-        size = max(1, tokens // int(lengths[waiting[0]]))
-        chosen, waiting = waiting[:size], waiting[size:]
-        seen = int(mask[chosen].any(dim=0).nonzero().max()) + 1  # columns, up to the padding at the end
-        parts.append({name: each[chosen, :seen] if name in _PADDED else each[chosen] for name, each in inputs.items()})
-    return parts
-
-
 def has_learnt(weights: Mapping[str, torch.Tensor]) -> bool:
     """Whether LoRA's products are no longer zero, as they are before the first step."""
     return any(bool(weight.any()) for name, weight in weights.items() if "lora_B" in name)
@@ -317,7 +298,7 @@ def lora_config(config: TrainingConfig) -> LoraConfig:
 
 def _training_arguments(config: TrainingConfig) -> TrainingArguments:
     has_cuda = torch.cuda.is_available()
-    in_bf16 = _computes_in_bf16(config.precision)
+    in_bf16 = computes_in_bf16(config.precision)
     # The Trainer sets this variable for bf16 and never takes it back, so a later run in the process would get it too.
     os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if in_bf16 else "no"
     arguments = TrainingArguments(
@@ -358,29 +339,6 @@ def _training_arguments(config: TrainingConfig) -> TrainingArguments:
     )
     name_cpu_without_number(arguments)
     return arguments
-
-
-def _computes_in_bf16(precision: str) -> bool:
-    """Whether products are computed in bfloat16; weights, gradients and sums stay in float32 either way.
-
-    `auto` follows the hardware: a GPU with bf16 units, or a CPU with AMX or AVX512-BF16, where a step took half its time.
-    """
-    return precision == "bf16" or (precision == "auto" and _bf16_units() is not None)
-
-
-def describe_precision(config: TrainingConfig) -> str:
-    """The precision of the products, and why where `auto` chose it."""
-    if config.precision != "auto":
-        return config.precision
-    units = _bf16_units()
-    return f"bf16, for which the {units} is made" if units else "fp32"
-
-
-def _bf16_units() -> str | None:
-    if torch.cuda.is_available():
-        return "GPU" if torch.cuda.is_bf16_supported() else None
-    units = cpu_bf16_units()
-    return f"CPU's {units}" if units else None
 
 
 def _scale_steps(config: TrainingConfig, arguments: TrainingArguments, reviews: int) -> int:
