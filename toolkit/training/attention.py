@@ -2,7 +2,7 @@
 
 torch's own kernel for CPUs computes the backward pass in blocks of a few rows. The scores of one review, (heads, tokens, tokens),
 or of as many of its heads as fit, stay in the processor's cache, where whole matrix products in bfloat16 take a third of its time; see
-docs/performance.md.
+docs/decisions.md.
 """
 
 from collections.abc import Callable, Sequence

@@ -42,10 +42,11 @@ class RunDescription:
         """The run of a configuration, before its first step; `soft_labels` are the files that it learns from beside the splits."""
         data = {split: sha256(Path(config.dataset) / f"{split}.csv") for split in SPLITS}
         if soft_labels:
-            data["soft_labels"] = hashlib.sha256("".join(map(sha256, soft_labels)).encode()).hexdigest()
+            data["soft_labels"] = _sha256_of_all(soft_labels)
         if config.start_from:
-            begun = [sha256(Path(adapter) / ADAPTER_WEIGHTS) for adapter in config.start_from]
-            data["start_from"] = begun[0] if len(begun) == 1 else hashlib.sha256("".join(begun).encode()).hexdigest()
+            weights = [Path(adapter) / ADAPTER_WEIGHTS for adapter in config.start_from]
+            # Version 0.2 knew one and wrote its own hash: such a run still goes on.
+            data["start_from"] = sha256(weights[0]) if len(weights) == 1 else _sha256_of_all(weights)
         settings = {name: value for name, value in config.recipe.items() if name != "base_model"}
         as_read = json.loads(json.dumps(settings))  # tuples become lists, as they do on disk
         return cls(as_read, {**data, "base_model": base.sha256}, launch.processes)
@@ -77,3 +78,7 @@ class RunDescription:
         yield from (name for name in {**earlier.data, **self.data} if earlier.data.get(name) != self.data.get(name))
         if earlier.processes != self.processes:
             yield f"{earlier.processes} processes, now {self.processes}"
+
+
+def _sha256_of_all(files: Sequence[Path]) -> str:
+    return hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()

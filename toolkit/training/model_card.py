@@ -116,9 +116,9 @@ def write_model_card(
 
 def _learnt_from(config: TrainingConfig, counts: dict[str, int], texts: str) -> str:
     labelled, taught = f"{counts['train']} labelled {texts}", counts.get("soft_labels", 0)
-    several = f"the mean of the weights of {len(config.start_from)} adapters"
-    begun = f", from {several if len(config.start_from) > 1 else 'the weights of an adapter'} trained before"
-    begun = begun if config.start_from else ""
+    count = len(config.start_from)
+    weights = "the weights of an adapter" if count == 1 else f"the mean of the weights of {count} adapters"
+    begun = f", from {weights} trained before" if count else ""
     if not taught:
         return labelled + begun
     said = f"what a teacher said of {taught} texts, at a temperature of {config.soft_temperature:g}"
@@ -135,10 +135,9 @@ def _command(settings: str, config: TrainingConfig) -> str:
 
 def _places(config: TrainingConfig) -> str:
     taught = ", TEXTS a folder with what the teacher said" if config.soft_labels else ""
-    *others, last = _begun_with(config) or [""]
-    if others:
-        return f"{taught}, {', '.join(others)} and {last} those whose mean it began with"
-    return f"{taught}, {last} the one that it began with" if last else taught
+    begun = {0: "", 1: ", ADAPTER the one that it began with"}
+    several = f", {' and '.join(_begun_with(config))} those whose mean it began with"
+    return taught + begun.get(len(config.start_from), several)
 
 
 def _begun_with(config: TrainingConfig) -> list[str]:
