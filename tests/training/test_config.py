@@ -315,6 +315,23 @@ def test_auto_takes_bf16_where_the_cpu_is_made_for_it_and_says_so(
     assert trainer._training_arguments(config).bf16 is in_bf16
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [('""', ()), ('"a"', ("a",)), ("[]", ()), ('[""]', ()), ('["a", ""]', ("a",)), ('["a", "b"]', ("a", "b"))],
+)
+def test_a_file_names_adapters_as_a_list_and_as_version_0_2_wrote_one(tmp_path, written, meant):
+    (tmp_path / "config.toml").write_text(f"start_from = {written}\n")
+    assert load_config(None, tmp_path / "config.toml").start_from == meant
+    assert load_config("demo", None, {"start_from": meant or ("",)}).start_from == meant
+
+
+def test_other_kinds_of_adapters_are_refused(tmp_path):
+    for written in ("3", "[3]"):
+        (tmp_path / "config.toml").write_text(f"start_from = {written}\n")
+        with pytest.raises(ConfigError, match="expected a list of texts"):
+            load_config(None, tmp_path / "config.toml")
+
+
 def test_settings_are_assigned_by_their_types():
     values = parse_assignments(
         ["r=4", "learning_rate = 1e-3", "lr_scheduler_type=linear", "base_model=2024", "target_modules=q_lin, v_lin",

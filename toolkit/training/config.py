@@ -240,6 +240,7 @@ def load_config(
     known = {each.name for each in fields(TrainingConfig)}
     unknown = [_unknown(key, known) for key in values if key not in known]
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    values["start_from"] = _adapters(values.get("start_from", ()))
     try:
         config = TrainingConfig(**{key: value for key, value in values.items() if key in known})
     except ConfigError as error:
@@ -268,6 +269,12 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ToolkitError(f"the configuration file {path} does not exist; presets are {', '.join(PRESETS)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ToolkitError(f"{path} is not valid TOML: {error}") from error
+
+
+def _adapters(given: object) -> object:
+    """Version 0.2 wrote one adapter as a text; an empty one, as of a variable that is not set, has always meant none."""
+    given = (given,) if isinstance(given, str) else given
+    return tuple(adapter for adapter in given if adapter != "") if isinstance(given, tuple) else given
 
 
 def _with_tables(values: dict[str, Any]) -> dict[str, Any]:
