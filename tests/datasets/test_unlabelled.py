@@ -115,8 +115,22 @@ def test_a_larger_share_of_sentences_has_the_smaller_in_it(source, tmp_path):
     assert written(tmp_path / "other") != found[0.3]
 
 
+def test_excerpts_are_sentences_in_a_row_of_every_number(tmp_path):
+    source = tmp_path / "long.txt"
+    source.write_text(" ".join(f"This is sentence {number}." for number in range(400)) + "\n")
+    collect_texts(source, tmp_path / "out", TextOptions(sentences=0.5, up_to=4))
+    collect_texts(source, tmp_path / "single", TextOptions(sentences=0.5))
+    excerpts = written(tmp_path / "out")
+    assert [sentences(each)[0] for each in excerpts] == written(tmp_path / "single"), "the same beginnings"
+    whole = source.read_text()
+    assert all(each in whole for each in excerpts)
+    counts = [len(sentences(each)) for each in excerpts[:-3]]  # the last may meet the end
+    assert {*counts} == {1, 2, 3, 4}
+    assert all(0.15 < counts.count(number) / len(counts) < 0.35 for number in (1, 2, 3, 4))
+
+
 def test_what_leaves_nothing_is_refused(source, measured, tmp_path):
-    for options in ({"sentences": 0.0}, {"sentences": 1.5}, {"limit": 0}, {"per_file": 0}):
+    for options in ({"sentences": 0.0}, {"sentences": 1.5}, {"limit": 0}, {"per_file": 0}, {"up_to": 3}):
         with pytest.raises(ToolkitError, match=next(iter(options)).replace("_", "-")):
             TextOptions(**options)
     (tmp_path / "one.txt").write_text("Held back, this one.\n")

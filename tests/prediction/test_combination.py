@@ -29,8 +29,17 @@ def test_n_grams_alone_are_calibrated_by_length():
 def test_in_a_short_text_n_grams_weigh_less():
     logits = np.array([[1.0, -1.0]])
     np.testing.assert_allclose(RULE.together(scores(3.0), np.array([100.0]), logits), [[-1.0, 1.0]])
-    np.testing.assert_allclose(RULE.together(scores(3.0), np.array([25.0]), logits), [[0.5 - 1.5, -0.5 + 1.5]])
-    np.testing.assert_allclose(RULE.together(scores(0.0), np.array([25.0]), logits), [[0.5, -0.5]])
+    np.testing.assert_allclose(RULE.together(scores(3.0), np.array([25.0]), logits), [[0.75 - 1.5, -0.75 + 1.5]])
+    np.testing.assert_allclose(RULE.together(scores(0.0), np.array([25.0]), logits), [[0.75, -0.75]])
+
+
+def test_without_evidence_the_sum_is_what_the_transformer_says_alone():
+    logits, rule = np.array([[1.0, -1.0]]), replace(RULE, exponent=0.0, model_temperature=4.0)
+    np.testing.assert_allclose(rule.together(scores(3.0), np.array([1e-9]), logits), [[0.25, -0.25]], rtol=1e-6)
+    np.testing.assert_allclose(rule.together(scores(0.0), np.array([25.0]), logits), [[0.375, -0.375]])
+    np.testing.assert_allclose(
+        rule.rescaled(3.0).together(scores(0.0), np.array([25.0]), 3 * logits), [[0.375, -0.375]]
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,6 +62,7 @@ def test_n_grams_decide_what_they_are_sure_of_in_a_text_long_and_familiar_enough
 )
 def test_a_garbled_rule_is_refused(change):
     assert Combination.from_json(RULE.to_json()) == RULE
+    assert Combination.from_json(replace(RULE, model_temperature=3.0).to_json()) == RULE, "the manifest has it once"
     with pytest.raises(ValueError, match="expected"):
         Combination.from_json({**RULE.to_json(), **change})
 
@@ -98,15 +108,19 @@ def test_who_read_it_is_said_and_every_choice_of_readers_is_followed(predictor):
 
 def test_the_answer_is_the_calibrated_sum(predictor):
     auto, model = predictor.predict(UNSURE), predictor.with_options(readers="model").predict(UNSURE)
-    np.testing.assert_allclose(auto.logits, np.array(model.logits) / 2, atol=1e-5)  # no weight, and a temperature of 2
+    share = len(*predictor.tokenizer.encode_whole([UNSURE])) / 50
+    factor = share / 2 + (1 - share) / predictor.manifest.temperature  # no weight, and a temperature of 2 in the sum
+    np.testing.assert_allclose(auto.logits, np.array(model.logits) * predictor.manifest.temperature * factor, atol=1e-5)
     sure = predictor.predict(SURE)
     (ids,) = predictor.tokenizer.encode_whole([SURE])
     assert sure.logits[1] - sure.logits[0] == pytest.approx(8 * 2 * (len(ids) / 100) ** -0.5, rel=0.02)
     assert (sure.label.name, sure.tokens_read) == ("positive", len(ids))
     both = predictor.with_options(readers="both").predict(SURE)
     alone = predictor.with_options(readers="model").predict(SURE)
-    share = 0.5 * min(1, len(ids) / 50)
-    np.testing.assert_allclose(both.logits, np.array(alone.logits) / 2 + share * np.array(sure.logits), atol=1e-4)
+    share = len(ids) / 50
+    factor = predictor.manifest.temperature * share / 2 + 1 - share
+    expected = np.array(alone.logits) * factor + 0.5 * share * np.array(sure.logits)
+    np.testing.assert_allclose(both.logits, expected, atol=1e-4)
 
 
 def test_both_backends_read_alike(folders):

@@ -91,6 +91,7 @@ def import_command(
 @click.option(
     "--sentences", type=float, metavar="SHARE", help="Take single sentences, this share of them, over 0 to 1."
 )
+@click.option("--up-to", type=int, default=1, show_default=True, help="Take up to so many sentences in a row together.")
 @click.option("--limit", type=int, help="Take so many texts at most.")
 @click.option("--apart-from", type=PATH, help="Leave out the validation and test reviews of this data set.")
 @click.option("--text-column", help=f"Name of the text's column, where it is not {wanted_column(None)}.")
@@ -107,6 +108,7 @@ def texts(source: Path, output: Path, **options: Any) -> None:  # noqa: ANN401 -
     Examples:
       toolkit dataset texts unsup.parquet --output build/texts
       toolkit dataset texts unsup.csv --output build/parts --sentences 0.1
+      toolkit dataset texts unsup.csv --output build/excerpts --sentences 0.05 --up-to 4
       toolkit dataset texts a.csv --output build/a --apart-from build/imdb
     """
     from toolkit.datasets.unlabelled import TextOptions, collect_texts

@@ -29,7 +29,8 @@ class TextOptions:
     """Which texts are taken of a source.
 
     Attributes:
-        sentences: the share of the texts' sentences to take, single ones, over 0 to 1; None takes the texts whole.
+        sentences: the share of the texts' sentences to take, over 0 to 1; None takes the texts whole.
+        up_to: the most sentences in a row that are taken together, of each number from 1 on as often.
         limit: texts to take at most, the first; None takes all.
         apart_from: a data set whose validation and test reviews are left out, with their sentences.
         text_column: name of the text's column where it is not one of the usual.
@@ -38,6 +39,7 @@ class TextOptions:
     """
 
     sentences: float | None = None
+    up_to: int = 1
     limit: int | None = None
     apart_from: Path | None = None
     text_column: str | None = None
@@ -48,7 +50,9 @@ class TextOptions:
         """Refuse what leaves nothing."""
         if self.sentences is not None and not 0 < self.sentences <= 1:
             raise ToolkitError(f"--sentences {self.sentences} must be a share over 0, and 1 at most")
-        for name, value in (("--limit", self.limit), ("--per-file", self.per_file)):
+        if self.up_to != 1 and self.sentences is None:
+            raise ToolkitError("--up-to counts sentences: give --sentences SHARE as well")
+        for name, value in (("--up-to", self.up_to), ("--limit", self.limit), ("--per-file", self.per_file)):
             if value is not None and value < 1:
                 raise ToolkitError(f"{name} {value} must be 1 or more")
 
@@ -145,15 +149,22 @@ def _chosen(texts: Iterator[str], options: TextOptions, held_back: Collection[st
         if text in held_back:
             info.held_back += 1
             continue
-        for each in [text] if options.sentences is None else sentences(text):
-            digest = hashlib.sha256(f"{options.seed} {each}".encode(errors="replace")).digest()
-            if options.sentences is not None and int.from_bytes(digest[:8]) >= options.sentences * 2**64:
-                continue
+        for each in [text] if options.sentences is None else _excerpts(text, options.sentences, options):
+            digest = hashlib.sha256(each.encode(errors="replace")).digest()
             if digest in seen:
                 info.duplicates += 1
                 continue
             seen.add(digest)
             yield each
+
+
+def _excerpts(text: str, share: float, options: TextOptions) -> Iterator[str]:
+    """Sentences in a row, each run chosen and measured by the sentence that it begins with."""
+    found = sentences(text)
+    for start, sentence in enumerate(found):
+        digest = hashlib.sha256(f"{options.seed} {sentence}".encode(errors="replace")).digest()
+        if int.from_bytes(digest[:8]) < share * 2**64:
+            yield " ".join(found[start : start + 1 + int.from_bytes(digest[8:16]) % options.up_to])
 
 
 def _held_back(folder: Path) -> set[str]:

@@ -96,7 +96,7 @@ class Reading:
         reader = self._reader
         scores = reader.table.score([self._ids[np.concatenate([[True], each, [True]])] for each in kept])
         factor = reader.rule.factors(self._tokens, self._read_by)
-        calibrated: np.ndarray = logits / reader.rule.temperature + scores.logits * factor
+        calibrated: np.ndarray = logits * reader.rule.model_factors(self._tokens) + scores.logits * factor
         return calibrated
 
     def words_and_phrases(

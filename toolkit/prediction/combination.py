@@ -13,6 +13,7 @@ from toolkit.models.bundle import NGRAM_TABLE, Manifest
 from toolkit.prediction.ngrams import NgramScores, NgramTable
 
 NEVER = 2.0  # no probability is as high
+_NOT_WRITTEN = "model_temperature"
 _PER_TOKENS = 100  # the length at which `slope` is what it says
 
 
@@ -39,13 +40,15 @@ class Combination:
     Attributes:
         slope: The factor that calibrates the n-grams' logits alone, for a text of 100 tokens.
         exponent: How that factor falls with length: it is multiplied by (tokens / 100) to the power of -`exponent`.
-        temperature: The number by which the transformer's logits are divided in the sum.
+        temperature: The number by which the transformer's logits are divided in the sum of a text with all its evidence.
         weight: The factor of the n-grams' calibrated logits in the sum.
         evidence: The number of tokens from which on n-grams have their full weight; in a text with half as many, half of it.
         certain: The calibrated probability from which on n-grams decide alone; `NEVER` where they do not.
         fewest_tokens: The number of tokens that a text needs for that.
         least_familiar: The familiarity that it needs, see `NgramScores`.
         unfamiliar_below: The familiarity below which a text is unlike those that the model has learnt from.
+        model_temperature: The number that calibrates the transformer alone, which is all that the sum is of a text without
+            evidence. Not part of the JSON: a model's manifest has it once.
     """
 
     slope: float = 1.0
@@ -57,6 +60,7 @@ class Combination:
     fewest_tokens: int = 0
     least_familiar: float = 0.0
     unfamiliar_below: float = 0.0
+    model_temperature: float = 1.0
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
@@ -65,8 +69,9 @@ class Combination:
         Raises:
             ValueError: It is something else.
         """
-        if content.keys() != {each.name for each in fields(cls)}:
-            raise ValueError(f"expected the fields {', '.join(each.name for each in fields(cls))}")
+        names = [each.name for each in fields(cls) if each.name != _NOT_WRITTEN]
+        if content.keys() != {*names}:
+            raise ValueError(f"expected the fields {', '.join(names)}")
         if not all(type(number) in (int, float) and np.isfinite(number) for number in content.values()):
             raise ValueError("expected finite numbers")
         if min(content["slope"], content["temperature"], content["evidence"]) <= 0:
@@ -75,11 +80,13 @@ class Combination:
 
     def rescaled(self, factor: float) -> Self:
         """The rule for a transformer whose logits are `factor` times as large."""
-        return replace(self, temperature=self.temperature * factor)
+        return replace(
+            self, temperature=self.temperature * factor, model_temperature=self.model_temperature * factor
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The rule as a manifest has it."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != _NOT_WRITTEN}
 
     def factors(self, tokens: np.ndarray, read_by: ReadBy) -> np.ndarray:
         """What the n-grams' logits are multiplied by in an answer, (n,): in one given by `ngrams`, or by `both` readers.
@@ -89,7 +96,21 @@ class Combination:
             read_by: `ngrams` or `both`.
         """
         factors: np.ndarray = self.slope * (tokens / _PER_TOKENS) ** -self.exponent
-        return factors if read_by == "ngrams" else factors * self.weight * np.minimum(1.0, tokens / self.evidence)
+        return factors if read_by == "ngrams" else factors * self.weight * self._share(tokens)
+
+    def model_factors(self, tokens: np.ndarray) -> np.ndarray:
+        """What the transformer's logits are multiplied by in the sum, (n,), as `factors` is for the n-grams'.
+
+        The less evidence there is, the nearer is the sum to what the transformer says alone.
+        """
+        share = self._share(tokens)
+        factors: np.ndarray = share / self.temperature + (1.0 - share) / self.model_temperature
+        return factors
+
+    def _share(self, tokens: np.ndarray) -> np.ndarray:
+        """How much of the evidence that n-grams need for their full weight is there, (n,)."""
+        share: np.ndarray = np.minimum(1.0, tokens / self.evidence)
+        return share
 
     def alone(self, scores: NgramScores, tokens: np.ndarray) -> np.ndarray:
         """Calibrated logits of the n-grams alone, (n, k); `tokens` are those of each whole text, (n,)."""
@@ -99,7 +120,7 @@ class Combination:
     def together(self, scores: NgramScores, tokens: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """Calibrated logits of both readers, (n, k), from those of the transformer as it gave them."""
         weighed = scores.logits * self.factors(tokens, "both")[:, np.newaxis]
-        calibrated: np.ndarray = logits / self.temperature + weighed
+        calibrated: np.ndarray = logits * self.model_factors(tokens)[:, np.newaxis] + weighed
         return calibrated
 
     def suffices(self, scores: NgramScores, tokens: np.ndarray) -> np.ndarray:
@@ -146,7 +167,7 @@ class NgramReader:
             raise BundleError(
                 f"{folder / NGRAM_TABLE} knows {table.labels} labels, expected {len(manifest.labels)}; make the model again"
             )
-        return cls(table, rule)
+        return cls(table, replace(rule, model_temperature=manifest.temperature))
 
     def describe(self) -> dict[str, Any]:
         """What a manifest says of it."""

@@ -86,7 +86,7 @@ def fit(
             return None
         result, digest, logits = _measure(config, tokenizer, trainer, splits, conditions, warned)
         reader = ReviewTokenizer.wrap(tokenizer, config.max_length, DEFAULT_TRUNCATION)
-        fitted = fit_reader(config, reader, splits, logits, soft)
+        fitted = fit_reader(config, reader, splits, logits, soft, result.temperature)
     _publish(config, base, tokenizer, trainer, splits, result, digest, len(soft), fitted)
     return result
 

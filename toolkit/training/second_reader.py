@@ -47,6 +47,7 @@ def fit_reader(
     splits: Splits,
     logits: Mapping[str, np.ndarray],
     soft: Sequence[SoftLabel] = (),
+    temperature: float = 1.0,
 ) -> FittedReader | None:
     """Fit a table on the train split and the rule for it out of fold and on validation, then measure both readers.
 
@@ -60,6 +61,7 @@ def fit_reader(
         logits: The transformer's logits on `validation`, and on `test` where it is to be measured there, (n, k) each.
         soft: Texts with a teacher's probabilities, from which the table learns too; of a train text that is among them it learns
             from the mean of both, weighted by `config.soft_weight`.
+        temperature: The number that calibrates the transformer's logits.
 
     Returns:
         The reader, or None where the settings want none or the train split is too small for one.
@@ -84,7 +86,8 @@ def fit_reader(
     fitted = fit_ngrams(sequences, np.vstack([targets, *taught.values()]), settings, measured["validation"])
     labelled = np.arange(len(labels))
     tokens, out_of_fold = lengths(sequences[: len(labels)]), fitted.out_of_fold.of(labelled)
-    rule = fit_unfamiliar(calibrate_alone(Combination(), out_of_fold, tokens, labels), fitted.excerpts.of(labelled))
+    unfitted = Combination(model_temperature=temperature)
+    rule = fit_unfamiliar(calibrate_alone(unfitted, out_of_fold, tokens, labels), fitted.excerpts.of(labelled))
     scores = {"validation": fitted.unseen}
     scores |= {split: fitted.table.score(measured[split]) for split in logits if split not in scores}
     many, truth = lengths(measured["validation"]), _labels(splits["validation"])
@@ -147,7 +150,7 @@ def add_reader(config: TrainingConfig, encoding: str | None = None) -> FittedRea
     _logger.info("asking %s for the %d reviews of validation", folder, len(splits["validation"]))
     model = merge_adapter(load_adapter(folder, base)[0])
     validation = whole_splits(model, tokenizer, manifest, {"validation": splits["validation"]}, folder)
-    fitted = fit_reader(config, tokenizer, splits, validation, soft)
+    fitted = fit_reader(config, tokenizer, splits, validation, soft, manifest.temperature)
     if fitted is None:
         raise ToolkitError(
             f"no n-gram table for {folder}: expected ngrams = true and {FEWEST_TEXTS:,} texts or more in train, "
