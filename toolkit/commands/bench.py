@@ -58,7 +58,7 @@ def _elsewhere(context: click.Context, parameter: click.Parameter, value: object
 def bench(onnx_model: Path | None, adapter: Path | None, engines: tuple[str, ...], **comparison: Any) -> None:  # noqa: ANN401
     """Time this machine: the ONNX backend, and torch where it is installed, in turn on the same reviews.
 
-    onnx reads as toolkit predict does, with n-grams first where the bundle has them; onnx-both reads every review with both,
+    onnx reads n-grams first where the bundle has them; onnx-both reads every review with both,
     onnx-model and the engines below with the transformer alone. onnx-fp32 is not quantised, converted from the adapter. In a checkout of the project,
     `python benchmarks/peers.py` times other libraries beside these.
 
