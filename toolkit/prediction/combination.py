@@ -80,9 +80,7 @@ class Combination:
 
     def rescaled(self, factor: float) -> Self:
         """The rule for a transformer whose logits are `factor` times as large."""
-        return replace(
-            self, temperature=self.temperature * factor, model_temperature=self.model_temperature * factor
-        )
+        return replace(self, temperature=self.temperature * factor, model_temperature=self.model_temperature * factor)
 
     def to_json(self) -> dict[str, Any]:
         """The rule as a manifest has it."""
