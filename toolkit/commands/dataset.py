@@ -108,7 +108,7 @@ def texts(source: Path, output: Path, **options: Any) -> None:  # noqa: ANN401 -
     Examples:
       toolkit dataset texts unsup.parquet --output build/texts
       toolkit dataset texts unsup.csv --output build/parts --sentences 0.1
-      toolkit dataset texts unsup.csv --output build/excerpts --sentences 0.05 --up-to 4
+      toolkit dataset texts a.csv --output build/runs --sentences 0.05 --up-to 4
       toolkit dataset texts a.csv --output build/a --apart-from build/imdb
     """
     from toolkit.datasets.unlabelled import TextOptions, collect_texts
