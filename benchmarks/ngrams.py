@@ -83,9 +83,10 @@ def main(dataset: Path, onnx_model: Path, sentences: Path | None, seed: int) -> 
         kinds[sentences.name] = read_reviews(sentences)
     texts = {kind: Texts.of(each, predictor) for kind, each in kinds.items()}
     sequences, labels = predictor.tokenizer.encode_whole([review.text for review in train]), _labels(train)
-    fitted = _study_settings(sequences, labels, texts)
+    unfitted = Combination(model_temperature=predictor.manifest.temperature)
+    fitted = _study_settings(unfitted, sequences, labels, texts)
     tokens = lengths(sequences)
-    rule = combining.calibrate_alone(Combination(), fitted.out_of_fold, tokens, labels)
+    rule = combining.calibrate_alone(unfitted, fitted.out_of_fold, tokens, labels)
     _study_evidence(rule, fitted.table, texts)
     _study_bound(rule, fitted, tokens, labels, texts["whole reviews"])
 
@@ -112,7 +113,9 @@ def _pieces(reviews: Sequence[Review], random: Random) -> dict[str, list[Review]
     return pieces
 
 
-def _study_settings(sequences: list[np.ndarray], labels: np.ndarray, texts: dict[str, Texts]) -> FittedNgrams:
+def _study_settings(
+    unfitted: Combination, sequences: list[np.ndarray], labels: np.ndarray, texts: dict[str, Texts]
+) -> FittedNgrams:
     """Fit every variant, out of fold too, and print what it is worth; returns the settings' own."""
     kinds = [kind for kind in texts if kind in ("whole reviews", *list(texts)[5:])]
     click.echo(
@@ -126,7 +129,7 @@ def _study_settings(sequences: list[np.ndarray], labels: np.ndarray, texts: dict
         with patch("toolkit.prediction.ngrams.ORDERS", orders):
             fitted = fit_ngrams(sequences, np.eye(2)[labels], NgramSettings(**settings))
             tokens = lengths(sequences)
-            rule = combining.calibrate_alone(Combination(), fitted.out_of_fold, tokens, labels)
+            rule = combining.calibrate_alone(unfitted, fitted.out_of_fold, tokens, labels)
             rule, _ = _sum(rule, fitted.table, texts["whole reviews"], texts["whole reviews"])
             cells = []
             for kind in kinds:

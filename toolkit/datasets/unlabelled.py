@@ -149,7 +149,7 @@ def _chosen(texts: Iterator[str], options: TextOptions, held_back: Collection[st
         if text in held_back:
             info.held_back += 1
             continue
-        for each in [text] if options.sentences is None else _excerpts(text, options.sentences, options):
+        for each in _pieces(text, options):
             digest = hashlib.sha256(each.encode(errors="replace")).digest()
             if digest in seen:
                 info.duplicates += 1
@@ -158,12 +158,15 @@ def _chosen(texts: Iterator[str], options: TextOptions, held_back: Collection[st
             yield each
 
 
-def _excerpts(text: str, share: float, options: TextOptions) -> Iterator[str]:
-    """Sentences in a row, each run chosen and measured by the sentence that it begins with."""
+def _pieces(text: str, options: TextOptions) -> Iterator[str]:
+    """The text whole, or runs of its sentences, each chosen and measured by the sentence that it begins with."""
+    if options.sentences is None:
+        yield text
+        return
     found = sentences(text)
     for start, sentence in enumerate(found):
         digest = hashlib.sha256(f"{options.seed} {sentence}".encode(errors="replace")).digest()
-        if int.from_bytes(digest[:8]) < share * 2**64:
+        if int.from_bytes(digest[:8]) < options.sentences * 2**64:
             yield " ".join(found[start : start + 1 + int.from_bytes(digest[8:16]) % options.up_to])
 
 
