@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from tests.conftest import ROOT
 from toolkit.cli import cli
-from toolkit.datasets.sentences import sentences
+from toolkit.datasets.sentences import runs, sentences
 from toolkit.datasets.splits import write_reviews
 from toolkit.datasets.unlabelled import TextOptions, collect_texts
 from toolkit.errors import ToolkitError
@@ -38,6 +38,19 @@ def written(folder):
 )  # fmt: skip
 def test_sentences(text, expected):
     assert sentences(text.strip()) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("It is a film. Wow! I loved the end. No.", ["It is a film. Wow! I loved the end.", "I loved the end. No."]),
+        (f"It is a film. Wow! {'Word ' * 61}long. It has an end.", ["It is a film. Wow!", "It has an end."]),
+        ("Wow! No.", []),
+    ],
+)
+def test_a_run_keeps_short_sentences_and_ends_before_a_list(text, expected):
+    assert list(runs(text, lambda sentence: 3)) == expected
+    assert list(runs(text, lambda sentence: 0)) == []
 
 
 def test_a_text_of_marks_alone_takes_no_longer_than_a_text():

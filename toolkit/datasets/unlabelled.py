@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from toolkit.datasets.sentences import sentences
+from toolkit.datasets.sentences import runs
 from toolkit.datasets.splits import read_splits
 from toolkit.errors import BundleError, ToolkitError
 from toolkit.formats.limits import listed
@@ -161,13 +161,14 @@ def _chosen(texts: Iterator[str], options: TextOptions, held_back: Collection[st
 def _pieces(text: str, options: TextOptions) -> Iterator[str]:
     """The text whole, or runs of its sentences, each chosen and measured by the sentence that it begins with."""
     if options.sentences is None:
-        yield text
-        return
-    found = sentences(text)
-    for start, sentence in enumerate(found):
+        return iter([text])
+    limit = options.sentences * 2**64
+
+    def count(sentence: str) -> int:
         digest = hashlib.sha256(f"{options.seed} {sentence}".encode(errors="replace")).digest()
-        if int.from_bytes(digest[:8]) < options.sentences * 2**64:
-            yield " ".join(found[start : start + 1 + int.from_bytes(digest[8:16]) % options.up_to])
+        return 1 + int.from_bytes(digest[8:16]) % options.up_to if int.from_bytes(digest[:8]) < limit else 0
+
+    return runs(text, count)
 
 
 def _held_back(folder: Path) -> set[str]:
