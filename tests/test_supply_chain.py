@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
+from tests.processes import run_forked
 from toolkit.errors import BundleError
 from toolkit.training.checkpoints import seal_checkpoint
 
@@ -188,15 +189,25 @@ def test_nobody_is_asked_whether_to_run_a_base(poison, tiny_base, tmp_path, monk
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_y_on_stdin_runs_nothing(poison, tiny_base, tiny_dataset, tmp_path, toolkit_command):
+def test_a_y_on_stdin_runs_nothing(poison, tiny_base, tiny_dataset, tmp_path):
     folder = tmp_path / "base"
     shutil.copytree(tiny_base, folder)
     poison(folder)
     changed(folder / "tokenizer_config.json", tokenizer_class="Evil")
-    process = toolkit_command(
-        "train", "--base-model", folder, "--dataset", tiny_dataset, "--max-steps", 2, "--output", tmp_path / "o" / "l",
+    process = run_forked(
+        [
+            "train",
+            "--base-model",
+            folder,
+            "--dataset",
+            tiny_dataset,
+            "--max-steps",
+            2,
+            "--output",
+            tmp_path / "o" / "l",
+        ],
         stdin=b"y\n" * 9,
-    )  # fmt: skip
+    )
     message = process.stderr.decode()
     assert process.returncode == 1
     assert len(message.splitlines()) == 1, message
@@ -266,13 +277,13 @@ def test_a_poisoned_base_is_read_as_data_or_refused(
         assert len(message.splitlines()) == 1
 
 
-def test_a_poisoned_checkpoint_is_refused(poison, tiny_settings, tiny_dataset, tmp_path, toolkit_command):
+def test_a_poisoned_checkpoint_is_refused(poison, tiny_settings, tiny_dataset, tmp_path):
     """The Trainer keeps the state of its optimiser as torch does, pickled; it is read back as tensors and no more."""
     arguments = (
         "train", "--base-model", tiny_settings["base_model"], "--dataset", tiny_dataset, "--max-steps", 10,
         "--output", tmp_path / "lora_model",
     )  # fmt: skip
-    assert toolkit_command(*arguments).returncode == 0
+    assert run_forked(arguments).returncode == 0
     checkpoints = tmp_path / "lora_imdb"
     run_file = checkpoints / "run.json"
     run_file.write_text(json.dumps({**json.loads(run_file.read_text()), "finished": False}))
@@ -284,7 +295,7 @@ def test_a_poisoned_checkpoint_is_refused(poison, tiny_settings, tiny_dataset, t
     state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"] = False
     (last / "trainer_state.json").write_text(json.dumps({**state, "global_step": state["global_step"] - 1}))
     seal_checkpoint(last)  # whoever plants a file writes its digest down too
-    process = toolkit_command(*arguments, "--resume")
+    process = run_forked([*arguments, "--resume"])
     message = process.stderr.decode()
     assert not marker.exists()
     assert process.returncode == 1

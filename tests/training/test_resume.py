@@ -1,7 +1,6 @@
 """Whatever ended a run, and wherever it is gone on with: the adapter of the unbroken run to the last bit, or a refusal in a line."""
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -15,6 +14,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import ROOT
+from tests.processes import context
 from toolkit.errors import ToolkitError
 from toolkit.models.bundle import Kind, read_manifest
 from toolkit.models.files import write_json
@@ -70,8 +70,6 @@ def _child(config: TrainingConfig, resume: bool, phase: str | None, directory: P
 @pytest.fixture(scope="module")
 def in_a_process():
     """Train in a process of its own, forked from one that has torch loaded already; returns its exit code."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["toolkit.training.fit"])
 
     def run(config: TrainingConfig, directory: Path, resume=False, phase=None, threads=1) -> int:
         process = context.Process(target=_child, args=(config, resume, phase, directory, threads))
