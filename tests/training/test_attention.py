@@ -95,10 +95,9 @@ def test_dropout_drops_its_share_and_its_gradients_are_those_of_what_was_kept() 
     ("change", "options"),
     [
         (lambda each: each.float().detach().requires_grad_(), {}),
-        (lambda each: each.detach(), {}),
         (lambda each: each, {"is_causal": True}),
     ],
-    ids=["float32", "no gradient", "causal"],
+    ids=["float32", "causal"],
 )
 def test_what_it_is_not_made_for_is_torchs(change, options) -> None:
     inputs = [change(each) for each in _inputs(torch.bfloat16)]
@@ -123,3 +122,15 @@ def test_a_query_of_another_length_than_its_keys_is_torchs() -> None:
             scaled_dot_product_attention(query[:, :, :5], key, value),
             scaled_dot_product_attention(query[:, :, :5], key, value),
         )
+
+
+@pytest.mark.usefixtures("block")
+def test_without_gradients_it_is_the_same() -> None:
+    inputs = _inputs(torch.bfloat16)
+    with ReviewwiseAttention():
+        expected = scaled_dot_product_attention(*inputs)
+        with torch.no_grad(), mock.patch.object(attention, "_Attention", wraps=attention._Attention) as used:
+            found = scaled_dot_product_attention(*inputs)
+    assert used.apply.call_count == 1
+    assert torch.equal(found, expected)
+    assert not found.requires_grad

@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from toolkit.training.dropout import kept as kept_by_dropout
+from toolkit.training.dropout import share_dropped
+
 _attention = torch.nn.functional.scaled_dot_product_attention
 _BLOCK = 2**21  # bytes of scores at once: 12 heads of 288 tokens, 4 of 512, which took 1.3 times as long all at once
 
@@ -48,8 +51,7 @@ def _reviewwise(
 ) -> torch.Tensor | None:
     """As torch's own, whose names these are; None for what is left to it."""
     if (
-        not (torch.is_grad_enabled() and query.requires_grad)
-        or query.device.type != "cpu"
+        query.device.type != "cpu"
         or {query.dtype, key.dtype, value.dtype} != {torch.bfloat16}
         or not (query.dim() == 4 and query.shape == key.shape == value.shape)
         or is_causal
@@ -89,20 +91,23 @@ class _Attention(torch.autograd.Function):
     ) -> torch.Tensor:
         query, key, value = (query * scale).contiguous(), key.contiguous(), value.contiguous()
         result = _like_projections(query)
-        kept, dropped = [], []
+        kept, dropped, learns = [], [], any(ctx.needs_input_grad)
         for block in _blocks(query):
             scores = torch.bmm(query[block], key[block].transpose(1, 2))
             if mask is not None:
                 scores += mask[block] if mask.shape[1] > 1 else mask[block[0]]
             weights = torch.softmax(scores, dim=-1)  # (heads of the block, tokens, tokens)
-            kept.append(weights)
+            if learns:
+                kept.append(weights)
             if dropout:
-                dropped.append(torch.rand(weights.shape) < dropout)
-                weights = weights.masked_fill(dropped[-1], 0)
+                mask_of_block = kept_by_dropout(weights.shape, dropout, weights.dtype)
+                weights = weights * mask_of_block
+                if learns:
+                    dropped.append(mask_of_block)
             result[block] = torch.bmm(weights, value[block])
-        result /= 1 - dropout
+        result /= 1 - share_dropped(dropout)
         ctx.save_for_backward(query, key, value, result, *kept, *dropped)
-        ctx.scale, ctx.dropout = scale, dropout
+        ctx.scale, ctx.dropout = scale, share_dropped(dropout)
         return result
 
     @staticmethod
@@ -118,10 +123,10 @@ class _Attention(torch.autograd.Function):
             weights = kept[number]
             by_scores = torch.bmm(gradient[block], value[block].transpose(1, 2))
             if dropped:
-                by_scores.masked_fill_(dropped[number], 0)
+                by_scores.mul_(dropped[number])
             by_scores.sub_(inner[block]).mul_(weights)
             if dropped:
-                weights = weights.masked_fill(dropped[number], 0)
+                weights = weights * dropped[number]
             by_value[block] = torch.bmm(weights.transpose(1, 2), gradient[block])
             by_query[block] = torch.bmm(by_scores, key[block])
             by_key[block] = torch.bmm(by_scores.transpose(1, 2), query[block])

@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.text.truncation import DEFAULT_TRUNCATION
 from toolkit.training.attention import ReviewwiseAttention
 from toolkit.training.callbacks import Bar, Clock, FinalEvaluation, Steps
-from toolkit.training.casts import fewer_casts
+from toolkit.training.casts import FewerCasts
 from toolkit.training.checkpoints import (
     begin_checkpoint,
     checkpoint_path,
@@ -50,6 +51,8 @@ from toolkit.training.checkpoints import (
 from toolkit.training.compat import OpenTrainer, name_cpu_without_number
 from toolkit.training.config import ADVICE, TrainingConfig
 from toolkit.training.description import RunDescription
+from toolkit.training.dropout import Dropout
+from toolkit.training.last_layer import FirstTokenAlone
 from toolkit.training.objective import distillation_loss
 from toolkit.training.order import EpochSampler
 from toolkit.training.parts import split_batch
@@ -109,6 +112,17 @@ class ProbeTrainer(OpenTrainer):
             self.load_best_model()
         return True
 
+    @cached_property
+    def _shortcuts(self) -> tuple[FirstTokenAlone, FewerCasts]:
+        return FirstTokenAlone(self.model), FewerCasts(self.model)
+
+    @contextmanager
+    def _quickly(self) -> Iterator[None]:
+        """Within it, the model computes the same with less work; each way's own module says how."""
+        last_layer, casts = self._shortcuts
+        with ReviewwiseAttention(), Dropout(), last_layer.in_use(), casts.in_use():
+            yield
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ANN401 - Trainer's own signature
         """Evaluate as the Trainer does, then log `train_accuracy` of the probe at the same step."""
         metrics: dict[str, float] = super().evaluate(*args, **kwargs)
@@ -128,7 +142,7 @@ class ProbeTrainer(OpenTrainer):
         num_items_in_batch: torch.Tensor | None = None,
     ) -> Any:  # noqa: ANN401 - Trainer's own signature
         """The loss of a batch; with a teacher's probabilities it is `distillation_loss`, else the model's own."""
-        with ReviewwiseAttention(), fewer_casts(model):
+        with self._quickly():
             if "soft_labels" not in inputs:
                 loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
             else:
@@ -145,8 +159,7 @@ class ProbeTrainer(OpenTrainer):
         num_items_in_batch: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """A step of the Trainer's, on a CPU in parts that need little memory; its loss must be a number."""
-        parts = split_batch(inputs, _TOKENS_AT_ONCE) if self.args.device.type == "cpu" else [inputs]
-        losses = []
+        parts, losses = self._parts(inputs), []
         for number, part in enumerate(parts, 1):
             self.share = len(part["input_ids"]) / len(inputs["input_ids"])
             with nullcontext() if number == len(parts) else self.accelerator.no_sync(model):
@@ -157,11 +170,34 @@ class ProbeTrainer(OpenTrainer):
         self.last_loss = float(loss)
         return loss
 
-    def prediction_step(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
-        """A batch of an evaluation, whose scores must be numbers."""
-        result: tuple[torch.Tensor | None, ...] = super().prediction_step(*args, **kwargs)
-        self._require_finite(result[1], "scores")
-        return result
+    def prediction_step(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[torch.Tensor | None, ...]:
+        """A batch of an evaluation, on a CPU in the parts of a training step; its scores must be numbers.
+
+        Returns:
+            The batch's loss (), and, by text in the order of the parts, logits (B, k) and labels (B,).
+        """
+        losses: list[torch.Tensor] = []
+        scores: list[torch.Tensor] = []
+        labels: list[torch.Tensor] = []
+        for part in self._parts(inputs):
+            self.share = len(part["input_ids"]) / len(inputs["input_ids"])
+            loss, *others = super().prediction_step(model, part, prediction_loss_only, ignore_keys)
+            losses.append(loss)
+            for each, found in zip((scores, labels), others, strict=True):
+                each.append(found)
+        self.share = 1.0
+        logits = torch.cat(scores)
+        self._require_finite(logits, "scores")
+        return torch.stack(losses).sum(), logits, torch.cat(labels)
+
+    def _parts(self, inputs: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+        return split_batch(inputs, _TOKENS_AT_ONCE) if self.args.device.type == "cpu" else [inputs]
 
     def _require_finite(self, values: torch.Tensor | None, what: str) -> None:
         if values is not None and not torch.isfinite(values).all():

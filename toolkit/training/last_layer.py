@@ -1,0 +1,54 @@
+"""The last layer of a DistilBERT where only its first token is read: the classifier's, in training and in its evaluations."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from transformers.models.distilbert.modeling_distilbert import DistilBertForSequenceClassification, TransformerBlock
+
+
+class FirstTokenAlone:
+    """A model whose last layer computes the first token's output and no other's, within `in_use`.
+
+    Its keys and values are of all tokens still. Of a base of six layers that leaves out a seventh of the products.
+
+    Args:
+        model: A DistilBERT classifier or what wraps one; of others nothing is changed.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._blocks = [
+            each.distilbert.transformer.layer[-1]
+            for each in model.modules()
+            if isinstance(each, DistilBertForSequenceClassification)
+        ]
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Compute so."""
+        for block in self._blocks:
+            block.forward = partial(_of_the_first, block)
+        try:
+            yield
+        finally:
+            for block in self._blocks:
+                del block.forward
+
+
+def _of_the_first(
+    block: TransformerBlock,
+    x: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    head_mask: torch.Tensor | None = None,
+    output_attentions: bool = False,
+) -> tuple[torch.Tensor, ...]:
+    """As the block's own `forward`, whose names these are, with `x` (B, N, dim); (B, 1, dim)."""
+    if output_attentions or head_mask is not None:
+        whole: tuple[torch.Tensor, ...] = type(block).forward(block, x, attn_mask, head_mask, output_attentions)
+        return whole
+    if attn_mask is not None and attn_mask.dim() == 4:  # a row for each query; otherwise one for all
+        attn_mask = attn_mask[:, :, :1]
+    first = x[:, :1]
+    attended = block.sa_layer_norm(block.attention(first, x, x, attn_mask)[0] + first)
+    return (block.output_layer_norm(block.ffn(attended) + attended),)
