@@ -304,15 +304,15 @@ def test_steps_are_reported_where_nobody_sees_a_bar(monkeypatch, caplog, capsys)
 def test_auto_takes_bf16_where_the_cpu_is_made_for_it_and_says_so(
     monkeypatch, tmp_path, precision, units, in_bf16, said
 ):
+    from toolkit.training import arguments
     from toolkit.training import precision as module
-    from toolkit.training import trainer
 
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")  # restored afterwards; the arguments set it
-    monkeypatch.setattr(trainer.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(arguments.torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(module, "cpu_bf16_units", lambda: units)
     config = TrainingConfig(precision=precision, adapter_dir=str(tmp_path / "lora_model"))
     assert module.describe_precision(precision) == said
-    assert trainer._training_arguments(config).bf16 is in_bf16
+    assert arguments.training_arguments(config).bf16 is in_bf16
 
 
 @pytest.mark.parametrize(

@@ -429,10 +429,10 @@ def test_two_processes_train_what_one_would(tmp_path, tiny_settings):
 def test_bf16_on_a_gpu(config):
     import torch
 
-    from toolkit.training.trainer import _training_arguments
+    from toolkit.training.arguments import training_arguments
 
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
-    arguments = _training_arguments(config)
+    arguments = training_arguments(config)
     assert arguments.bf16 == torch.cuda.is_bf16_supported()
     assert train(config).steps == 24

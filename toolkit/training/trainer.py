@@ -1,7 +1,6 @@
 """The Hugging Face Trainer as this project sets it up."""
 
 import logging
-import os
 import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import LoraConfig, TaskType
 from transformers import (
     DataCollatorWithPadding,
     EarlyStoppingCallback,
@@ -20,7 +18,6 @@ from transformers import (
     PreTrainedTokenizerFast,
     TrainerControl,
     TrainerState,
-    TrainingArguments,
 )
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
@@ -37,6 +34,7 @@ from toolkit.models.bundle import ADAPTER_WEIGHTS
 from toolkit.progress import style
 from toolkit.text.tokenisation import ReviewTokenizer
 from toolkit.text.truncation import DEFAULT_TRUNCATION
+from toolkit.training.arguments import lora_config, scale_steps, training_arguments
 from toolkit.training.attention import ReviewwiseAttention
 from toolkit.training.callbacks import Bar, Clock, FinalEvaluation, Steps
 from toolkit.training.casts import FewerCasts
@@ -48,7 +46,7 @@ from toolkit.training.checkpoints import (
     seal_checkpoint,
     verify_checkpoint,
 )
-from toolkit.training.compat import OpenTrainer, name_cpu_without_number
+from toolkit.training.compat import OpenTrainer
 from toolkit.training.config import ADVICE, TrainingConfig
 from toolkit.training.description import RunDescription
 from toolkit.training.dropout import Dropout
@@ -56,9 +54,7 @@ from toolkit.training.last_layer import FirstTokenAlone
 from toolkit.training.objective import distillation_loss
 from toolkit.training.order import EpochSampler
 from toolkit.training.parts import split_batch
-from toolkit.training.precision import computes_in_bf16
 
-MINIMUM_EVALUATIONS = 5
 _TOKENS_AT_ONCE = 4096  # of a batch on a CPU: more are no quicker, and 16,384 of MiniLM took 4.4 GB
 _logger = logging.getLogger(__name__)
 
@@ -264,8 +260,8 @@ def build_trainer(
     reader = ReviewTokenizer.wrap(tokenizer, config.training_length, DEFAULT_TRUNCATION)
     train_split = _train_split(config, splits["train"], soft, reader)
     validation = _sample(splits["validation"], config.eval_limit, config.seed)
-    arguments = _training_arguments(config)
-    steps = _scale_steps(config, arguments, len(train_split))
+    arguments = training_arguments(config)
+    steps = scale_steps(config, arguments, len(train_split))
     trainer = ProbeTrainer(
         model=model,
         args=arguments,
@@ -317,74 +313,6 @@ def _require_modules(model: torch.nn.Module, config: TrainingConfig) -> None:
 def _sample(reviews: Sequence[Review], limit: int, seed: int) -> Sequence[Review]:
     """The same `limit` reviews every time, all of them for 0; a user's file may be sorted by label."""
     return random.Random(seed).sample(reviews, limit) if 0 < limit < len(reviews) else reviews
-
-
-def lora_config(config: TrainingConfig) -> LoraConfig:
-    """PEFT's configuration; it has no defaults for DistilBERT and changes the lists it is given."""
-    return LoraConfig(
-        task_type=TaskType.SEQ_CLS,
-        r=config.r,
-        lora_alpha=config.lora_alpha,
-        target_modules=list(config.target_modules),
-        lora_dropout=config.lora_dropout,
-        bias=config.bias,
-        modules_to_save=list(config.modules_to_save),
-    )
-
-
-def _training_arguments(config: TrainingConfig) -> TrainingArguments:
-    has_cuda = torch.cuda.is_available()
-    in_bf16 = computes_in_bf16(config.precision)
-    # The Trainer sets this variable for bf16 and never takes it back, so a later run in the process would get it too.
-    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if in_bf16 else "no"
-    arguments = TrainingArguments(
-        output_dir=str(config.checkpoint_folder),
-        logging_dir=str(config.log_folder),
-        num_train_epochs=config.num_train_epochs,
-        max_steps=config.max_steps or -1,
-        per_device_train_batch_size=config.per_device_train_batch_size,
-        per_device_eval_batch_size=config.per_device_eval_batch_size,
-        gradient_accumulation_steps=config.gradient_accumulation_steps,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        lr_scheduler_type=config.lr_scheduler_type,
-        warmup_ratio=config.warmup_ratio,
-        max_grad_norm=config.max_grad_norm,
-        group_by_length=config.group_by_length,
-        eval_strategy="steps",
-        save_strategy="steps",
-        logging_strategy="steps",
-        eval_steps=config.eval_steps,
-        save_steps=config.eval_steps,
-        logging_steps=config.eval_steps,
-        logging_nan_inf_filter=False,  # such a loss ends the run
-        load_best_model_at_end=True,
-        metric_for_best_model=config.metric_for_best_model,
-        greater_is_better=config.metric_for_best_model != "loss",
-        seed=config.seed,
-        data_seed=config.seed,
-        bf16=in_bf16,
-        use_cpu=not (has_cuda or torch.backends.mps.is_available()),  # the Trainer takes bf16 on a CPU only when told
-        dataloader_pin_memory=has_cuda,
-        remove_unused_columns=False,
-        ddp_find_unused_parameters=False,  # there are none; looking for them costs a walk of the graph at every step
-        ddp_timeout=86_400,  # seconds; a run may be stopped for a while, as by a signal or by closing a lid
-        label_names=["labels"],  # PEFT hides the model's signature, from which the Trainer would read it
-        report_to=["tensorboard"],
-        restore_callback_states_from_checkpoint=True,
-    )
-    name_cpu_without_number(arguments)
-    return arguments
-
-
-def _scale_steps(config: TrainingConfig, arguments: TrainingArguments, reviews: int) -> int:
-    """Evaluate often enough for a short run; returns the run's total of optimiser steps."""
-    batch = arguments.train_batch_size * arguments.world_size * config.gradient_accumulation_steps
-    steps_per_epoch = -(-reviews // batch)
-    total = config.max_steps or max(1, -(-int(steps_per_epoch * config.num_train_epochs * 1000) // 1000))
-    every = max(1, min(config.eval_steps, total // MINIMUM_EVALUATIONS))
-    arguments.eval_steps = arguments.save_steps = arguments.logging_steps = every
-    return total
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
