@@ -1,14 +1,18 @@
 """The toolkit in a process of its own, without the seconds that torch and transformers take to be imported."""
 
+import json
 import multiprocessing
 import os
 import resource
 import runpy
 import signal
+import socketserver
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 # None of the toolkit's own modules: each process imports those itself, in its own environment.
@@ -48,14 +52,54 @@ def run_forked(
         streams = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
         streams[0].write_bytes(stdin)
         words = [str(argument) for argument in arguments]
-        variables = {**os.environ, **(environment or {})}
-        process = context.Process(target=_child, args=(words, variables, cwd or Path.cwd(), streams, largest_file))
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
-            process.kill()
-            raise subprocess.TimeoutExpired(words, timeout)
-        return subprocess.CompletedProcess(words, process.exitcode, streams[1].read_bytes(), streams[2].read_bytes())
+        code = _fork(words, {**os.environ, **(environment or {})}, cwd or Path.cwd(), streams, largest_file, timeout)
+        return subprocess.CompletedProcess(words, code, streams[1].read_bytes(), streams[2].read_bytes())
+
+
+@contextmanager
+def forking_command(path: Path) -> Iterator[None]:
+    """Within it, the script at `path` stands for `python -m toolkit`, forked likewise; it reads and writes what its caller gave it."""
+
+    class Call(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            process, words, cwd, variables = json.loads(self.rfile.readline())
+            streams = [Path(f"/proc/{process}/fd/{number}") for number in range(3)]
+            self.wfile.write(b"%d" % (_fork(words, variables, Path(cwd), streams) % 256))
+
+    with tempfile.TemporaryDirectory() as folder:  # a socket's path is short
+        with socketserver.ThreadingUnixStreamServer(f"{folder}/calls", Call) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            path.write_text(f"#!{sys.executable} -IS\n{CLIENT.format(place=server.server_address)}")
+            path.chmod(0o755)
+            yield
+            server.shutdown()
+
+
+CLIENT = """
+import json, os, socket, sys
+calls = socket.socket(socket.AF_UNIX)
+calls.connect({place!r})
+calls.sendall(json.dumps([os.getpid(), sys.argv[1:], os.getcwd(), dict(os.environ)]).encode() + b"\\n")
+sys.exit(int(calls.recv(9)))
+"""
+
+
+def _fork(
+    words: list[str],
+    variables: dict[str, str],
+    cwd: Path,
+    streams: list[Path],
+    largest_file: int | None = None,
+    timeout: float = 300,
+) -> int:
+    """The exit code; below zero it is a signal's."""
+    process = context.Process(target=_child, args=(words, variables, cwd, streams, largest_file))
+    process.start()
+    process.join(timeout)
+    if process.exitcode is None:
+        process.kill()
+        raise subprocess.TimeoutExpired(words, timeout)
+    return process.exitcode
 
 
 def _child(
@@ -65,6 +109,9 @@ def _child(
     os.chdir(cwd)
     for number, path in enumerate(streams):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT if number else os.O_RDONLY), number)
+    # Those of the server know its streams, not these: a pipe cannot be sought in.
+    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     os.environ.clear()
     os.environ.update(variables)
     if largest_file is not None:

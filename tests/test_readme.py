@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.processes import forking_command
 from toolkit.chat.corrections import Correction, save_correction
 from toolkit.datasets.importers import ImportOptions, import_dataset
 
@@ -44,7 +45,7 @@ NEEDS = {
 }
 # In the place of pip, curl and docker: what they would make, and the same refusals.
 PIP = """
-import pathlib, re, sys
+import os, pathlib, re, sys
 bin_folder, words = pathlib.Path(__file__).parent, sys.argv[1:]
 def put(name, line):
     (bin_folder / name).write_text(f"#!/bin/sh\\n{line}\\n")
@@ -58,7 +59,8 @@ else:
     assert words[:3] == ["install", "-c", "constraints.txt"] and pathlib.Path("constraints.txt").is_file(), words
     with (bin_folder / "extras").open("a") as extras:
         extras.write("".join(f"{name}\\n" for name in re.findall(r"\\w+", words[3])))
-    put("toolkit", f'exec "{sys.executable}" -m toolkit "$@"')
+    heavy = 'case "$1" in train|export|evaluate) exec "$FORKED" "$@";; esac; ' if "FORKED" in os.environ else ""
+    put("toolkit", f'{heavy}exec "{sys.executable}" -m toolkit "$@"')
     put("accelerate", f'exec "{sys.executable}" -m accelerate.commands.accelerate_cli "$@"')
 """
 DOCKER = """
@@ -160,6 +162,7 @@ def checkout(clone, demo_reviews) -> Path:
         [sys.executable, "bin/pip.py", "install", "-c", "constraints.txt", ".[train,offline,app]"],
         cwd=clone,
         check=True,
+        env={**os.environ, "FORKED": ""},  # named where a page's lines are typed
     )
     return clone
 
@@ -195,14 +198,27 @@ def open_app(line: str, folder: Path, environment: dict[str, str]) -> str:
             process.communicate()
 
 
+@pytest.fixture(scope="module")
+def forked(tmp_path_factory):
+    """A command for what would import torch at every line."""
+    path = tmp_path_factory.mktemp("forked") / "toolkit"
+    with forking_command(path):
+        yield path
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_every_command_runs(page, request):
+def test_every_command_runs(page, forked, request):
     folder = request.getfixturevalue("clone" if page in FRESH else "checkout")
     lines = [line for line in shell_lines(page) if not re.search(r"^git |^cd |chainlit run", line)]
     assert len(lines) >= 2
     if any("--engine ray" in line for line in lines):
         pytest.importorskip("ray", reason="the extra ray is not installed")
-    environment = {**os.environ, "PATH": f"{folder / 'bin'}:/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ,
+        "PATH": f"{folder / 'bin'}:/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
+        "FORKED": str(forked),
+    }
     for line in lines:
         extras = folder / "bin" / "extras"
         installed = set(extras.read_text().split()) if extras.is_file() else set()

@@ -68,17 +68,19 @@ def test_attention_and_its_gradients_are_torchs(mask: str, scale: float | None) 
 
 
 @pytest.mark.usefixtures("block")
-def test_dropout_drops_its_share_and_its_gradients_are_those_of_what_was_kept() -> None:
-    query, key, value = _inputs(torch.bfloat16, (2, 3, 64, 64))
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_dropout_drops_its_share_and_its_gradients_are_those_of_what_was_kept(dtype: torch.dtype) -> None:
+    query, key, value = _inputs(dtype, (2, 3, 64, 64))
     with torch.no_grad():
         value.copy_(torch.eye(64).expand(2, 3, 64, 64))  # the result is the weights then
     torch.manual_seed(5)
-    with ReviewwiseAttention():
+    with ReviewwiseAttention(), mock.patch.object(attention, "_Attention", wraps=attention._Attention) as used:
         weights = scaled_dot_product_attention(query, key, value, dropout_p=0.25)
+    assert used.apply.call_count == 1
     dropped = weights == 0
     assert float(dropped.float().mean()) == pytest.approx(0.25, abs=0.02)
     gradient = torch.randn(weights.shape, generator=torch.Generator().manual_seed(6)).to(torch.bfloat16)
-    weights.backward(gradient)
+    weights.backward(gradient.to(dtype))
 
     exact = [each.detach().double().requires_grad_() for each in (query, key, value)]
     kept = torch.softmax(exact[0] @ exact[1].transpose(2, 3) / 8, dim=-1).masked_fill(dropped, 0) / 0.75

@@ -208,7 +208,9 @@ def test_an_early_stop_is_not_taken_back(config):
 
 
 def test_patience_is_counted_across_a_resumption(config, monkeypatch):
-    config = replace(config, max_steps=60, early_stopping=3, learning_rate=1e-5, metric_for_best_model="f1")
+    config = replace(
+        config, max_steps=60, eval_steps=4, early_stopping=3, learning_rate=1e-5, metric_for_best_model="f1"
+    )
     unbroken = train(replace(config, adapter_dir=config.adapter_dir + "-unbroken/lora_model"))
     assert unbroken.steps < 60
     with pytest.MonkeyPatch.context() as interruption:

@@ -197,7 +197,9 @@ def test_another_seed_gives_another_adapter(config, tiny_run):
 
 def test_early_stopping(config):
     result = train(
-        replace(config, early_stopping=1, num_train_epochs=40, learning_rate=1e-6, metric_for_best_model="f1")
+        replace(
+            config, early_stopping=1, num_train_epochs=40, eval_steps=8, learning_rate=1e-6, metric_for_best_model="f1"
+        )
     )
     assert result.steps < 8 * 40
 
@@ -233,7 +235,7 @@ def test_a_shorter_view_while_training(config):
 
 
 def test_a_kill_and_resume_ends_at_the_same_step(tmp_path, tiny_settings):
-    settings = {**tiny_settings, "adapter_dir": str(tmp_path / "lora_model"), "num_train_epochs": 20, "eval_steps": 20}
+    settings = {**tiny_settings, "adapter_dir": str(tmp_path / "lora_model"), "num_train_epochs": 8, "eval_steps": 8}
     lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
     (tmp_path / "config.toml").write_text("\n".join(lines))
     command = ["train", "--config", tmp_path / "config.toml"]
@@ -249,7 +251,7 @@ def test_a_kill_and_resume_ends_at_the_same_step(tmp_path, tiny_settings):
     process.wait()
     assert process.returncode == -signal.SIGKILL, "the run was over before it could be killed"
     assert not (tmp_path / "lora_model").exists()
-    partial = checkpoints / "checkpoint-150"  # killed while saving: it has no digests
+    partial = checkpoints / "checkpoint-60"  # killed while saving: it has no digests
     partial.mkdir()
     shutil.copy(checkpoints / "run.json", partial)
     (partial / "adapter_model.safetensors").write_bytes(b"half")
@@ -264,13 +266,13 @@ def test_a_kill_and_resume_ends_at_the_same_step(tmp_path, tiny_settings):
 
     resumed = run_forked([*command, "--resume"])
     assert resumed.returncode == 0, resumed.stderr
-    first_step = int(re.search(rb"step (\d+) of 160", resumed.stderr)[1])
-    assert first_step > 20, "it began at step 0 again"
-    state = json.loads((checkpoints / "checkpoint-160" / "trainer_state.json").read_text())
-    assert state["global_step"] == state["max_steps"] == 160
+    first_step = int(re.search(rb"step (\d+) of 64", resumed.stderr)[1])
+    assert first_step > 8, "it began at step 0 again"
+    state = json.loads((checkpoints / "checkpoint-64" / "trainer_state.json").read_text())
+    assert state["global_step"] == state["max_steps"] == 64
     steps = [entry["step"] for entry in state["log_history"] if "eval_accuracy" in entry]
-    assert steps == list(range(20, 161, 20))
-    assert b"after 160 steps" in resumed.stderr
+    assert steps == list(range(8, 65, 8))
+    assert b"after 64 steps" in resumed.stderr
     read_manifest(tmp_path / "lora_model", Kind.ADAPTER)
 
 

@@ -1,8 +1,8 @@
-"""The attention of a training step in bfloat16 on a CPU, one review at a time.
+"""The attention of a training step or an evaluation on a CPU, one review at a time.
 
-torch's own kernel for CPUs computes the backward pass in blocks of a few rows. The scores of one review, (heads, tokens, tokens),
-or of as many of its heads as fit, stay in the processor's cache, where whole matrix products in bfloat16 take a third of its time; see
-docs/decisions.md.
+torch's own kernel for CPUs computes the backward pass in blocks of a few rows, and falls back on plain operations on the whole
+batch where there is dropout. The scores of one review, (heads, tokens, tokens), or of as many of its heads as fit, stay in the
+processor's cache, where whole matrix products take a third of the time; see docs/decisions.md.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,10 +19,10 @@ _BLOCK = 2**21  # bytes of scores at once: 12 heads of 288 tokens, 4 of 512, whi
 
 
 class ReviewwiseAttention(TorchFunctionMode):
-    """Within it, `torch.nn.functional.scaled_dot_product_attention` of gradients in bfloat16 on a CPU is ours.
+    """Within it, `torch.nn.functional.scaled_dot_product_attention` on a CPU is ours, in bfloat16 or with dropout.
 
-    What it is not made for goes to torch: other devices and types, no gradients, causal or grouped attention, queries of
-    another text than the keys.
+    What it is not made for goes to torch: other devices and types, causal or grouped attention, queries of another text than
+    the keys, and float32 without dropout, where torch's own is as quick.
     """
 
     def __torch_function__(
@@ -52,7 +52,8 @@ def _reviewwise(
     """As torch's own, whose names these are; None for what is left to it."""
     if (
         query.device.type != "cpu"
-        or {query.dtype, key.dtype, value.dtype} != {torch.bfloat16}
+        or not (query.dtype == key.dtype == value.dtype)
+        or not (query.dtype == torch.bfloat16 or (query.dtype == torch.float32 and dropout_p))
         or not (query.dim() == 4 and query.shape == key.shape == value.shape)
         or is_causal
         or enable_gqa
