@@ -66,13 +66,15 @@ def forking_command(path: Path) -> Iterator[None]:
             streams = [Path(f"/proc/{process}/fd/{number}") for number in range(3)]
             self.wfile.write(b"%d" % (_fork(words, variables, Path(cwd), streams) % 256))
 
-    with tempfile.TemporaryDirectory() as folder:  # a socket's path is short
-        with socketserver.ThreadingUnixStreamServer(f"{folder}/calls", Call) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            path.write_text(f"#!{sys.executable} -IS\n{CLIENT.format(place=server.server_address)}")
-            path.chmod(0o755)
-            yield
-            server.shutdown()
+    with (
+        tempfile.TemporaryDirectory() as folder,  # a socket's path has to be short
+        socketserver.ThreadingUnixStreamServer(f"{folder}/calls", Call) as server,
+    ):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        path.write_text(f"#!{sys.executable} -IS\n{CLIENT.format(place=server.server_address)}")
+        path.chmod(0o755)
+        yield
+        server.shutdown()
 
 
 CLIENT = """
@@ -110,8 +112,8 @@ def _child(
     for number, path in enumerate(streams):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT if number else os.O_RDONLY), number)
     # Those of the server know its streams, not these: a pipe cannot be sought in.
-    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)
-    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     os.environ.clear()
     os.environ.update(variables)
     if largest_file is not None:

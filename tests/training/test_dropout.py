@@ -56,6 +56,12 @@ def test_the_rest_is_torchs(share, training, inplace):
     assert torch.equal(*results)
 
 
+@pytest.mark.parametrize("shape", [(), (0, 3), (1,), (5, 7)])
+def test_any_shape(shape):
+    with Dropout():
+        assert dropout(torch.ones(shape, dtype=torch.float64), 0.5).shape == shape
+
+
 def test_a_module_of_torch_uses_it():
     with Dropout(), mock.patch.object(module, "_Dropped", wraps=module._Dropped) as ours:
         torch.nn.Dropout(0.1)(torch.ones(3))

@@ -57,3 +57,16 @@ def test_other_architectures_are_left_alone():
     with FirstTokenAlone(model).in_use():
         found = model(**_batch()).logits
     assert torch.equal(found, model(**_batch()).logits)
+
+
+def test_a_copy_on_another_gpu_is_not_the_block_itself():
+    model = _model()
+    block = model.distilbert.transformer.layer[-1]
+    given = torch.randn(2, 7, 16, dtype=torch.float64)
+    with FirstTokenAlone(model).in_use():
+        copy = block._replicate_for_data_parallel()  # what torch's DataParallel makes
+        copy.output_layer_norm = torch.nn.LayerNorm(16, block.output_layer_norm.eps, bias=False, dtype=torch.float64)
+        torch.nn.init.constant_(copy.output_layer_norm.weight, 2)
+        assert copy(given)[0].shape == (2, 1, 16)
+        torch.testing.assert_close(copy(given)[0], 2 * block(given)[0])
+    assert type(block).__name__ == "TransformerBlock"

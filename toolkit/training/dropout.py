@@ -35,7 +35,7 @@ def kept(shape: Sequence[int], share: float, dtype: torch.dtype) -> torch.Tensor
     count = math.prod(shape)
     bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count]
     result = torch.empty(count, dtype=dtype)
-    return torch.ge(bits, round(share * _LEVELS) - _LEVELS // 2, out=result).view(*shape)
+    return torch.ge(bits, round(share * _LEVELS) - _LEVELS // 2, out=result).view(tuple(shape))
 
 
 def share_dropped(share: float) -> float:
@@ -45,7 +45,11 @@ def share_dropped(share: float) -> float:
 
 def _of_a_cpu(input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
     """As torch's own, whose names these are."""
-    if not (training and 0 < share_dropped(p) < 1) or inplace or input.device.type != "cpu":
+    if (
+        not (training and 0 < share_dropped(p) < 1)
+        or inplace
+        or not (input.device.type == "cpu" and input.is_floating_point())
+    ):
         return _dropout(input, p, training, inplace)
     result: torch.Tensor = _Dropped.apply(input, p)  # type: ignore[no-untyped-call]
     return result

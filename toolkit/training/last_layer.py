@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import torch
 from transformers.models.distilbert.modeling_distilbert import DistilBertForSequenceClassification, TransformerBlock
@@ -18,37 +17,35 @@ class FirstTokenAlone:
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
-        self._blocks = [
-            each.distilbert.transformer.layer[-1]
-            for each in model.modules()
-            if isinstance(each, DistilBertForSequenceClassification)
-        ]
+        classifiers = [each for each in model.modules() if isinstance(each, DistilBertForSequenceClassification)]
+        self._blocks = [each.distilbert.transformer.layer[-1] for each in classifiers]
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Compute so."""
         for block in self._blocks:
-            block.forward = partial(_of_the_first, block)
+            block.__class__ = _LastBlock  # and not a function bound to it, which a copy on another GPU would call
         try:
             yield
         finally:
             for block in self._blocks:
-                del block.forward
+                block.__class__ = TransformerBlock
 
 
-def _of_the_first(
-    block: TransformerBlock,
-    x: torch.Tensor,
-    attn_mask: torch.Tensor | None = None,
-    head_mask: torch.Tensor | None = None,
-    output_attentions: bool = False,
-) -> tuple[torch.Tensor, ...]:
-    """As the block's own `forward`, whose names these are, with `x` (B, N, dim); (B, 1, dim)."""
-    if output_attentions or head_mask is not None:
-        whole: tuple[torch.Tensor, ...] = type(block).forward(block, x, attn_mask, head_mask, output_attentions)
-        return whole
-    if attn_mask is not None and attn_mask.dim() == 4:  # a row for each query; otherwise one for all
-        attn_mask = attn_mask[:, :, :1]
-    first = x[:, :1]
-    attended = block.sa_layer_norm(block.attention(first, x, x, attn_mask)[0] + first)
-    return (block.output_layer_norm(block.ffn(attended) + attended),)
+class _LastBlock(TransformerBlock):
+    def forward(
+        self,
+        x: torch.Tensor,
+        attn_mask: torch.Tensor | None = None,
+        head_mask: torch.Tensor | None = None,
+        output_attentions: bool = False,
+    ) -> tuple[torch.Tensor, ...]:
+        """As of any block, whose names these are, with `x` (B, N, dim); (B, 1, dim)."""
+        if output_attentions or head_mask is not None:
+            whole: tuple[torch.Tensor, ...] = super().forward(x, attn_mask, head_mask, output_attentions)
+            return whole
+        if attn_mask is not None and attn_mask.dim() == 4:  # a row for each query; otherwise one for all
+            attn_mask = attn_mask[:, :, :1]
+        first = x[:, :1]
+        attended = self.sa_layer_norm(self.attention(first, x, x, attn_mask)[0] + first)
+        return (self.output_layer_norm(self.ffn(attended) + attended),)
