@@ -339,19 +339,19 @@ def test_a_run_killed_after_its_last_step_only_publishes(config):
     assert (resumed.adapter / "training_metrics.png").is_file()
 
 
-def test_a_batch_in_parts_has_each_text_once_without_the_padding_that_it_does_not_need():
+def test_a_batch_in_parts_has_each_text_once_with_little_padding():
     import torch
 
     from toolkit.training.parts import split_batch
 
-    lengths = torch.tensor([3, 9, 1, 7, 7])
-    mask = (torch.arange(9) < lengths[:, None]).long()
-    batch = {"input_ids": torch.arange(45).view(5, 9) * mask, "attention_mask": mask, "labels": torch.arange(5)}
+    lengths = torch.tensor([33, 99, 1, 77, 70])
+    mask = (torch.arange(99) < lengths[:, None]).long()
+    batch = {"input_ids": torch.arange(495).view(5, 99) * mask, "attention_mask": mask, "labels": torch.arange(5)}
     batch["soft_labels"] = torch.rand(5, 2)
-    (whole,) = split_batch(batch, 45)
+    (whole,) = split_batch(batch, 495)
     assert all(torch.equal(whole[name], each) for name, each in batch.items())
-    parts = split_batch(batch, 14)
-    assert [part["input_ids"].shape for part in parts] == [(1, 9), (2, 7), (2, 3)]
+    parts = split_batch(batch, 192)
+    assert [part["input_ids"].shape for part in parts] == [(1, 99), (2, 96), (2, 64)]
     for part in parts:
         columns = part["input_ids"].shape[1]
         for place, number in enumerate(part["labels"]):
@@ -360,7 +360,25 @@ def test_a_batch_in_parts_has_each_text_once_without_the_padding_that_it_does_no
                 assert torch.equal(part[name][place], expected)
     assert sorted(int(number) for part in parts for number in part["labels"]) == [0, 1, 2, 3, 4]
     left = {name: each.flip(1) if name in ("input_ids", "attention_mask") else each for name, each in batch.items()}
-    assert {part["input_ids"].shape[1] for part in split_batch(left, 14)} == {9}
+    assert {part["input_ids"].shape[1] for part in split_batch(left, 192)} == {99}
+
+
+@pytest.mark.parametrize(("length", "columns"), [(64, 32), (50, None)])
+def test_a_batch_on_a_cpu_grows_to_whole_columns_but_not_over_what_is_read(
+    config, tiny_base, monkeypatch, length, columns
+):
+    import torch
+
+    from toolkit.datasets.splits import read_splits
+    from toolkit.models.adapter import load_tokenizer
+    from toolkit.models.base_models import resolve_base_model
+    from toolkit.training.trainer import build_trainer
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    config = replace(config, max_length=length)
+    base = resolve_base_model(str(tiny_base))
+    trainer = build_trainer(config, base, load_tokenizer(base.folder), read_splits(Path(config.dataset)))
+    assert trainer.data_collator.pad_to_multiple_of == columns
 
 
 @pytest.mark.parametrize("soft", [False, True])

@@ -53,7 +53,7 @@ from toolkit.training.dropout import Dropout
 from toolkit.training.last_layer import FirstTokenAlone
 from toolkit.training.objective import distillation_loss
 from toolkit.training.order import EpochSampler
-from toolkit.training.parts import split_batch
+from toolkit.training.parts import COLUMNS, split_batch
 
 _TOKENS_AT_ONCE = 4096  # of a batch on a CPU: more are no quicker, and 16,384 of MiniLM took 4.4 GB
 _logger = logging.getLogger(__name__)
@@ -267,7 +267,7 @@ def build_trainer(
         args=arguments,
         train_dataset=train_split,
         eval_dataset=IMDBDataset.from_reviews(validation, reader, config.training_length),
-        data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if torch.cuda.is_available() else None),
+        data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=_columns(config)),
         processing_class=tokenizer,
         compute_metrics=compute_metrics,
         callbacks=[FinalEvaluation(), Clock()],
@@ -286,6 +286,13 @@ def build_trainer(
     if config.early_stopping:
         trainer.add_callback(EarlyStoppingCallback(config.early_stopping))
     return trainer
+
+
+def _columns(config: TrainingConfig) -> int | None:
+    """Of what a batch's length is a multiple; on a CPU of nothing where it might grow over what the base can read."""
+    if torch.cuda.is_available():
+        return 8
+    return None if config.training_length % COLUMNS else COLUMNS
 
 
 def _train_split(
