@@ -363,6 +363,41 @@ def test_a_batch_in_parts_has_each_text_once_with_little_padding():
     assert {part["input_ids"].shape[1] for part in split_batch(left, 192)} == {99}
 
 
+def test_an_evaluation_in_parts_keeps_its_order_and_its_figures(config, tiny_trainer, monkeypatch):
+    from toolkit.training import trainer as module
+
+    results = []
+    for tokens in (10**6, 64):
+        monkeypatch.setattr(module, "_TOKENS_AT_ONCE", tokens)
+        results.append(tiny_trainer.predict(tiny_trainer.eval_dataset))
+    whole, in_parts = results
+    np.testing.assert_array_equal(in_parts.label_ids, whole.label_ids)
+    np.testing.assert_allclose(in_parts.predictions, whole.predictions, atol=1e-5)
+    assert in_parts.metrics["test_loss"] == pytest.approx(whole.metrics["test_loss"], abs=1e-6)
+    (batch,) = tiny_trainer.get_eval_dataloader()
+    _, logits, labels = tiny_trainer.prediction_step(tiny_trainer.model, dict(batch), False)
+    assert labels.tolist() == batch["labels"].tolist()
+    alone = [
+        tiny_trainer.model(**{name: each[number : number + 1] for name, each in batch.items()}).logits
+        for number in range(3)
+    ]
+    np.testing.assert_allclose(logits[:3], np.concatenate([each.detach() for each in alone]), atol=1e-5)
+
+
+@pytest.fixture
+def tiny_trainer(config, tiny_base):
+    from toolkit.datasets.splits import read_splits
+    from toolkit.models.adapter import load_tokenizer
+    from toolkit.models.base_models import resolve_base_model
+    from toolkit.training.trainer import build_trainer
+
+    base = resolve_base_model(str(tiny_base))
+    config = replace(config, group_by_length=False)  # in an order that chance has no part in
+    trainer = build_trainer(config, base, load_tokenizer(base.folder), read_splits(Path(config.dataset)))
+    trainer.model.eval()
+    return trainer
+
+
 @pytest.mark.parametrize(("length", "columns"), [(64, 32), (50, None)])
 def test_a_batch_on_a_cpu_grows_to_whole_columns_but_not_over_what_is_read(
     config, tiny_base, monkeypatch, length, columns

@@ -176,21 +176,27 @@ class ProbeTrainer(OpenTrainer):
         """A batch of an evaluation, on a CPU in the parts of a training step; its scores must be numbers.
 
         Returns:
-            The batch's loss (), and, by text in the order of the parts, logits (B, k) and labels (B,).
+            The batch's loss (), and logits (B, k) and labels (B,) in its order.
         """
         losses: list[torch.Tensor] = []
         scores: list[torch.Tensor] = []
         labels: list[torch.Tensor] = []
-        for part in self._parts(inputs):
-            self.share = len(part["input_ids"]) / len(inputs["input_ids"])
+        places: list[torch.Tensor] = []
+        count = len(inputs["input_ids"])
+        for part in self._parts({**inputs, "place": torch.arange(count)}):
+            places.append(part.pop("place"))
+            self.share = len(part["input_ids"]) / count
             loss, *others = super().prediction_step(model, part, prediction_loss_only, ignore_keys)
             losses.append(loss)
             for each, found in zip((scores, labels), others, strict=True):
                 each.append(found)
         self.share = 1.0
-        logits = torch.cat(scores)
+        order = torch.cat(
+            places
+        ).argsort()  # of several processes the last ones of a batch may be repeats, and are left out
+        logits = torch.cat(scores)[order]
         self._require_finite(logits, "scores")
-        return torch.stack(losses).sum(), logits, torch.cat(labels)
+        return torch.stack(losses).sum(), logits, torch.cat(labels)[order]
 
     def _parts(self, inputs: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
         return split_batch(inputs, _TOKENS_AT_ONCE) if self.args.device.type == "cpu" else [inputs]
