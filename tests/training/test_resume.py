@@ -318,9 +318,9 @@ def test_a_damaged_checkpoint_deleted_as_advised(config, interrupted, finished_r
 
 def test_a_run_without_its_best_checkpoint(config, interrupted):
     state = json.loads((interrupted / "trainer_state.json").read_text())
-    write_json(interrupted / "trainer_state.json", {**state, "best_global_step": 6})
+    write_json(interrupted / "trainer_state.json", {**state, "best_global_step": 7})
     seal_checkpoint(interrupted)
-    with pytest.raises(ToolkitError, match="checkpoint-6, which the run needs, is missing"):
+    with pytest.raises(ToolkitError, match="checkpoint-7, which the run needs, is missing"):
         train(config, resume=True)
 
 
