@@ -19,7 +19,7 @@ TEXTS = ["a film", "the " * 30 + "film of it", "a", "film film a"]
 def standard(tmp_path_factory, tiny_adapter, tiny_dataset):
     folder = tmp_path_factory.mktemp("standard") / "standard"
     result = export_model(
-        tiny_adapter, None, tiny_dataset / "validation.csv",
+        tiny_adapter, None, tiny_dataset / "train.csv",
         options=ExportOptions("auto", small_parity_set=True, standard=folder),
     )  # fmt: skip
     assert result.bundle is None
