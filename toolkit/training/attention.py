@@ -5,38 +5,32 @@ batch where there is dropout. The scores of one review, (heads, tokens, tokens),
 processor's cache, where whole matrix products take a third of the time; see docs/decisions.md.
 """
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
 
 from toolkit.training.dropout import kept as kept_by_dropout
 from toolkit.training.dropout import share_dropped
+from toolkit.training.replacing import Replacing
 
 _attention = torch.nn.functional.scaled_dot_product_attention
 _BLOCK = 2**21  # bytes of scores at once: 12 heads of 288 tokens, 4 of 512, which took 1.3 times as long all at once
 
 
-class ReviewwiseAttention(TorchFunctionMode):
+class ReviewwiseAttention(Replacing):
     """Within it, `torch.nn.functional.scaled_dot_product_attention` on a CPU is ours, in bfloat16 or with dropout.
 
     What it is not made for goes to torch: other devices and types, causal or grouped attention, queries of another text than
     the keys, and float32 without dropout, where torch's own is as quick.
     """
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 - any function of torch
-        if func is _attention:
-            ours = _reviewwise(*args, **(kwargs or {}))
-            if ours is not None:
-                return ours
-        return func(*args, **(kwargs or {}))
+    def __init__(self) -> None:
+        super().__init__(_attention, _attend)
+
+
+def _attend(*args: Any, **kwargs: Any) -> torch.Tensor:  # noqa: ANN401 - as torch's own
+    ours = _reviewwise(*args, **kwargs)
+    return _attention(*args, **kwargs) if ours is None else ours
 
 
 def _reviewwise(

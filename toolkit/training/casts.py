@@ -1,13 +1,14 @@
 """Casts to bfloat16 that a training step on a CPU need not make: each of an activation or a frozen weight once, none to float32 and back."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from peft.helpers import disable_input_dtype_casting
 from peft.tuners.tuners_utils import BaseTunerLayer
-from torch.overrides import TorchFunctionMode
+
+from toolkit.training.replacing import Replacing
 
 _linear = torch.nn.functional.linear
 
@@ -38,26 +39,20 @@ class FewerCasts:
                 self._mode.forget()
 
 
-class _CastOnce(TorchFunctionMode):
+class _CastOnce(Replacing):
     """Remembers the last input of a linear layer, for those that share one are called one after the other, and frozen weights."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(_linear, self._linear)
         self._input: torch.Tensor | None = None
         self._version = 0  # which counts changes in place
         self._cast: torch.Tensor | None = None
         self._frozen: dict[int, tuple[torch.Tensor, int, torch.Tensor]] = {}
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 - any function of torch
-        if func is _linear and args and _is_cast(args[0]):
+    def _linear(self, *args: Any, **kwargs: Any) -> torch.Tensor:  # noqa: ANN401 - as torch's own
+        if args and _is_cast(args[0]):
             args = (self._activation(args[0]), *map(self._weight, args[1:]))
-        return func(*args, **(kwargs or {}))
+        return _linear(*args, **kwargs)
 
     def _activation(self, given: torch.Tensor) -> torch.Tensor:
         if given.dtype == torch.bfloat16:

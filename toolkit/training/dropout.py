@@ -1,27 +1,22 @@
 """Dropout on a CPU from sixteen random bits a number, where torch's own draws a float one after the other: a third of a step."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
+
+from toolkit.training.replacing import Replacing
 
 _dropout = torch.nn.functional.dropout
 _LEVELS = 2**16
 
 
-class Dropout(TorchFunctionMode):
+class Dropout(Replacing):
     """Within it, `torch.nn.functional.dropout` on a CPU is ours."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 - any function of torch
-        return _of_a_cpu(*args, **(kwargs or {})) if func is _dropout else func(*args, **(kwargs or {}))
+    def __init__(self) -> None:
+        super().__init__(_dropout, _of_a_cpu)
 
 
 def kept(shape: Sequence[int], share: float, dtype: torch.dtype) -> torch.Tensor:

@@ -191,9 +191,8 @@ class ProbeTrainer(OpenTrainer):
             for each, found in zip((scores, labels), others, strict=True):
                 each.append(found)
         self.share = 1.0
-        order = torch.cat(
-            places
-        ).argsort()  # of several processes the last ones of a batch may be repeats, and are left out
+        # Of several processes the last ones of a batch may be repeats, and are left out by their place.
+        order = torch.cat(places).argsort()
         logits = torch.cat(scores)[order]
         self._require_finite(logits, "scores")
         return torch.stack(losses).sum(), logits, torch.cat(labels)[order]
