@@ -45,7 +45,7 @@ NEEDS = {
 }
 # In the place of pip, curl and docker: what they would make, and the same refusals.
 PIP = """
-import os, pathlib, re, sys
+import pathlib, re, sys
 bin_folder, words = pathlib.Path(__file__).parent, sys.argv[1:]
 def put(name, line):
     (bin_folder / name).write_text(f"#!/bin/sh\\n{line}\\n")
@@ -59,8 +59,8 @@ else:
     assert words[:3] == ["install", "-c", "constraints.txt"] and pathlib.Path("constraints.txt").is_file(), words
     with (bin_folder / "extras").open("a") as extras:
         extras.write("".join(f"{name}\\n" for name in re.findall(r"\\w+", words[3])))
-    heavy = 'case "$1" in train|export|evaluate) exec "$FORKED" "$@";; esac; ' if "FORKED" in os.environ else ""
-    put("toolkit", f'{heavy}exec "{sys.executable}" -m toolkit "$@"')
+    heavy = 'case "$1" in train|export|evaluate) exec "$FORKED" "$@";; esac'
+    put("toolkit", f'{heavy}; exec "{sys.executable}" -m toolkit "$@"')
     put("accelerate", f'exec "{sys.executable}" -m accelerate.commands.accelerate_cli "$@"')
 """
 DOCKER = """
@@ -162,7 +162,6 @@ def checkout(clone, demo_reviews) -> Path:
         [sys.executable, "bin/pip.py", "install", "-c", "constraints.txt", ".[train,offline,app]"],
         cwd=clone,
         check=True,
-        env={**os.environ, "FORKED": ""},  # named where a page's lines are typed
     )
     return clone
 
