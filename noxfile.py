@@ -37,11 +37,12 @@ def tests(session: nox.Session) -> None:
     """Style, then the whole test suite; arguments after `--` go to pytest (`-- -k hub`)."""
     install(session, "train,offline,app,serve,ray,dev")
     check_style(session)
-    # A process a core; the tests of a file stay together, since many share a model, a server or a run that takes seconds.
-    cores = len(os.sched_getaffinity(0))
+    # The tests of a file stay together, since many share a model, a server or a run that takes seconds. One process more than
+    # there are cores, since a third of a test's time it waits for a browser, a server or a process to start.
+    processes = len(os.sched_getaffinity(0)) + 1
     session.run(
         "pytest",
-        f"--numprocesses={cores}",
+        f"--numprocesses={processes}",
         "--dist=loadfile",
         "--no-loadscope-reorder",
         "--durations=10",

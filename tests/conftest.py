@@ -35,8 +35,10 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 # Begun first where files are shared out among processes, so that none of them is left to be waited for at the end.
 LONG_FILES = (
-    "training/test_run.py", "test_readme.py", "faults/test_kill.py", "chat/test_browser.py", "test_supply_chain.py",
-    "training/test_resume.py", "faults/test_full_disk.py", "test_sealed.py", "faults/test_surroundings.py", "models/test_hub.py",
+    "chat/test_browser.py", "training/test_run.py", "test_readme.py", "faults/test_kill.py", "test_sealed.py",
+    "chat/test_accessibility.py", "test_supply_chain.py", "models/test_hub.py", "faults/test_surroundings.py",
+    "chat/test_attacks.py", "training/test_resume.py", "export/test_pipeline.py", "cluster/test_ray_engine.py",
+    "cluster/test_node_failure.py", "benchmark/test_bench.py", "benchmark/test_peers.py", "models/test_adapter.py",
 )  # fmt: skip
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _Figure = TypeVar("_Figure")
 REFERENCE = Torch.name
 SINGLE_REVIEWS = 50  # asked for alone in each round
+_TURN_REVIEWS = (
+    10  # of these at a time; a virtual machine's cores slow down for seconds, on reviews of every engine then
+)
 _TRIAL_REVIEWS = 64  # on which an engine's batch size is chosen
 _PAUSE = 0.3  # seconds; worker threads of the engine before spin for a while after its last product
 _START_REVIEW = "A quiet film."
@@ -71,7 +74,7 @@ def compare_engines(
     labels = {name: engine.classify(texts) for name, engine in loaded.items()}  # the uncounted round
     peaks: list[dict[str, float]] = []
     throughput = _in_turn(_reviews_per_second, loaded, texts, rounds, advance, lambda: peaks.append(measure_peak()))
-    latencies = _in_turn(_latencies, loaded, texts[:SINGLE_REVIEWS], rounds, advance)
+    latencies = _latencies(loaded, texts[:SINGLE_REVIEWS], rounds, advance)
     tokenizer = ReviewTokenizer.from_file(models.bundle / "tokenizer.json", models.max_length)
     lengths = [len(encoding.input_ids) for encoding in tokenizer.encode(texts)]
     flops = total_flops(models.config, lengths) / len(texts)  # a review
@@ -100,8 +103,8 @@ def compare_engines(
                 "settings": engine.settings(),
                 "reviews_per_second": throughput[name],
                 "tokens_per_second": [speed * sum(lengths) / len(texts) for speed in throughput[name]],
-                "p50_ms": [p50 for p50, _ in latencies[name]],
-                "p95_ms": [p95 for _, p95 in latencies[name]],
+                "p50_ms": latencies[name][0].tolist(),
+                "p95_ms": latencies[name][1].tolist(),
                 "cold_start_seconds": [usage.seconds for usage in starts[name]],
                 "peak_megabytes": [usage.megabytes for usage in starts[name]],
                 "agreement": None if reference is None else float((labels[name] == reference).mean()),
@@ -173,12 +176,23 @@ def _reviews_per_second(engine: Engine, texts: Sequence[str]) -> float:
     return len(texts) / (time.perf_counter() - started)
 
 
-def _latencies(engine: Engine, texts: Sequence[str]) -> tuple[float, float]:
-    """Median and 95th percentile, in ms."""
+def _latencies(
+    engines: dict[str, Engine], texts: Sequence[str], rounds: int, advance: Callable[[str], None]
+) -> dict[str, np.ndarray]:
+    """By engine, (2, rounds): median and 95th percentile of each round, in ms."""
+    starts = range(0, len(texts), _TURN_REVIEWS)
+    turns = [_in_turn(_milliseconds, engines, texts[start:][:_TURN_REVIEWS], rounds, advance) for start in starts]
+    return {
+        name: np.percentile(np.concatenate([turn[name] for turn in turns], axis=1), [50, 95], axis=1)
+        for name in engines
+    }
+
+
+def _milliseconds(engine: Engine, texts: Sequence[str]) -> list[float]:
+    """Of each review, asked for alone."""
     milliseconds = []
     for text in texts:
         started = time.perf_counter()
         engine.classify_one(text)
         milliseconds.append(1000 * (time.perf_counter() - started))
-    p50, p95 = np.percentile(milliseconds, [50, 95])
-    return float(p50), float(p95)
+    return milliseconds
