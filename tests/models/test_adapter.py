@@ -191,6 +191,19 @@ def test_the_documents_own_adapter_loads_merges_and_exports(shared, random_disti
     assert all(stage.flips == 0 and stage.max_difference <= 1e-3 for stage in result.stages)
 
 
+def test_padding_goes_to_the_right_whatever_the_base_says(tmp_path, tiny_base):
+    """A classifier reads the first token."""
+    shutil.copytree(tiny_base, tmp_path / "left")
+    path = tmp_path / "left" / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "padding_side": "left"}))
+    tokenizer = load_tokenizer(tmp_path / "left")
+    short, long = tokenizer(["a film", "a quite wonderful film"], padding=True)["attention_mask"]
+    assert short[: sum(short)] == long[: sum(short)] == [1] * sum(short)
+    assert sum(short) < sum(long)
+    tokenizer.save_pretrained(tmp_path / "saved")
+    assert json.loads((tmp_path / "saved" / "tokenizer_config.json").read_text())["padding_side"] == "right"
+
+
 def test_the_pad_token_guard(tmp_path, tiny_base):
     tokenizer = load_tokenizer(tiny_base)
     assert tokenizer.pad_token == "[PAD]"

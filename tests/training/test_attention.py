@@ -45,6 +45,7 @@ def _masks() -> dict[str, torch.Tensor | None]:
         "bool": seen,
         "one row for each query": seen.expand(3, 1, 37, 37),
         "sum": torch.zeros(3, 1, 1, 37).masked_fill(~seen, torch.finfo(torch.float32).min),
+        "some queries see nothing": seen.expand(3, 1, 37, 37) & (torch.arange(37) < 30)[:, None],
         "each head's own": torch.randn(3, 4, 37, 37, generator=torch.Generator().manual_seed(3)),
     }
 
@@ -98,8 +99,9 @@ def test_dropout_drops_its_share_and_its_gradients_are_those_of_what_was_kept(dt
     [
         (lambda each: each.float().detach().requires_grad_(), {}),
         (lambda each: each, {"is_causal": True}),
+        (lambda each: each, {"dropout_p": 1.0}),
     ],
-    ids=["float32", "causal"],
+    ids=["float32", "causal", "all dropped"],
 )
 def test_what_it_is_not_made_for_is_torchs(change, options) -> None:
     inputs = [change(each) for each in _inputs(torch.bfloat16)]

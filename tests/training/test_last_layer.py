@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from peft.utils import ModulesToSaveWrapper
 from transformers import AutoConfig, AutoModelForSequenceClassification, DistilBertConfig
 
 from toolkit.training.last_layer import FirstTokenAlone
@@ -47,6 +48,16 @@ def test_who_asks_for_the_weights_of_the_attention_gets_all_of_them():
     with FirstTokenAlone(model).in_use():
         attentions = model(**_batch(), output_attentions=True).attentions
     assert [each.shape for each in attentions] == [(3, 2, 7, 7)] * 2
+
+
+def test_a_last_layer_that_is_trained_whole_is_left_alone():
+    model = _model()
+    model.distilbert.transformer.layer[-1] = ModulesToSaveWrapper(model.distilbert.transformer.layer[-1], "default")
+    expected = _step(model)
+    with FirstTokenAlone(model).in_use():
+        found = _step(model)
+    assert type(model.distilbert.transformer.layer[-1]) is ModulesToSaveWrapper
+    assert all(torch.equal(each, whole) for each, whole in zip(found, expected, strict=True) if each is not None)
 
 
 def test_other_architectures_are_left_alone():

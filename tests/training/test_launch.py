@@ -43,11 +43,15 @@ def test_settings_in_the_environment_do_not_decide(monkeypatch, caplog):
     monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "inductor")
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "false")
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
     with settled_environment():
         assert not {"LOCAL_RANK", "ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_USE_FSDP"} & os.environ.keys()
         assert os.environ["ACCELERATE_USE_CPU"] == "true", "it chooses a device, as CUDA_VISIBLE_DEVICES does"
         os.environ["SET_WITHIN"] = "stays"
+        os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16"  # as the Trainer does
     assert os.environ["LOCAL_RANK"] == "1"
+    assert os.environ["ACCELERATE_DYNAMO_BACKEND"] == "inductor"
+    assert "ACCELERATE_MIXED_PRECISION" not in os.environ
     assert os.environ.pop("SET_WITHIN") == "stays"
     assert [record.message for record in caplog.records] == [
         "$LOCAL_RANK left out of account: no launcher set all of RANK, LOCAL_RANK, WORLD_SIZE; training in one process",

@@ -398,22 +398,23 @@ def tiny_trainer(config, tiny_base):
     return trainer
 
 
-@pytest.mark.parametrize(("length", "columns"), [(64, 32), (50, None)])
-def test_a_batch_on_a_cpu_grows_to_whole_columns_but_not_over_what_is_read(
-    config, tiny_base, monkeypatch, length, columns
-):
+@pytest.mark.parametrize(
+    ("gpu", "length", "columns"), [(False, 64, 32), (False, 50, None), (True, 56, 8), (True, 50, None)]
+)
+def test_a_batch_grows_to_whole_columns_but_not_over_what_is_read(config, tiny_base, monkeypatch, gpu, length, columns):
     import torch
 
     from toolkit.datasets.splits import read_splits
     from toolkit.models.adapter import load_tokenizer
     from toolkit.models.base_models import resolve_base_model
-    from toolkit.training.trainer import build_trainer
+    from toolkit.training.trainer import _columns, build_trainer
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     config = replace(config, max_length=length)
     base = resolve_base_model(str(tiny_base))
     trainer = build_trainer(config, base, load_tokenizer(base.folder), read_splits(Path(config.dataset)))
-    assert trainer.data_collator.pad_to_multiple_of == columns
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert _columns(config) == columns
+    assert gpu or trainer.data_collator.pad_to_multiple_of == columns
 
 
 @pytest.mark.parametrize("soft", [False, True])

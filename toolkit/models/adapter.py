@@ -63,6 +63,7 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
         ) from error
     if tokenizer.pad_token is None:  # DistilBERT's own tokenizer has [PAD] and no end-of-text
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token
+    tokenizer.padding_side = "right"  # a classifier reads the first token, and the position of each counts from it
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
     return tokenizer

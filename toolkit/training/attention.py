@@ -51,6 +51,7 @@ def _reviewwise(
         or not (query.dim() == 4 and query.shape == key.shape == value.shape)
         or is_causal
         or enable_gqa
+        or share_dropped(dropout_p) == 1
     ):
         return None
     if attn_mask is not None:
@@ -59,6 +60,8 @@ def _reviewwise(
         if attn_mask.dtype == torch.bool:
             attn_mask = torch.zeros(attn_mask.shape, dtype=query.dtype).masked_fill_(~attn_mask, -torch.inf)
         heads, tokens = query.shape[1], query.shape[2]
+        if attn_mask.stride(2) == 0:  # one row for all queries
+            attn_mask = attn_mask[:, :, :1]
         attn_mask = attn_mask.to(query.dtype).expand(query.shape[0], -1, -1, -1)
         if not (attn_mask.shape[1] in (1, heads) and attn_mask.shape[3] == tokens):
             return None
@@ -87,11 +90,14 @@ class _Attention(torch.autograd.Function):
         query, key, value = (query * scale).contiguous(), key.contiguous(), value.contiguous()
         result = _like_projections(query)
         kept, dropped, learns = [], [], any(ctx.needs_input_grad)
+        blind = _blind(mask)
         for block in _blocks(query):
             scores = torch.bmm(query[block], key[block].transpose(1, 2))
             if mask is not None:
-                scores += mask[block] if mask.shape[1] > 1 else mask[block[0]]
+                scores += _of_heads(mask, block)
             weights = torch.softmax(scores, dim=-1)  # (heads of the block, tokens, tokens)
+            if blind is not None:
+                weights.masked_fill_(_of_heads(blind, block), 0)
             if learns:
                 kept.append(weights)
             if dropout:
@@ -133,6 +139,26 @@ def _blocks(query: torch.Tensor) -> list[tuple[int, slice]]:
     reviews, heads, tokens, _ = query.shape
     at_once = max(1, _BLOCK // (tokens * tokens * query.element_size()))
     return [(review, slice(head, head + at_once)) for review in range(reviews) for head in range(0, heads, at_once)]
+
+
+def _of_heads(mask: torch.Tensor, block: tuple[int, slice]) -> torch.Tensor:
+    """Of a mask (B, 1 or heads, ...) that of some heads of a review, (1 or heads of the block, ...)."""
+    return mask[block] if mask.shape[1] > 1 else mask[block[0]]
+
+
+def _blind(mask: torch.Tensor | None) -> torch.Tensor | None:
+    """The queries from which every key is hidden, of whose scores there is no softmax; as torch's own, they attend to nothing.
+
+    Padding is, where a model's tokens look at their neighbours alone.
+
+    Args:
+        mask: (B, 1 or heads, 1 or tokens, tokens), added to the scores.
+
+    Returns:
+        (B, 1 or heads, 1 or tokens, 1), or None where there is none.
+    """
+    blind = None if mask is None else mask.amax(dim=-1, keepdim=True) == -torch.inf
+    return blind if blind is not None and blind.any() else None
 
 
 def _like_projections(heads: torch.Tensor) -> torch.Tensor:

@@ -34,7 +34,7 @@ from toolkit.training.model_card import write_model_card
 from toolkit.training.precision import describe_precision
 from toolkit.training.result import Conditions, TrainingResult
 from toolkit.training.second_reader import FittedReader, describe, fit_reader, with_section, write_reader
-from toolkit.training.trainer import ProbeTrainer, build_trainer, compute_metrics, has_learnt
+from toolkit.training.trainer import ProbeTrainer, build_trainer, compute_metrics
 
 _PARTING = 0.2  # seconds
 _logger = logging.getLogger(__name__)
@@ -133,13 +133,13 @@ def _measure(
 ) -> tuple[TrainingResult, str, dict[str, np.ndarray]]:
     """The result of the best checkpoint; the digest of the weights that were measured, the checkpoint's own; the logits."""
     trained = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
-    best = read_weights(trainer.best_checkpoint / ADAPTER_WEIGHTS) if trainer.state.best_global_step else {}
-    if not has_learnt(best):
+    if not trainer.has_learnt():
         raise ToolkitError(
-            f"nothing was learnt in {trainer.state.global_step} of {trainer.state.max_steps} steps: every lora_B is zero, as "
+            f"nothing was learnt in {trainer.state.global_step} of {trainer.state.max_steps} steps: every lora_B is as "
             "before the first one; nothing was published. Train longer, with --epochs or --max-steps, "
             "or with a higher --learning-rate"
         )
+    best = read_weights(trainer.best_checkpoint / ADAPTER_WEIGHTS)
     torch.set_num_threads(conditions.threads * conditions.processes)  # the other processes have ended
     measured = ("validation", "test") if config.final_evaluation == "all" else ("validation",)
     logits = _logits(trained, tokenizer, config, {split: splits[split] for split in measured}, splits.labels)

@@ -13,12 +13,15 @@ class FirstTokenAlone:
     Its keys and values are of all tokens still. Of a base of six layers that leaves out a seventh of the products.
 
     Args:
-        model: A DistilBERT classifier or what wraps one; of others nothing is changed.
+        model: A DistilBERT classifier or what wraps one; of others, and of one whose last layer is wrapped, nothing is changed.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
         classifiers = [each for each in model.modules() if isinstance(each, DistilBertForSequenceClassification)]
-        self._blocks = [each.distilbert.transformer.layer[-1] for each in classifiers]
+        layers = [each.distilbert.transformer.layer[-1] for each in classifiers]
+        self._blocks = [
+            each for each in layers if type(each) is TransformerBlock
+        ]  # which PEFT wraps where it trains it whole
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from toolkit.errors import ToolkitError
 
 _PLACES = ("RANK", "LOCAL_RANK", "WORLD_SIZE")  # torchrun and accelerate launch set all of them
+_SETTINGS = "ACCELERATE_"
 # These choose the device, or show more; every other one overrides a setting of the run, or replaces its algorithm.
 _KEPT = ("USE_CPU", "TORCH_DEVICE", "CPU_AFFINITY", "LOG_LEVEL", "DEBUG_MODE", "DEBUG_RDV_FILE", "ENABLE_RICH")
 _NOTHING = ("", "0", "1", "no", "none", "false", "default", "fp32")  # what accelerate launch sets for "as usual"
@@ -74,12 +75,15 @@ def settled_environment() -> Iterator[Launch]:
                 ", ".join(said), ", ".join(_PLACES),
             )  # fmt: skip
     for name in list(os.environ):
-        setting = name.removeprefix("ACCELERATE_")
+        setting = name.removeprefix(_SETTINGS)
         if setting != name and setting not in _KEPT:
             removed[name] = os.environ.pop(name)
             if removed[name].strip().lower() not in _NOTHING and launch.rank == 0:
                 _logger.warning("$%s=%s left out of account: the run's settings decide", name, removed[name])
+    names = set(os.environ)
     try:
         yield launch
     finally:
+        for name in [each for each in os.environ if each.startswith(_SETTINGS) and each not in names]:
+            del os.environ[name]  # the Trainer's, which a later run of the process would take for its caller's
         os.environ.update(removed)

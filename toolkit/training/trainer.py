@@ -66,6 +66,7 @@ class ProbeTrainer(OpenTrainer):
 
     Attributes:
         probe: The reviews of the train set that are measured.
+        beginning: LoRA's second matrices, `lora_B`, by name, as the run began with them.
         planned_steps: The number of optimiser steps of the whole run.
         description: The description that goes into every checkpoint, to say whose it is.
         last_loss: The loss of the last batch.
@@ -75,6 +76,7 @@ class ProbeTrainer(OpenTrainer):
     """
 
     probe: IMDBDataset
+    beginning: Mapping[str, torch.Tensor]
     planned_steps: int
     description: RunDescription
     last_loss: float = 0.0
@@ -214,7 +216,12 @@ class ProbeTrainer(OpenTrainer):
 
     def may_be_best(self) -> bool:
         """Not while the model has learnt nothing yet, as after a first step of warm-up: it is kept for being no worse."""
-        return has_learnt(dict(self.model.named_parameters()))
+        return self.has_learnt()
+
+    def has_learnt(self) -> bool:
+        """Whether a step has changed LoRA's weights: the first one of a warm-up has a learning rate of 0."""
+        weights = dict(self.model.named_parameters())
+        return any(not torch.equal(weights[name].cpu(), began) for name, began in self.beginning.items())
 
     @contextmanager
     def saving_checkpoint(self) -> Iterator[None]:
@@ -238,11 +245,6 @@ class ProbeTrainer(OpenTrainer):
     def load_checkpoint_weights(self, checkpoint: Path, model: torch.nn.Module) -> None:
         """Every key accounted for."""
         load_weights(model, checkpoint / ADAPTER_WEIGHTS, "this run's model")
-
-
-def has_learnt(weights: Mapping[str, torch.Tensor]) -> bool:
-    """Whether LoRA's products are no longer zero, as they are before the first step."""
-    return any(bool(weight.any()) for name, weight in weights.items() if "lora_B" in name)
 
 
 def build_trainer(
@@ -277,7 +279,10 @@ def build_trainer(
         compute_metrics=compute_metrics,
         callbacks=[FinalEvaluation(), Clock()],
     )
+    # ModernBERT takes any argument, so the Trainer leaves to it the division by the batches of a step, which it does not do.
+    trainer.model_accepts_loss_kwargs = False
     trainer.planned_steps = steps
+    trainer.beginning = {n: each.detach().clone() for n, each in model.named_parameters() if "lora_B" in n}
     trainer.soft_weight, trainer.soft_temperature = config.soft_weight, config.soft_temperature
     trainer.probe = IMDBDataset.from_reviews(
         _sample(splits["train"], config.train_probe, config.seed), reader, config.training_length
@@ -294,10 +299,9 @@ def build_trainer(
 
 
 def _columns(config: TrainingConfig) -> int | None:
-    """Of what a batch's length is a multiple; on a CPU of nothing where it might grow over what the base can read."""
-    if torch.cuda.is_available():
-        return 8
-    return None if config.training_length % COLUMNS else COLUMNS
+    """Of what a batch's length is a multiple; of nothing where it might grow over what the base can read."""
+    columns = 8 if torch.cuda.is_available() else COLUMNS
+    return None if config.training_length % columns else columns
 
 
 def _train_split(
