@@ -345,7 +345,18 @@ def test_another_number_of_processes_is_refused(config, interrupted, tiny_base):
 
 
 def test_what_was_not_measured_is_not_published(config, interrupted, monkeypatch):
-    monkeypatch.setattr("toolkit.training.trainer.ProbeTrainer.load_best_model", lambda self: None)
+    import torch
+
+    from toolkit.training.trainer import ProbeTrainer
+
+    load = ProbeTrainer.load_best_model
+
+    def spoil(trainer):
+        load(trainer)
+        with torch.no_grad():
+            next(iter(trainer.model.get_base_model().classifier.modules_to_save.parameters())).add_(1e-3)
+
+    monkeypatch.setattr(ProbeTrainer, "load_best_model", spoil)
     with pytest.raises(ToolkitError, match=r"the model measured has weights .* those of .*checkpoint-\d+; nothing was"):
         train(config, resume=True)
     assert not Path(config.adapter_dir).exists()
