@@ -1,6 +1,6 @@
 import pytest
 
-from toolkit.benchmark.arithmetic import flops_per_review, measure_peak, total_flops
+from toolkit.benchmark.arithmetic import flops_per_review, measure_peak, model_sizes, total_flops
 
 CONFIG = {"dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 2}
 
@@ -26,3 +26,9 @@ def test_every_library_has_a_peak():
     peaks = measure_peak(seconds=0)
     assert set(peaks) <= {"numpy", "torch"}
     assert min(peaks.values()) > 0
+
+
+def test_other_encoders_have_the_same_sizes_by_other_names():
+    config = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4}
+    assert model_sizes(config) == {"dim": 64, "hidden_dim": 128, "n_layers": 3, "n_heads": 4}
+    assert flops_per_review(config, 48) == flops_per_review(model_sizes(config), 48)

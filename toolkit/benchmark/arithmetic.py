@@ -11,18 +11,34 @@ _PEAK_SIDE = 2048  # a product of 17 GFLOP: past the caches, a quarter of a seco
 _PEAK_SECONDS = 0.7
 
 
+# DistilBERT's names, and those of the other encoders.
+_SIZES = {
+    "dim": "hidden_size",
+    "hidden_dim": "intermediate_size",
+    "n_layers": "num_hidden_layers",
+    "n_heads": "num_attention_heads",
+}
+
+
+def model_sizes(config: Mapping[str, Any]) -> dict[str, int]:
+    """`dim`, `hidden_dim`, `n_layers` and `n_heads` of any encoder's configuration."""
+    return {name: config[name] if name in config else config[other] for name, other in _SIZES.items()}
+
+
 def flops_per_review(config: Mapping[str, Any], tokens: int) -> float:
     """Floating-point operations of one forward pass, a multiplication and an addition counted as two.
 
     With width d, inner width h, L layers and T tokens: each token costs 2 L (4 d² + 2 d h) in the linear layers (q, k, v
     and out are d x d, the two of the feed-forward d x h and h x d) and 4 L T d in the attention's two products, q k' and
-    its product with v. The head adds 2 d² + 4 d a review. Embeddings, normalisation, softmax and GELU are left out.
+    its product with v. The head adds 2 d² + 4 d a review. Embeddings, normalisation, softmax and GELU are left out, and what
+    other encoders have besides, as DeBERTa's products with positions.
 
     Args:
-        config: DistilBERT's: `dim`, `hidden_dim`, `n_layers`.
+        config: What `model_sizes` takes.
         tokens: T, padding not counted.
     """
-    d, h, layers = config["dim"], config["hidden_dim"], config["n_layers"]
+    sizes = model_sizes(config)
+    d, h, layers = sizes["dim"], sizes["hidden_dim"], sizes["n_layers"]
     linear = 2 * layers * (4 * d * d + 2 * d * h)
     attention = 4 * layers * tokens * d
     return float(tokens * (linear + attention) + 2 * d * d + 4 * d)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from toolkit.benchmark.arithmetic import measure_peak, total_flops
+from toolkit.benchmark.arithmetic import measure_peak, model_sizes, total_flops
 from toolkit.benchmark.engines import Engine, OwnEngine, Torch
 from toolkit.benchmark.process import Usage, run_measured
 from toolkit.benchmark.shares import time_shares
@@ -87,7 +87,7 @@ def compare_engines(
             "instruction_sets": instruction_sets(),
             "peak_gflops": {library: [peak[library] for peak in peaks] for library in peaks[0]},
         },
-        "model": {name: models.config[name] for name in ("dim", "hidden_dim", "n_layers", "n_heads")},
+        "model": model_sizes(models.config),
         "max_length": models.max_length,
         "reviews": len(texts),
         "tokens": sum(lengths),
