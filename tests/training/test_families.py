@@ -38,6 +38,7 @@ def test_padding_far_from_every_token_that_its_window_sees_gives_numbers(config)
     batch["attention_mask"][1, 4:] = 0
     with settled_environment():
         trainer = build_trainer(config, base, load_tokenizer(base.folder), read_splits(Path(config.dataset)))
+        batch = {name: each.to(trainer.args.device) for name, each in batch.items()}
         with trainer.compute_loss_context_manager():
             loss = trainer.compute_loss(trainer.model.train(), batch)
     loss.backward()

@@ -9,8 +9,6 @@ import numpy as np
 
 _PEAK_SIDE = 2048  # a product of 17 GFLOP: past the caches, a quarter of a second on two AVX2 cores
 _PEAK_SECONDS = 0.7
-
-
 # DistilBERT's names, and those of the other encoders.
 _SIZES = {
     "dim": "hidden_size",

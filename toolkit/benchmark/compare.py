@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 _Figure = TypeVar("_Figure")
 REFERENCE = Torch.name
 SINGLE_REVIEWS = 50  # asked for alone in each round
-_TURN_REVIEWS = (
-    10  # of these at a time; a virtual machine's cores slow down for seconds, on reviews of every engine then
-)
+# Of these at a time: a virtual machine's cores slow down for seconds, and then it is on reviews of every engine.
+_TURN_REVIEWS = 10
 _TRIAL_REVIEWS = 64  # on which an engine's batch size is chosen
 _PAUSE = 0.3  # seconds; worker threads of the engine before spin for a while after its last product
 _START_REVIEW = "A quiet film."

@@ -57,11 +57,11 @@ def _reviewwise(
     if attn_mask is not None:
         if attn_mask.requires_grad or attn_mask.dim() != 4:
             return None
+        if attn_mask.stride(2) == 0:  # one row for all queries
+            attn_mask = attn_mask[:, :, :1]
         if attn_mask.dtype == torch.bool:
             attn_mask = torch.zeros(attn_mask.shape, dtype=query.dtype).masked_fill_(~attn_mask, -torch.inf)
         heads, tokens = query.shape[1], query.shape[2]
-        if attn_mask.stride(2) == 0:  # one row for all queries
-            attn_mask = attn_mask[:, :, :1]
         attn_mask = attn_mask.to(query.dtype).expand(query.shape[0], -1, -1, -1)
         if not (attn_mask.shape[1] in (1, heads) and attn_mask.shape[3] == tokens):
             return None

@@ -19,9 +19,8 @@ class FirstTokenAlone:
     def __init__(self, model: torch.nn.Module) -> None:
         classifiers = [each for each in model.modules() if isinstance(each, DistilBertForSequenceClassification)]
         layers = [each.distilbert.transformer.layer[-1] for each in classifiers]
-        self._blocks = [
-            each for each in layers if type(each) is TransformerBlock
-        ]  # which PEFT wraps where it trains it whole
+        # PEFT wraps a layer that it trains whole; the wrapper has no parts of a layer's.
+        self._blocks = [each for each in layers if type(each) is TransformerBlock]
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
